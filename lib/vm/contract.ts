@@ -1,0 +1,68 @@
+/**
+ * What every backend offers: a VM whose hashed page table is read and written through HTAB descriptors.
+ *
+ * This level is the kernel as it is, quirks included; passes, streams and their safety live in `lib/io`.
+ * Every failed system call rejects with `HtabSystemError`, of the same errno and name on every backend.
+ */
+
+export type BackendName = 'kvm' | 'emulated' | 'image';
+
+/** How an HTAB descriptor is opened (`KVM_PPC_GET_HTAB_FD`, kernel-abi.md 1.2). */
+export interface OpenHtabOptions {
+  /** A descriptor either reads or writes. Default `read`. */
+  readonly access?: 'read' | 'write';
+  /** Report entries that are not bolted as invalid; a read descriptor's only (kernel-abi.md 2.6). */
+  readonly boltedOnly?: boolean;
+  /** ptex at which the first pass begins; the first pass covers it to the end of the table. Default 0. */
+  readonly startIndex?: number;
+  readonly signal?: AbortSignal;
+}
+
+/** A virtual machine that has, or may be given, a hashed page table. */
+export interface HtabVm extends AsyncDisposable {
+  readonly backend: BackendName;
+  /** log2 of the table's bytes, 18..46; undefined while there is no table, or where it cannot be known. */
+  readonly hptOrder: number | undefined;
+  /**
+   * Gives the VM an empty table of this order (`KVM_PPC_ALLOCATE_HTAB`).
+   *
+   * @throws RangeError outside 18..46: the kernel would free the live table first, and order 0 can crash it.
+   * @throws HtabSystemError EBUSY while a vcpu runs; ENOMEM (the old table is gone then)
+   */
+  allocateHpt(order: number): Promise<void>;
+  /** Starts or asks after the preparation of a resize; the kernel's own answer: ms to wait, 0 = ready. Order 0 cancels. */
+  prepareHptResize(order: number): Promise<number>;
+  /** Moves the bolted entries to the prepared table and makes it the VM's. Drain readers first (kernel-abi.md 5.3). */
+  commitHptResize(order: number): Promise<void>;
+  openHtab(options?: OpenHtabOptions): Promise<HtabHandle>;
+  /** Closes what the VM object holds. Open handles go on working, as descriptors do. Idempotent. */
+  close(): Promise<void>;
+}
+
+/** One open HTAB descriptor. Calls on one handle run one after the other, in the order they were made. */
+export interface HtabHandle extends AsyncDisposable {
+  readonly access: 'read' | 'write';
+  /**
+   * Exactly one read(2); the kernel's own return value.
+   *
+   * @param buffer more than 24 bytes, or the kernel returns 0 and changes nothing; its last byte is never used
+   */
+  read(buffer: Uint8Array): Promise<number>;
+  /** Exactly one write(2); the kernel's own return value, which can be more than the bytes given (kernel-abi.md 4.2). */
+  write(bytes: Uint8Array): Promise<number>;
+  /**
+   * Whole records, one write(2) each, in order.
+   *
+   * @returns bytes applied: all of them
+   * @throws HtabSystemError with `bytesApplied` (whole records before it) and `recordIndex` of the record refused
+   * @throws HtabFormatError where the bytes do not end with a record's end; nothing has been applied then
+   */
+  writeRecords(bytes: Uint8Array): Promise<number>;
+  /** Waits for I/O in flight, then closes. Idempotent. */
+  close(): Promise<void>;
+}
+
+/** Smallest table order KVM accepts: 256 KiB, 16,384 entries. */
+export const MIN_ORDER = 18;
+/** Largest table order KVM accepts. */
+export const MAX_ORDER = 46;
