@@ -61,8 +61,3 @@ export interface HtabHandle extends AsyncDisposable {
   /** Waits for I/O in flight, then closes. Idempotent. */
   close(): Promise<void>;
 }
-
-/** Smallest table order KVM accepts: 256 KiB, 16,384 entries. */
-export const MIN_ORDER = 18;
-/** Largest table order KVM accepts. */
-export const MAX_ORDER = 46;

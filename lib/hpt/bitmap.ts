@@ -1,0 +1,166 @@
+/** Bits in one page of a {@link SparseBitmap}. */
+export const PAGE_BITS = 65_536;
+/** 32-bit words of bits in a page; the page's summary follows them. */
+export const PAGE_WORDS = PAGE_BITS / 32;
+const SUMMARY_WORDS = PAGE_WORDS / 32;
+
+/**
+ * 2,048 words of bits, then 64 summary words: bit w of the summary is set exactly when word w is not 0, so that
+ * a scan passes over 1,024 clear bits with one look.
+ */
+export type BitmapPage = Uint32Array;
+
+/** Number of bits set in a 32-bit word. */
+export function popcount(word: number): number {
+  let bits = word - ((word >>> 1) & 0x55555555);
+  bits = (bits & 0x33333333) + ((bits >>> 2) & 0x33333333);
+  return Math.imul((bits + (bits >>> 4)) & 0x0f0f0f0f, 0x01010101) >>> 24;
+}
+
+/** Number of the lowest bit set in a 32-bit word that is not 0. */
+export function lowestBit(word: number): number {
+  return 31 - Math.clz32(word & -word);
+}
+
+/** Mask of the bits `from` (0..31) up to but without `to` (1..32) of a word; `from` is below `to`. */
+function maskOf(from: number, to: number): number {
+  return (0xffffffff << from) & (0xffffffff >>> (32 - to));
+}
+
+/** A set of up to 2^32 bit numbers; pages in which no bit was ever set cost nothing. */
+export class SparseBitmap {
+  /** Bit numbers run from 0 to `size` - 1. */
+  readonly size: number;
+  /** One page per 65,536 bits; undefined stands for a clear one. For scans that cannot afford a call per bit. */
+  readonly pages: (BitmapPage | undefined)[];
+  #count = 0;
+
+  /** @param size number of bits, 1..2^32 */
+  constructor(size: number) {
+    this.size = size;
+    this.pages = new Array<BitmapPage | undefined>(Math.ceil(size / PAGE_BITS)).fill(undefined);
+  }
+
+  /** Number of bits set. */
+  get count(): number {
+    return this.#count;
+  }
+
+  has(index: number): boolean {
+    const page = this.pages[index >>> 16];
+    return page !== undefined && ((page[(index & 0xffff) >>> 5]! >>> (index & 31)) & 1) === 1;
+  }
+
+  /** @returns whether the bit was clear */
+  add(index: number): boolean {
+    const page = (this.pages[index >>> 16] ??= new Uint32Array(PAGE_WORDS + SUMMARY_WORDS));
+    const word = (index & 0xffff) >>> 5;
+    const before = page[word]!;
+    const after = (before | (1 << (index & 31))) >>> 0;
+    if (after === before) return false;
+    page[word] = after;
+    page[PAGE_WORDS + (word >>> 5)]! |= 1 << (word & 31);
+    this.#count++;
+    return true;
+  }
+
+  /** @returns whether the bit was set */
+  delete(index: number): boolean {
+    const page = this.pages[index >>> 16];
+    if (page === undefined) return false;
+    const word = (index & 0xffff) >>> 5;
+    const before = page[word]!;
+    const after = (before & ~(1 << (index & 31))) >>> 0;
+    if (after === before) return false;
+    page[word] = after;
+    if (after === 0) page[PAGE_WORDS + (word >>> 5)]! &= ~(1 << (word & 31));
+    this.#count--;
+    return true;
+  }
+
+  /** Sets the bits `from` up to but without `to`. */
+  addRange(from: number, to: number): void {
+    for (let index = from; index < to;) {
+      const page = (this.pages[index >>> 16] ??= new Uint32Array(PAGE_WORDS + SUMMARY_WORDS));
+      const word = (index & 0xffff) >>> 5;
+      const bit = index & 31;
+      const length = Math.min(32 - bit, to - index);
+      const mask = maskOf(bit, bit + length);
+      this.#count += length - popcount(page[word]! & mask);
+      page[word]! |= mask;
+      page[PAGE_WORDS + (word >>> 5)]! |= 1 << (word & 31);
+      index += length;
+    }
+  }
+
+  /**
+   * Clears the bits `from` up to but without `to`, at the cost of those that are set.
+   *
+   * @returns how many were set
+   */
+  deleteRange(from: number, to: number): number {
+    let removed = 0;
+    for (let index = this.next(from, to); index < to; index = this.next(index, to)) {
+      const page = this.pages[index >>> 16]!;
+      const word = (index & 0xffff) >>> 5;
+      const bit = index & 31;
+      const length = Math.min(32 - bit, to - index);
+      const mask = maskOf(bit, bit + length);
+      removed += popcount(page[word]! & mask);
+      page[word]! &= ~mask;
+      if (page[word] === 0) page[PAGE_WORDS + (word >>> 5)]! &= ~(1 << (word & 31));
+      index += length;
+    }
+    this.#count -= removed;
+    return removed;
+  }
+
+  /**
+   * Finds the first bit that is set at or after `from`.
+   *
+   * @param to where to stop looking, `from` <= to <= size; bounds the cost of one step over a huge empty table
+   * @returns its number, or `to` when there is none
+   */
+  next(from: number, to: number = this.size): number {
+    let index = from;
+    while (index < to) {
+      const page = this.pages[index >>> 16];
+      if (page !== undefined) {
+        const word = (index & 0xffff) >>> 5;
+        const rest = page[word]! >>> (index & 31);
+        if (rest !== 0) return Math.min(index + lowestBit(rest), to);
+        const found = nextWord(page, word + 1);
+        if (found < PAGE_WORDS) return Math.min(pageStart(index) + found * 32 + lowestBit(page[found]!), to);
+      }
+      index = pageStart(index) + PAGE_BITS;
+    }
+    return to;
+  }
+
+  /** Clears every bit and gives the memory back. */
+  clear(): void {
+    this.pages.fill(undefined);
+    this.#count = 0;
+  }
+}
+
+/** First bit of the page that holds bit `index`, right up to 2^32. */
+function pageStart(index: number): number {
+  return index - (index & 0xffff);
+}
+
+/**
+ * Number of the first word at or after `word` that is not 0.
+ *
+ * @returns PAGE_WORDS when there is none
+ */
+export function nextWord(page: BitmapPage, word: number): number {
+  if (word >= PAGE_WORDS) return PAGE_WORDS;
+  let summaryWord = word >>> 5;
+  let rest = (page[PAGE_WORDS + summaryWord]! >>> (word & 31)) << (word & 31);
+  while (rest === 0) {
+    if (++summaryWord === SUMMARY_WORDS) return PAGE_WORDS;
+    rest = page[PAGE_WORDS + summaryWord]!;
+  }
+  return summaryWord * 32 + lowestBit(rest);
+}

@@ -1,0 +1,20 @@
+import { endianness } from 'node:os';
+
+const LITTLE_ENDIAN_MACHINE = endianness() === 'LE';
+
+/**
+ * Turns a 32-bit word of an HPTE as it stands in a `Uint32Array` over stream bytes into its value, and back:
+ * HPTEs travel big-endian on every host (kernel-abi.md 2.1).
+ */
+export function swapBigEndian(word: number): number {
+  return LITTLE_ENDIAN_MACHINE ? reverseBytes(word) : word;
+}
+
+/** The same for words that travel little-endian, as record headers of every supported host do. */
+export function swapLittleEndian(word: number): number {
+  return LITTLE_ENDIAN_MACHINE ? word : reverseBytes(word);
+}
+
+function reverseBytes(word: number): number {
+  return ((word << 24) | ((word & 0xff00) << 8) | ((word >>> 8) & 0xff00) | (word >>> 24)) >>> 0;
+}

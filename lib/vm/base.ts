@@ -1,0 +1,209 @@
+import { HtabFormatError, HtabStateError, HtabSystemError, errnoName, outOfRange } from '../errors.js';
+import { checkOrder } from '../hpt/geometry.js';
+import type { BackendName, HtabHandle, HtabVm, OpenHtabOptions } from './contract.js';
+
+/** A system call's own answer: its return value, or minus the errno. */
+export type CallResult = number;
+
+/** Outcome of writing whole records, one write(2) each. */
+export interface RecordsResult {
+  /** Bytes of the records applied, in order from the first. */
+  readonly bytesApplied: number;
+  /** Records applied; the number of the refused one, if one was. */
+  readonly recordsApplied: number;
+  /** What the refused record's write(2) returned: minus an errno, or a length that is not the record's. */
+  readonly refusal?: CallResult;
+}
+
+/**
+ * Runs jobs one after the other. The kernel's HTAB calls take no lock against each other where they should
+ * (kernel-abi.md 2.4), so everything that touches one descriptor, or one VM's table, goes through one queue.
+ */
+export class CallQueue {
+  #tail: Promise<unknown> = Promise.resolve();
+
+  run<T>(job: () => T | Promise<T>): Promise<T> {
+    const result = this.#tail.then(job);
+    this.#tail = result.catch(() => undefined);
+    return result;
+  }
+}
+
+/** Turns a call's result into its value, or throws what the kernel said. */
+export function checkCall(result: CallResult, syscall: string, operation: string, hint?: string): number {
+  if (result >= 0) return result;
+  throw new HtabSystemError(syscall, errnoName(-result), {
+    operation,
+    ...(hint === undefined ? {} : { hint }),
+  });
+}
+
+/** What is the same for every backend's descriptor: order of calls, closing, argument checks, errors. */
+export abstract class BaseHandle implements HtabHandle {
+  readonly access: 'read' | 'write';
+  readonly #queue: CallQueue;
+  #closing: Promise<void> | undefined;
+
+  /** @param queue shared by all handles of one VM where the VM's own calls may not overlap theirs */
+  protected constructor(access: 'read' | 'write', queue = new CallQueue()) {
+    this.access = access;
+    this.#queue = queue;
+  }
+
+  protected abstract readOnce(buffer: Uint8Array): CallResult | Promise<CallResult>;
+  protected abstract writeOnce(bytes: Uint8Array): CallResult | Promise<CallResult>;
+  protected abstract closeOnce(): void | Promise<void>;
+
+  /** One write(2) per record. `ends` holds the offset of each record's end in `bytes`. */
+  protected async writeEach(bytes: Uint8Array, ends: readonly number[]): Promise<RecordsResult> {
+    let start = 0;
+    for (const [record, end] of ends.entries()) {
+      const written = await this.writeOnce(bytes.subarray(start, end));
+      if (written !== end - start) return { bytesApplied: start, recordsApplied: record, refusal: written };
+      start = end;
+    }
+    return { bytesApplied: start, recordsApplied: ends.length };
+  }
+
+  read(buffer: Uint8Array): Promise<number> {
+    return this.#call(async () => checkCall(await this.readOnce(buffer), 'read', 'read HPT records'));
+  }
+
+  write(bytes: Uint8Array): Promise<number> {
+    return this.#call(async () => checkCall(await this.writeOnce(bytes), 'write', 'write HPT records'));
+  }
+
+  writeRecords(bytes: Uint8Array): Promise<number> {
+    return this.#call(async () => {
+      const result = await this.writeEach(bytes, recordEnds(bytes));
+      if (result.refusal === undefined) return result.bytesApplied;
+      const { refusal, bytesApplied, recordsApplied } = result;
+      const ptex = new DataView(bytes.buffer, bytes.byteOffset).getUint32(bytesApplied, true);
+      if (refusal >= 0) {
+        throw new HtabStateError(
+          'lost',
+          `write HPT record: write took ${refusal} bytes of record ${recordsApplied} at ptex ${ptex}, which is longer; ` +
+            `${bytesApplied} bytes before it are applied`,
+        );
+      }
+      throw new HtabSystemError('write', errnoName(-refusal), {
+        operation: 'write HPT record',
+        ptex,
+        recordIndex: recordsApplied,
+        bytesApplied,
+      });
+    });
+  }
+
+  close(): Promise<void> {
+    this.#closing ??= this.#queue.run(() => this.closeOnce());
+    return this.#closing;
+  }
+
+  [Symbol.asyncDispose](): Promise<void> {
+    return this.close();
+  }
+
+  #call<T>(job: () => Promise<T>): Promise<T> {
+    if (this.#closing !== undefined) {
+      return Promise.reject(new HtabStateError('closed', `the HTAB ${this.access} handle is closed`));
+    }
+    return this.#queue.run(job);
+  }
+}
+
+/** What is the same for every backend's VM. */
+export abstract class BaseVm implements HtabVm {
+  abstract readonly backend: BackendName;
+  abstract readonly hptOrder: number | undefined;
+  /** Everything that touches this VM's table waits its turn here. */
+  protected readonly queue = new CallQueue();
+  #closing: Promise<void> | undefined;
+
+  protected abstract allocate(order: number): CallResult | Promise<CallResult>;
+  protected abstract prepareResize(order: number): CallResult | Promise<CallResult>;
+  protected abstract commitResize(order: number): CallResult | Promise<CallResult>;
+  protected abstract open(options: OpenHtabOptions): HtabHandle | Promise<HtabHandle>;
+  protected abstract closeOnce(): void | Promise<void>;
+
+  async allocateHpt(order: number): Promise<void> {
+    // The kernel frees the live table before it looks at the order, and crashes on 0 (kernel-abi.md 0, trap 5).
+    checkOrder(order);
+    await this.#call(async () =>
+      checkCall(await this.allocate(order), 'KVM_PPC_ALLOCATE_HTAB', `allocate an HPT of order ${order}`),
+    );
+  }
+
+  prepareHptResize(order: number): Promise<number> {
+    return this.#call(async () =>
+      checkCall(
+        await this.prepareResize(order),
+        'KVM_PPC_RESIZE_HPT_PREPARE',
+        `prepare an HPT of order ${order}`,
+      ),
+    );
+  }
+
+  async commitHptResize(order: number): Promise<void> {
+    await this.#call(async () =>
+      checkCall(
+        await this.commitResize(order),
+        'KVM_PPC_RESIZE_HPT_COMMIT',
+        `resize the HPT to order ${order}`,
+      ),
+    );
+  }
+
+  openHtab(options: OpenHtabOptions = {}): Promise<HtabHandle> {
+    const { startIndex = 0, signal } = options;
+    if (!Number.isSafeInteger(startIndex) || startIndex < 0) {
+      return Promise.reject(outOfRange('startIndex', 'a non-negative safe integer', startIndex));
+    }
+    return this.#call(async () => {
+      signal?.throwIfAborted();
+      const handle = await this.open(options);
+      if (signal?.aborted === true) {
+        await handle.close();
+        signal.throwIfAborted();
+      }
+      return handle;
+    });
+  }
+
+  close(): Promise<void> {
+    this.#closing ??= this.queue.run(() => this.closeOnce());
+    return this.#closing;
+  }
+
+  [Symbol.asyncDispose](): Promise<void> {
+    return this.close();
+  }
+
+  #call<T>(job: () => Promise<T>): Promise<T> {
+    if (this.#closing !== undefined)
+      return Promise.reject(new HtabStateError('closed', `the ${this.backend} VM is closed`));
+    return this.queue.run(job);
+  }
+}
+
+/**
+ * Where each record in `bytes` ends.
+ *
+ * @throws HtabFormatError if the last record is cut
+ */
+export function recordEnds(bytes: Uint8Array): number[] {
+  const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.length);
+  const ends: number[] = [];
+  for (let start = 0; start < bytes.length;) {
+    const end = start + 8 <= bytes.length ? start + 8 + view.getUint16(start + 4, true) * 16 : Infinity;
+    if (end > bytes.length) {
+      throw new HtabFormatError(`the last record is cut: ${bytes.length - start} bytes of it are there`, {
+        byteOffset: start,
+        recordIndex: ends.length,
+      });
+    }
+    ends.push(end);
+    start = end;
+  }
+  return ends;
+}

@@ -1,0 +1,152 @@
+import { constants } from 'node:os';
+import { HtabFormatError } from '../../errors.js';
+import { type PassState, fillRecords } from '../../format/pass.js';
+import { HPTE_R_C, HPTE_R_R, HPTE_V_VALID, basePageShift } from '../../hpt/hpte.js';
+import type { CallResult } from '../base.js';
+import { type EntryState, H_SUCCESS } from './mmu.js';
+import { type Guest, VRMA_V_HIGH, VRMA_V_LOW } from './guest.js';
+
+const { EBADF, EBUSY, EINVAL, EIO } = constants.errno;
+const HEADER_BYTES = 8;
+const HPTE_BYTES = 16;
+
+/** Flags of `KVM_PPC_GET_HTAB_FD` (kernel-abi.md 1.2). */
+export const GET_HTAB_BOLTED_ONLY = 1;
+export const GET_HTAB_WRITE = 2;
+
+/** One open HTAB descriptor (kernel-abi.md 2 and 4). */
+export class HtabFile {
+  readonly #guest: Guest;
+  readonly #writes: boolean;
+  readonly #pass: PassState;
+  #open = true;
+
+  constructor(guest: Guest, flags: number, startIndex: number) {
+    this.#guest = guest;
+    this.#writes = (flags & GET_HTAB_WRITE) !== 0;
+    this.#pass = { cursor: startIndex, firstPass: true, boltedOnly: (flags & GET_HTAB_BOLTED_ONLY) !== 0 };
+    if (!this.#writes) guest.mmu.readers++;
+  }
+
+  /** The last close(2). */
+  release(): void {
+    if (this.#open && !this.#writes) this.#guest.mmu.readers--;
+    this.#open = false;
+  }
+
+  /** read(2). */
+  read(buffer: Uint8Array): CallResult {
+    if (this.#writes || !this.#open) return -EBADF;
+    const { entries, radix } = this.#guest;
+    if (radix) return 0;
+    const from = this.#pass.cursor;
+    const bytes = fillRecords(entries?.table, this.#pass, buffer);
+    if (entries !== undefined && buffer.length > 24) {
+      const to = this.#pass.cursor === 0 ? entries.table.entryCount : this.#pass.cursor;
+      harvest(entries, from, to, buffer, bytes);
+      entries.modified.deleteRange(from, to);
+    }
+    return bytes;
+  }
+
+  /**
+   * write(2).
+   *
+   * @throws HtabFormatError where the kernel would take bytes behind the buffer (kernel-abi.md 0, trap 2)
+   */
+  write(bytes: Uint8Array): CallResult {
+    const guest = this.#guest;
+    if (!this.#writes || !this.#open) return -EBADF;
+    if (guest.radix) return -EINVAL;
+    if (guest.mmuReady && guest.runningVcpus > 0) return -EBUSY;
+    const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.length);
+    const count = bytes.length;
+    let accounted = 0;
+    let place = 0;
+    for (let record = 0; accounted + HEADER_BYTES <= count; record++) {
+      const index = view.getUint32(place, true);
+      const validCount = view.getUint16(place + 4, true);
+      const invalidCount = view.getUint16(place + 6, true);
+      // The kernel's length check forgets the header it has just read.
+      if (accounted + validCount * HPTE_BYTES > count) break;
+      accounted += HEADER_BYTES;
+      place += HEADER_BYTES;
+      const end = guest.entries?.table.entryCount ?? 0;
+      if (guest.entries === undefined || index >= end || index + validCount + invalidCount > end)
+        return -EINVAL;
+      const result = this.#writeRun(guest.entries, index, validCount, view, place, record);
+      if (result !== 0) return result;
+      accounted += validCount * HPTE_BYTES;
+      // The kernel does not step over the HPTEs: what follows is parsed from the first of them (kernel-abi.md 4.3).
+      removeRun(guest, guest.entries, index + validCount, invalidCount);
+    }
+    return accounted;
+  }
+
+  #writeRun(entries: EntryState, index: number, count: number, view: DataView, place: number, record: number): CallResult {
+    const guest = this.#guest;
+    for (let entry = 0, at = place; entry < count; entry++, at += HPTE_BYTES) {
+      const ptex = index + entry;
+      if (at + HPTE_BYTES > view.byteLength) {
+        const beyond = at + HPTE_BYTES - view.byteLength;
+        throw new HtabFormatError(
+          `the kernel would take ${beyond} bytes behind the buffer; what comes before this entry is applied`,
+          { byteOffset: at, recordIndex: record, ptex },
+        );
+      }
+      const vHigh = view.getUint32(at);
+      const vLow = view.getUint32(at + 4);
+      const rHigh = view.getUint32(at + 8);
+      const rLow = view.getUint32(at + 12);
+      const pageShift = basePageShift(vLow, rLow);
+      if ((vLow & HPTE_V_VALID) === 0 || pageShift === 0) return -EINVAL;
+      if (entries.table.has(ptex)) guest.mmu.remove(entries, ptex);
+      if (guest.mmu.enter(entries, ptex, vHigh, vLow, rHigh, rLow) !== H_SUCCESS) return -EIO;
+      if (isVrma(vHigh, vLow)) guest.noteVrma(pageShift);
+    }
+    return 0;
+  }
+}
+
+/** Whether an entry maps the real-mode area. */
+export function isVrma(vHigh: number, vLow: number): boolean {
+  return vHigh === VRMA_V_HIGH && (vLow & 0xff000000) >>> 0 === VRMA_V_LOW;
+}
+
+function removeRun(guest: Guest, entries: EntryState, from: number, count: number): void {
+  const { valid } = entries.table;
+  const to = from + count;
+  for (let ptex = valid.next(from, to); ptex < to; ptex = valid.next(ptex + 1, to))
+    guest.mmu.remove(entries, ptex);
+}
+
+/**
+ * The hardware's R and C of the entries a read has passed, `from` up to `to`: into the table and into the bytes just
+ * read. The kernel harvests entry by entry as it reads (kernel-abi.md 3); nothing else of the record depends on it.
+ */
+function harvest(entries: EntryState, from: number, to: number, buffer: Uint8Array, bytes: number): void {
+  const { pending, table } = entries;
+  const hpte = new Uint32Array(4);
+  const view = new DataView(buffer.buffer, buffer.byteOffset, bytes);
+  let record = 0;
+  for (let ptex = pending.next(from, to); ptex < to; ptex = pending.next(ptex + 1, to)) {
+    table.load(ptex, hpte);
+    const rLow = hpte[3]! | (entries.hardwareBits(ptex) & (HPTE_R_R | HPTE_R_C));
+    table.store(ptex, hpte[0]!, hpte[1]!, hpte[2]!, rLow);
+    pending.delete(ptex);
+    while (record < bytes && ptex >= view.getUint32(record, true) + view.getUint16(record + 4, true)) {
+      // A valid entry may stand among a record's invalid ones, where only bolted entries are reported.
+      if (
+        ptex <
+        view.getUint32(record, true) + view.getUint16(record + 4, true) + view.getUint16(record + 6, true)
+      )
+        break;
+      record += HEADER_BYTES + view.getUint16(record + 4, true) * HPTE_BYTES;
+    }
+    if (record >= bytes) continue;
+    const entry = ptex - view.getUint32(record, true);
+    if (entry >= 0 && entry < view.getUint16(record + 4, true)) {
+      view.setUint32(record + HEADER_BYTES + entry * HPTE_BYTES + 12, rLow);
+    }
+  }
+}

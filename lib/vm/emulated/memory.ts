@@ -1,0 +1,163 @@
+import { HPTE_R_C, HPTE_R_R } from '../../hpt/hpte.js';
+
+/** A stretch of guest memory (a KVM memslot) and the host pages behind it. */
+export interface MemoryRegion {
+  readonly guestAddress: bigint;
+  readonly size: bigint;
+  /** log2 of the size of the host pages behind it: 12, 16, 24 or larger. */
+  readonly hostPageShift: number;
+  /** Whether every host page is present from the start; otherwise a page comes with its first access. */
+  readonly populated: boolean;
+}
+
+/** What stands behind a guest page (kernel-abi.md 4.4, steps 3 to 6). */
+export type Backing =
+  /** No memory: the entry stands for MMIO. */
+  | 'none'
+  /** Memory that the entry's page size does not fit: the kernel refuses the entry. */
+  | 'misfit'
+  /** Memory whose host page is not there yet. */
+  | 'absent'
+  | 'present';
+
+/** Guest page frames are counted in 4K units here, whatever the host's page size: they fit a number. */
+const FRAME_SHIFT = 12;
+
+interface Slot {
+  readonly base: number;
+  readonly frames: number;
+  readonly hostPageShift: number;
+  readonly populated: boolean;
+  /** Host pages present in a region that was not populated. */
+  readonly touched: Set<number>;
+  /** Host pages stored to since the last dirty log. */
+  readonly dirty: Set<number>;
+}
+
+/** Guest frame of an HPTE's page: its RPN without the bits below the page size. */
+export function frameOf(rHigh: number, rLow: number, actualPageShift: number): number {
+  const frame = (rHigh & 0x0fffffff) * 2 ** 20 + (rLow >>> FRAME_SHIFT);
+  return frame - (frame % 2 ** (actualPageShift - FRAME_SHIFT));
+}
+
+/** The guest's memory as its page table sees it: which pages there are, and what they remember of R and C. */
+export class GuestMemory {
+  readonly #slots: readonly Slot[];
+  readonly #pageShift: number;
+  /** Everything is there, in pages as large as wished. */
+  readonly #boundless: boolean;
+  /** R and C that a host page has collected from entries no longer mapping it (kernel-abi.md 3). */
+  readonly #pageBits = new Map<number, number>();
+
+  constructor(pageShift: number, regions: readonly MemoryRegion[] | undefined) {
+    this.#pageShift = pageShift;
+    this.#boundless = regions === undefined;
+    const all = regions ?? [{ guestAddress: 0n, size: 1n << 60n, hostPageShift: 24, populated: true }];
+    this.#slots = all.map((region) => ({
+      base: Number(region.guestAddress >> 12n),
+      frames: Number(region.size >> 12n),
+      hostPageShift: region.hostPageShift,
+      populated: region.populated,
+      touched: new Set(),
+      dirty: new Set(),
+    }));
+  }
+
+  /** The region at guest address 0, where the real-mode area lies. */
+  get realModeRegion(): { readonly bytes: number; readonly hostPageShift: number } | undefined {
+    const slot = this.#slots.find(({ base }) => base === 0);
+    return slot && { bytes: slot.frames * 2 ** FRAME_SHIFT, hostPageShift: slot.hostPageShift };
+  }
+
+  /** What stands behind the page of `2^pageShift` bytes that begins at `frame`. */
+  backing(frame: number, pageShift: number): Backing {
+    if (this.#boundless) return 'present';
+    const slot = this.#slotOf(frame);
+    if (slot === undefined) return 'none';
+    const frames = 2 ** (pageShift - FRAME_SHIFT);
+    if (pageShift > this.#pageShift && (slot.base % frames !== 0 || slot.frames % frames !== 0))
+      return 'misfit';
+    const known = slot.populated || this.#hasHostTable(slot, frame);
+    if (known && slot.hostPageShift < pageShift) return 'misfit';
+    return slot.populated || slot.touched.has(hostPage(slot, frame)) ? 'present' : 'absent';
+  }
+
+  /** An access brings the host page in. */
+  touch(frame: number): void {
+    const slot = this.#slotOf(frame);
+    if (slot !== undefined && !slot.populated) slot.touched.add(hostPage(slot, frame));
+  }
+
+  /** R and C the page has seen through entries that no longer map it. */
+  pageBits(frame: number): number {
+    return this.#pageBits.get(this.#pageOf(frame)) ?? 0;
+  }
+
+  /** An entry stops mapping the page: the page keeps the hardware's R and C. */
+  collect(frame: number, bits: number, pageShift: number): void {
+    const held = bits & (HPTE_R_R | HPTE_R_C);
+    if (held === 0) return;
+    const page = this.#pageOf(frame);
+    this.#pageBits.set(page, (this.#pageBits.get(page) ?? 0) | held);
+    if ((held & HPTE_R_C) !== 0) this.markDirty(frame, pageShift);
+  }
+
+  /** Forgets what pages collected, as an allocation of the table does. */
+  forgetPageBits(): void {
+    this.#pageBits.clear();
+  }
+
+  /** Notes a store to the page in its region's dirty log. */
+  markDirty(frame: number, pageShift: number): void {
+    const slot = this.#slotOf(frame);
+    if (slot === undefined) return;
+    const first = this.#pageOf(frame - slot.base);
+    const pages = 2 ** Math.max(0, pageShift - this.#pageShift);
+    for (let page = first; page < first + pages; page++) slot.dirty.add(page);
+  }
+
+  /** Number of the region a frame lies in, or -1. */
+  regionOf(frame: number): number {
+    return this.#slots.findIndex(({ base, frames }) => frame >= base && frame < base + frames);
+  }
+
+  /**
+   * Takes a region's dirty log: bit n of the bitmap (byte n >> 3, least significant first) stands for host page n.
+   *
+   * @throws RangeError if there is no such region
+   */
+  takeDirtyLog(region: number): Uint8Array {
+    const slot = this.#slots[region];
+    if (slot === undefined) throw new RangeError(`there is no memory region ${region}`);
+    const last = this.#boundless ? Math.max(-1, ...slot.dirty) : this.#pageOf(slot.frames - 1);
+    // KVM's bitmap is made of 64-bit words.
+    const bitmap = new Uint8Array(Math.ceil((last + 1) / 64) * 8);
+    for (const page of slot.dirty) bitmap[page >>> 3]! |= 1 << (page & 7);
+    slot.dirty.clear();
+    return bitmap;
+  }
+
+  #slotOf(frame: number): Slot | undefined {
+    return this.#slots[this.regionOf(frame)];
+  }
+
+  /** Number of the host page a frame lies in, counted in the host's base pages. */
+  #pageOf(frame: number): number {
+    return Math.floor(frame / 2 ** (this.#pageShift - FRAME_SHIFT));
+  }
+
+  /** Whether the host has a page table entry, empty or not, for the frame's page. */
+  #hasHostTable(slot: Slot, frame: number): boolean {
+    if (slot.touched.size === 0) return false;
+    // The lowest level of the host's tables spans 2 MiB.
+    const pages = 2 ** Math.max(0, 21 - slot.hostPageShift);
+    const first = hostPage(slot, frame);
+    const start = first - (first % pages);
+    for (let page = start; page < start + pages; page++) if (slot.touched.has(page)) return true;
+    return false;
+  }
+}
+
+function hostPage(slot: Slot, frame: number): number {
+  return Math.floor(frame / 2 ** (slot.hostPageShift - FRAME_SHIFT));
+}

@@ -1,0 +1,283 @@
+import { SparseBitmap } from '../../hpt/bitmap.js';
+import { entryCount } from '../../hpt/geometry.js';
+import {
+  HPTE_R_C,
+  HPTE_R_MODIFIED_HIGH,
+  HPTE_R_R,
+  HPTE_V_ABSENT,
+  HPTE_V_HVLOCK,
+  HPTE_V_VALID,
+  actualPageShift,
+  hasReservedSegment,
+} from '../../hpt/hpte.js';
+import { HptTable } from '../../hpt/table.js';
+import { type GuestMemory, frameOf } from './memory.js';
+
+/** Processor of the emulated host: POWER9 drops bits 52..61 of `v` (kernel-abi.md 3.1). */
+export type HostModel = 'power8' | 'power9';
+
+/** Status of a hypercall (kernel-abi.md 6). */
+export const H_SUCCESS = 0;
+export const H_FUNCTION = -2;
+export const H_PARAMETER = -4;
+export const H_PTEG_FULL = -6;
+export const H_NOT_FOUND = -7;
+
+const RC = HPTE_R_R | HPTE_R_C;
+const V_STRIPPED = HPTE_V_VALID | HPTE_V_ABSENT | HPTE_V_HVLOCK;
+/** The high half of `v` that an ISA 3.0 entry has room for. */
+const POWER9_V_HIGH = 0xc00fffff;
+
+/** vHigh, vLow, rHigh, rLow of an entry. */
+export type HpteHalves = Uint32Array;
+
+/**
+ * One table and what the kernel and the hardware know of each entry beside its HPTE (kernel-abi.md 3).
+ *
+ * The HPTE kept in {@link table} is the guest's view exactly as a read returns it: `v` with the kernel's lock bit set,
+ * `r` without bit 62. `table.dirty` holds the entries a later pass reports: {@link modified} or {@link pending}.
+ */
+export class EntryState {
+  readonly table: HptTable;
+  /** M: changed since a reader took the entry. */
+  readonly modified: SparseBitmap;
+  /** Mapped entries whose hardware R or C the guest's view lacks. */
+  readonly pending: SparseBitmap;
+  /** Valid to the guest, not mapped for the hardware. */
+  readonly absent: SparseBitmap;
+  /** R in the hardware's word. */
+  readonly referenced: SparseBitmap;
+  /** C in the hardware's word. */
+  readonly changed: SparseBitmap;
+
+  constructor(order: number) {
+    const count = entryCount(order);
+    this.table = new HptTable(order);
+    this.modified = new SparseBitmap(count);
+    this.pending = new SparseBitmap(count);
+    this.absent = new SparseBitmap(count);
+    this.referenced = new SparseBitmap(count);
+    this.changed = new SparseBitmap(count);
+  }
+
+  /** R and C in the hardware's word. */
+  hardwareBits(ptex: number): number {
+    return (this.referenced.has(ptex) ? HPTE_R_R : 0) | (this.changed.has(ptex) ? HPTE_R_C : 0);
+  }
+
+  setHardwareBits(ptex: number, bits: number): void {
+    if ((bits & HPTE_R_R) !== 0) this.referenced.add(ptex);
+    else this.referenced.delete(ptex);
+    if ((bits & HPTE_R_C) !== 0) this.changed.add(ptex);
+    else this.changed.delete(ptex);
+  }
+
+  setModified(ptex: number): void {
+    this.modified.add(ptex);
+    this.table.dirty.add(ptex);
+  }
+
+  clearModified(ptex: number): void {
+    if (this.modified.delete(ptex) && !this.pending.has(ptex)) this.table.dirty.delete(ptex);
+  }
+
+  /** Brings {@link pending} in line after the hardware's bits or the guest's R and C changed. */
+  updatePending(ptex: number, guestLow: number): void {
+    const pending = !this.absent.has(ptex) && (this.hardwareBits(ptex) & ~guestLow) !== 0;
+    if (pending) {
+      this.pending.add(ptex);
+      this.table.dirty.add(ptex);
+    } else {
+      this.clearPending(ptex);
+    }
+  }
+
+  clearPending(ptex: number): void {
+    if (this.pending.delete(ptex) && !this.modified.has(ptex)) this.table.dirty.delete(ptex);
+  }
+
+  /** Empties the table in place: marks stay, everything else goes (kernel-abi.md 5.1). */
+  reset(): void {
+    for (let ptex = this.pending.next(0); ptex < this.table.entryCount; ptex = this.pending.next(ptex + 1)) {
+      this.clearPending(ptex);
+    }
+    this.table.clear();
+    this.absent.clear();
+    this.referenced.clear();
+    this.changed.clear();
+  }
+}
+
+/** What hypercalls and HTAB writes do to single entries (kernel-abi.md 3, 4.4, 6). Callers have checked the ptex. */
+export class Mmu {
+  readonly host: HostModel;
+  readonly memory: GuestMemory;
+  /** Open read descriptors: while there are any, changes are marked (kernel-abi.md 3.2). */
+  readers = 0;
+  readonly #hpte: HpteHalves = new Uint32Array(4);
+
+  constructor(host: HostModel, memory: GuestMemory) {
+    this.host = host;
+    this.memory = memory;
+  }
+
+  /**
+   * H_ENTER into a slot that is free.
+   *
+   * @param ptex the slot, or H_PTEG_FULL: the kernel looks for it only after it has checked the entry
+   * @returns H_SUCCESS, H_PARAMETER or H_PTEG_FULL
+   */
+  enter(state: EntryState, ptex: number, vHigh: number, vLow: number, rHigh: number, rLow: number): number {
+    if (hasReservedSegment(vHigh)) return H_PARAMETER;
+    const shift = actualPageShift(vLow, rLow);
+    if (shift === 0) return H_PARAMETER;
+    const guestHigh = (rHigh & ~HPTE_R_MODIFIED_HIGH) >>> 0;
+    const frame = frameOf(guestHigh, rLow, shift);
+    const backing = this.memory.backing(frame, shift);
+    if (backing === 'misfit') return H_PARAMETER;
+    if (ptex < 0) return ptex;
+    const present = backing === 'present';
+
+    state.table.store(
+      ptex,
+      this.host === 'power9' ? (vHigh & POWER9_V_HIGH) >>> 0 : vHigh,
+      (vLow & ~V_STRIPPED) | HPTE_V_VALID | HPTE_V_HVLOCK,
+      guestHigh,
+      rLow,
+    );
+    if (present) state.absent.delete(ptex);
+    else state.absent.add(ptex);
+    // R and C reach the hardware's word of a mapped entry only if its page has seen them too.
+    state.setHardwareBits(ptex, present ? rLow & this.memory.pageBits(frame) : rLow);
+    state.clearPending(ptex);
+    state.clearModified(ptex);
+    this.#noteChange(state, ptex);
+    return H_SUCCESS;
+  }
+
+  /**
+   * Removes a valid entry.
+   *
+   * @param out receives the entry as H_REMOVE returns it: lock bit off, hardware R and C merged
+   */
+  remove(state: EntryState, ptex: number, out: HpteHalves = this.#hpte): void {
+    state.table.load(ptex, out);
+    out[1]! &= ~HPTE_V_HVLOCK;
+    if (!state.absent.has(ptex)) {
+      const bits = state.hardwareBits(ptex);
+      out[3]! |= bits;
+      const shift = actualPageShift(out[1]!, out[3]!);
+      this.memory.collect(frameOf(out[2]!, out[3]!, shift), bits, shift);
+    }
+    state.table.remove(ptex);
+    state.absent.delete(ptex);
+    state.setHardwareBits(ptex, 0);
+    state.clearPending(ptex);
+    this.#noteChange(state, ptex);
+  }
+
+  /** Replaces protection, key and N of a valid entry; a change even if nothing differs. */
+  protect(
+    state: EntryState,
+    ptex: number,
+    clearHigh: number,
+    clearLow: number,
+    setHigh: number,
+    setLow: number,
+  ): void {
+    const hpte = this.#hpte;
+    state.table.load(ptex, hpte);
+    state.table.store(
+      ptex,
+      hpte[0]!,
+      hpte[1]!,
+      (hpte[2]! & ~clearHigh) | setHigh,
+      (hpte[3]! & ~clearLow) | setLow,
+    );
+    this.#noteChange(state, ptex);
+  }
+
+  /**
+   * Clears R or C of a valid entry, in the guest's view and in the hardware's word of a mapped one.
+   *
+   * @param bit HPTE_R_R or HPTE_R_C
+   * @param out receives the entry before: rHigh with the mark as bit 62, R and C merged for a mapped entry
+   */
+  clearBit(state: EntryState, ptex: number, bit: number, out: HpteHalves): void {
+    state.table.load(ptex, out);
+    const guestLow = out[3]!;
+    if (state.modified.has(ptex)) out[2]! |= HPTE_R_MODIFIED_HIGH;
+    const kept = (guestLow & ~bit) >>> 0;
+    if (kept !== guestLow) state.table.store(ptex, out[0]!, out[1]!, out[2]! & ~HPTE_R_MODIFIED_HIGH, kept);
+    if (!state.absent.has(ptex)) {
+      const hardware = state.hardwareBits(ptex);
+      out[3]! |= hardware;
+      state.setHardwareBits(ptex, hardware & ~bit);
+      if ((hardware & bit) !== 0) {
+        const shift = actualPageShift(out[1]!, guestLow);
+        const frame = frameOf(out[2]! & ~HPTE_R_MODIFIED_HIGH, guestLow, shift);
+        if (bit === HPTE_R_C) this.memory.markDirty(frame, shift);
+        else this.memory.collect(frame, HPTE_R_R, shift);
+      }
+    }
+    if (kept !== guestLow) this.#noteChange(state, ptex);
+    state.updatePending(ptex, kept);
+  }
+
+  /** The hardware maps an absent entry whose page is now there (kernel-abi.md 3). */
+  map(state: EntryState, ptex: number): void {
+    const hpte = this.#hpte;
+    state.table.load(ptex, hpte);
+    const frame = frameOf(hpte[2]!, hpte[3]!, actualPageShift(hpte[1]!, hpte[3]!));
+    state.absent.delete(ptex);
+    state.setHardwareBits(ptex, hpte[3]! & RC & this.memory.pageBits(frame));
+  }
+
+  /** The hardware sets R, and C on a store, in a mapped entry. */
+  reference(state: EntryState, ptex: number, store: boolean): void {
+    state.referenced.add(ptex);
+    if (store) state.changed.add(ptex);
+    state.table.load(ptex, this.#hpte);
+    state.updatePending(ptex, this.#hpte[3]!);
+  }
+
+  /** Unmaps an entry for the hardware, as a resize does: R and C go to the guest's view and to the page. */
+  unmap(state: EntryState, ptex: number): void {
+    if (state.absent.has(ptex)) return;
+    const hpte = this.#hpte;
+    state.table.load(ptex, hpte);
+    const bits = state.hardwareBits(ptex);
+    const shift = actualPageShift(hpte[1]!, hpte[3]!);
+    this.memory.collect(frameOf(hpte[2]!, hpte[3]!, shift), bits, shift);
+    state.absent.add(ptex);
+    state.clearPending(ptex);
+    if ((bits & ~hpte[3]!) !== 0) {
+      state.table.store(ptex, hpte[0]!, hpte[1]!, hpte[2]!, hpte[3]! | bits);
+      this.#noteChange(state, ptex);
+    }
+  }
+
+  /** Collects C of every mapped entry over one region into the guest's view (KVM_GET_DIRTY_LOG). */
+  harvestChanged(state: EntryState, region: number): void {
+    const hpte = this.#hpte;
+    const { table, changed } = state;
+    for (let ptex = changed.next(0); ptex < table.entryCount; ptex = changed.next(ptex + 1)) {
+      if (state.absent.has(ptex)) continue;
+      table.load(ptex, hpte);
+      const shift = actualPageShift(hpte[1]!, hpte[3]!);
+      const frame = frameOf(hpte[2]!, hpte[3]!, shift);
+      if (this.memory.regionOf(frame) !== region) continue;
+      changed.delete(ptex);
+      this.memory.markDirty(frame, shift);
+      if ((hpte[3]! & HPTE_R_C) === 0) {
+        table.store(ptex, hpte[0]!, hpte[1]!, hpte[2]!, hpte[3]! | HPTE_R_C);
+        this.#noteChange(state, ptex);
+      }
+      state.updatePending(ptex, hpte[3]! | HPTE_R_C);
+    }
+  }
+
+  #noteChange(state: EntryState, ptex: number): void {
+    if (this.readers > 0) state.setModified(ptex);
+  }
+}
