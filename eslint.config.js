@@ -1,6 +1,7 @@
+import { defineConfig } from 'eslint/config';
 import tseslint from 'typescript-eslint';
 
-export default tseslint.config(
+export default defineConfig(
   { ignores: ['dist', 'build', 'coverage', 'prebuilds', 'node_modules', '.cache'] },
   ...tseslint.configs.strictTypeChecked,
   {
@@ -16,6 +17,10 @@ export default tseslint.config(
       // Typed arrays are indexed inside their bounds by construction; a check per access would cost the hot paths dear.
       '@typescript-eslint/no-non-null-assertion': 'off',
       '@typescript-eslint/consistent-type-imports': 'error',
+      '@typescript-eslint/no-confusing-void-expression': [
+        'error',
+        { ignoreVoidReturningFunctions: true, ignoreArrowShorthand: true },
+      ],
     },
   },
 );

@@ -1,6 +1,6 @@
 // Makes a fresh clone ready: dependencies, compiled TypeScript and, where a compiler is there, the addon.
 import { spawnSync } from 'node:child_process';
-import { existsSync, readFileSync, statSync } from 'node:fs';
+import { existsSync, statSync } from 'node:fs';
 import { fileURLToPath } from 'node:url';
 
 process.chdir(fileURLToPath(new URL('..', import.meta.url)));
@@ -26,9 +26,7 @@ const lockIsNewer = () =>
 
 const [major = 0, minor = 0] = process.versions.node.split('.').map(Number);
 if (major < 20 || (major === 20 && minor < 19)) {
-  say(
-    `Node ${process.versions.node} is too old: ${JSON.parse(readFileSync('package.json', 'utf8')).engines.node} is needed`,
-  );
+  say(`Node ${process.versions.node} is too old: 20.19 or later is needed`);
   process.exit(1);
 }
 if (lockIsNewer()) {
