@@ -7,7 +7,8 @@ export type HtabErrorCode =
   | 'ERR_HTAB_STATE'
   | 'ERR_HTAB_UNAVAILABLE'
   | 'ERR_HTAB_MIGRATION'
-  | 'ERR_HTAB_VERIFY';
+  | 'ERR_HTAB_VERIFY'
+  | 'ERR_HTAB_IN_DOUBT';
 
 // Registered symbols, so that `instanceof` also holds between two copies of the package in one process.
 const brand = Symbol.for('kvm-htab.error');

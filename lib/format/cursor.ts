@@ -1,41 +1,46 @@
-import { HtabFormatError, HtabStateError } from '../errors.js';
+import { endianness } from 'node:os';
+import { HtabFormatError, HtabStateError, HtabUnavailableError } from '../errors.js';
 import { HPTE_BYTES, MAX_STREAM_ORDER, checkOrder, entryCount } from '../hpt/geometry.js';
-import { HEADER_BYTES, MAX_STREAM_ENTRIES, type HeaderByteOrder } from './header.js';
-import { firstBadHpte, whyBad } from './legality.js';
-import { swapBigEndian, swapLittleEndian } from '../hpt/wire.js';
+import { swapBigEndian } from '../hpt/wire.js';
+import { HEADER_BYTES, MAX_STREAM_ENTRIES, type HeaderByteOrder, readHeader } from './header.js';
+import { HPTE_WORDS, legalPair, legalRun, whatIsIllegal } from './hpte-check.js';
 
 export interface RecordCursorOptions {
   /** Order of the stream's table, 18..36: records beyond its end are refused. Default: all that the index can name. */
   readonly order?: number;
-  /** Byte order of record headers. Default `LE`, the host's own. */
+  /** Byte order of record headers. Default `LE`, as the kernel of every supported host writes them. */
   readonly headerByteOrder?: HeaderByteOrder;
-  /** The stream is one pass: a record may not begin before the end of the one before it (kernel-abi.md 2.3). */
+  /** The stream is one pass: no record may begin before the end of the one before it (kernel-abi.md 2.3). */
   readonly ascending?: boolean;
 }
 
 const HEADER_WORDS = HEADER_BYTES / 4;
-const HPTE_WORDS = HPTE_BYTES / 4;
-const NO_BYTES = new Uint8Array(0);
-const NO_WORDS = new Uint32Array(0);
+/** What all HPTEs of a stream are aligned to, and so what memory must be to look at them as u32 and u64. */
+const ALIGNMENT = 8;
 
 /**
- * Walks a stream of records that comes in chunks cut anywhere, and checks what the kernel would before it shows a
- * record: its range, and of every HPTE the V bit, the segment code and the page-size code (kernel-abi.md 4.2, 4.4).
+ * Walks a stream of records that comes in chunks cut anywhere. It checks all that the kernel would before it shows a
+ * record: the range, and of every HPTE the V bit, segment code and page-size code (kernel-abi.md 4.2, 4.4).
  *
  * ```ts
- * cursor.push(chunk);
- * while (cursor.next()) use(cursor.index, cursor.validCount, cursor.bytes, cursor.byteOffset, cursor.invalidCount);
- * // ... and so on with every chunk, then
+ * for (const chunk of chunks) {
+ *   cursor.push(chunk);
+ *   while (cursor.next()) use(cursor.index, cursor.validCount, cursor.invalidCount, cursor.bytes, cursor.byteOffset);
+ * }
  * cursor.finish();
  * ```
  *
- * The cursor itself is the record: each `next()` changes its fields and nothing is allocated. HPTEs stay where they
- * are, in the chunk. A record cut by the end of a chunk is shown in parts, as (index, k, 0) and then
- * (index + k, rest, invalidCount), which means the same; so no more than 23 bytes are kept between chunks.
+ * The cursor itself is the record: `next()` changes its fields, and nothing is allocated for a record. HPTEs stay where
+ * they are, in the chunk; only a chunk that does not begin at a multiple of 8 in its ArrayBuffer is copied. A record
+ * cut by the end of a chunk is shown in parts, as (index, k, 0) and then (index + k, rest, invalidCount), which means
+ * the same: so no more than 23 bytes are kept from one chunk to the next.
+ *
+ * After an error the cursor stays where it is and throws the same error again. Of the record named in it nothing has
+ * been shown, except the parts before the one in question where the record was cut.
  */
 export class RecordCursor {
-  /** The stream may name entries 0 .. `entryLimit - 1`. */
-  readonly entryLimit: number;
+  /** The stream may name entries 0 .. `entryLimit` - 1. */
+  readonly entryLimit: number = MAX_STREAM_ENTRIES;
   /** ptex of the first entry. */
   index = 0;
   /** Valid entries, from `index` on. */
@@ -44,192 +49,262 @@ export class RecordCursor {
   invalidCount = 0;
   /** Number of the record in the stream, counted from 0; the parts of a cut record share it. -1 before the first. */
   recordIndex = -1;
-  /** Offset of the record's header in the stream. */
-  streamOffset = 0;
-  /** Holds the HPTEs of the valid entries from `byteOffset` on, until the next call of `next()` or `push()`. */
-  bytes: Uint8Array = NO_BYTES;
-  /** The same memory in 32-bit words, as they stand there: four an HPTE, from `wordOffset` on. */
-  words: Uint32Array = NO_WORDS;
+  /** Holds the HPTEs of the valid entries, at `byteOffset`; untouched until the next `next()` or `push()`. */
+  bytes: Uint8Array = new Uint8Array(0);
+  /** The same memory as u32 words, four an HPTE, as they stand there: big-endian. */
+  words = new Uint32Array(0);
+  /** Where in `words` the HPTEs begin. */
   wordOffset = 0;
 
-  readonly #bigEndianHeaders: boolean;
-  readonly #ascending: boolean;
-  /** End of the last record: where the next may begin, in an ascending stream. */
+  // Every field begins as a number, and flags are numbers: so V8 keeps them unboxed, which is worth a tenth of next().
+  readonly #headerByteOrder: HeaderByteOrder;
+  readonly #bigEndianHeaders: number = 0;
+  readonly #ascending: number = 0;
+  /** End of the last record. */
   #reached = 0;
 
-  // The window is the memory being walked: a chunk, an aligned copy of it, or what two chunks hold of one unit.
+  // The window is what next() walks: a chunk, its aligned copy, or the carry. It begins with a header or an HPTE.
+  #longs = new BigUint64Array(0);
   #at = 0;
   #end = 0;
+  /** Bytes behind `#end` that do not make a word. */
   #tailBytes = 0;
-  #windowByte = 0;
-  #windowStart = 0;
+  /** Offset of the window in the stream. */
+  #windowOffset = 0;
+  /** Of a chunk whose first bytes went into the carry, the others. */
   #rest: Uint8Array | undefined;
   #hungry = true;
 
-  // Of a cut record, what is still to come.
+  // A cut record: where its header was, and what is still to come of it.
+  #cutOffset = 0;
   #owedIndex = 0;
   #owedValid = 0;
   #owedInvalid = 0;
 
+  // What two chunks hold of one header, or of one HPTE, or of a header and its first HPTE.
   readonly #carry = new Uint8Array(HEADER_BYTES + HPTE_BYTES);
-  readonly #carryWords = new Uint32Array(this.#carry.buffer);
   #carried = 0;
-  #scratch = NO_BYTES;
+  #copy = new Uint8Array(0);
 
+  /** @throws RangeError for an order outside 18..36 */
   constructor(options: RecordCursorOptions = {}) {
-    if (options.order !== undefined) checkOrder(options.order, MAX_STREAM_ORDER);
-    this.entryLimit = options.order === undefined ? MAX_STREAM_ENTRIES : entryCount(options.order);
-    this.#bigEndianHeaders = options.headerByteOrder === 'BE';
-    this.#ascending = options.ascending ?? false;
-  }
-
-  get byteOffset(): number {
-    return this.#windowByte + this.wordOffset * 4;
-  }
-
-  push(chunk: Uint8Array): void {
-    if (!this.#hungry) throw new HtabStateError('busy', 'push() before next() returned false');
-    this.#hungry = false;
-    let from = 0;
-    if (this.#carried > 0) {
-      from = this.#fillCarry(chunk);
-      if (this.#carried < this.#unitBytes()) return;
-      this.#rest = chunk.subarray(from);
-      this.bytes = this.#carry;
-      this.words = this.#carryWords;
-      this.#windowByte = 0;
-      this.#end = this.#carried >>> 2;
-      this.#carried = 0;
-    } else this.#open(chunk);
-  }
-
-  next(): boolean {
-    for (;;) {
-      const head = this.#at;
-      const end = this.#end;
-      const words = this.words;
-      if (this.#owedValid > 0) {
-        if (end - head >= HPTE_WORDS) return this.#showPart(head);
-      } else if (end - head >= HEADER_WORDS) {
-        let index = words[head]!;
-        let counts = words[head + 1]!;
-        let validCount: number;
-        let invalidCount: number;
-        if (this.#bigEndianHeaders) {
-          index = swapBigEndian(index);
-          counts = swapBigEndian(counts);
-          validCount = counts >>> 16;
-          invalidCount = counts & 0xffff;
-        } else {
-          index = swapLittleEndian(index);
-          counts = swapLittleEndian(counts);
-          validCount = counts & 0xffff;
-          invalidCount = counts >>> 16;
-        }
-        const stop = index + validCount + invalidCount;
-        if (counts === 0 || stop > this.entryLimit || (this.#ascending && index < this.#reached)) {
-          this.#refuseHeader(index, validCount, invalidCount);
-        }
-        const first = head + HEADER_WORDS;
-        const after = first + validCount * HPTE_WORDS;
-        if (after <= end) {
-          const bad = firstBadHpte(words, first, after);
-          if (bad < after) this.#refuseHpte(this.recordIndex + 1, index, first, bad);
-          this.#at = after;
-          this.#reached = stop;
-          this.recordIndex++;
-          this.streamOffset = this.#windowStart + head * 4;
-          this.wordOffset = first;
-          this.index = index;
-          this.validCount = validCount;
-          this.invalidCount = invalidCount;
-          return true;
-        }
-        if (end - first >= HPTE_WORDS) {
-          this.recordIndex++;
-          this.streamOffset = this.#windowStart + head * 4;
-          this.#reached = stop;
-          this.#owedIndex = index;
-          this.#owedValid = validCount;
-          this.#owedInvalid = invalidCount;
-          this.#at = first;
-          return this.#showPart(first);
-        }
-      }
-      if (!this.#advance()) return false;
+    const { order, headerByteOrder = 'LE', ascending = false } = options;
+    if (endianness() !== 'LE') {
+      throw new HtabUnavailableError('endianness', 'records cannot be read here', 'use a little-endian machine');
     }
+    if (order !== undefined) {
+      checkOrder(order, MAX_STREAM_ORDER);
+      this.entryLimit = entryCount(order);
+    }
+    this.#headerByteOrder = headerByteOrder;
+    if (headerByteOrder === 'BE') this.#bigEndianHeaders = 1;
+    if (ascending) this.#ascending = 1;
   }
 
-  finish(): void {
-    throw new Error('todo');
+  /** Where in `bytes` the HPTEs begin: 16 bytes each, v and r, big-endian. */
+  get byteOffset(): number {
+    return this.wordOffset * 4;
   }
 
-  #showPart(first: number): boolean {
+  /** Offset in the stream of the record's header. */
+  get streamOffset(): number {
+    // Only what goes on with a cut record has no header before it in its window.
+    if (this.wordOffset < HEADER_WORDS) return this.#cutOffset;
+    return this.#windowOffset + this.byteOffset - HEADER_BYTES;
+  }
+
+  /** False where more parts of this record follow, in the next chunk. */
+  get complete(): boolean {
+    return this.#owedValid === 0;
+  }
+
+  /**
+   * Gives the cursor the stream's next bytes. They must not change until `next()` has returned false.
+   *
+   * @throws HtabStateError (`busy`) while there are records left of the last chunk
+   */
+  push(chunk: Uint8Array): void {
+    if (!this.#hungry) throw new HtabStateError('busy', 'push() was called before next() had returned false');
+    if (this.#carried === 0) {
+      this.#hungry = false;
+      this.#open(chunk);
+      return;
+    }
+    let taken = 0;
+    for (let wanted = this.#unitBytes(); this.#carried < wanted; wanted = this.#unitBytes()) {
+      if (taken === chunk.length) return;
+      const part = chunk.subarray(taken, taken + wanted - this.#carried);
+      this.#carry.set(part, this.#carried);
+      this.#carried += part.length;
+      taken += part.length;
+    }
+    this.#hungry = false;
+    this.#rest = chunk.subarray(taken);
+    this.#open(this.#carry.subarray(0, this.#carried));
+    this.#carried = 0;
+  }
+
+  /**
+   * Goes to the next record, or part of one.
+   *
+   * @returns false if the chunk is used up
+   * @throws HtabFormatError with the place, if the record is one that the kernel would not have written or would not take
+   */
+  next(): boolean {
     const words = this.words;
-    const count = Math.min(this.#owedValid, (this.#end - first) >>> 2);
-    const after = first + count * HPTE_WORDS;
-    const bad = firstBadHpte(words, first, after);
-    if (bad < after) this.#refuseHpte(this.recordIndex, this.#owedIndex, first, bad);
+    const head = this.#at;
+    const first = head + HEADER_WORDS;
+    if (this.#owedValid !== 0 || first > this.#end) return this.#goOn();
+
+    let index = words[head]!;
+    let counts = words[head + 1]!;
+    if (this.#bigEndianHeaders !== 0) {
+      index = swapBigEndian(index);
+      counts = swapBigEndian(counts);
+      counts = (counts << 16) | (counts >>> 16);
+    }
+    const validCount = counts & 0xffff;
+    const invalidCount = counts >>> 16;
+    const stop = index + validCount + invalidCount;
+    if (counts === 0 || stop > this.entryLimit || (this.#ascending !== 0 && index < this.#reached)) {
+      this.#refuseHeader(index, stop);
+    }
+
+    const after = first + validCount * HPTE_WORDS;
+    if (after > this.#end) return this.#cut(index, validCount, invalidCount);
+    if (validCount > 2) {
+      if (!legalRun(words, this.#longs, first, validCount)) this.#refuseHpte(first, index, this.recordIndex + 1);
+    } else if (validCount > 0 && !legalPair(words, first, after - HPTE_WORDS)) {
+      this.#refuseHpte(first, index, this.recordIndex + 1);
+    }
     this.#at = after;
+    this.#reached = stop;
+    this.recordIndex++;
     this.wordOffset = first;
-    this.index = this.#owedIndex;
-    this.validCount = count;
-    this.#owedIndex += count;
-    this.#owedValid -= count;
-    this.invalidCount = this.#owedValid === 0 ? this.#owedInvalid : 0;
+    this.index = index;
+    this.validCount = validCount;
+    this.invalidCount = invalidCount;
     return true;
   }
 
-  #open(chunk: Uint8Array): void {
-    this.bytes = chunk;
-    this.#windowByte = 0;
-    if ((chunk.byteOffset & 3) !== 0) {
-      if (this.#scratch.length < chunk.length) this.#scratch = new Uint8Array((chunk.length + 3) & ~3);
-      this.#scratch.set(chunk);
-      this.bytes = this.#scratch;
+  /**
+   * Says that the stream has ended.
+   *
+   * @throws HtabFormatError if it ended inside a record
+   * @throws HtabStateError (`busy`) while there are records left of the last chunk
+   */
+  finish(): void {
+    if (!this.#hungry) throw new HtabStateError('busy', 'finish() was called before next() had returned false');
+    if (this.#carried === 0 && this.#owedValid === 0) return;
+    const byteOffset = this.#windowOffset + this.#carried;
+    if (this.#owedValid > 0) {
+      throw new HtabFormatError(
+        `the stream ends inside a record, ${this.#owedValid * HPTE_BYTES - this.#carried} bytes before its end`,
+        { byteOffset, recordIndex: this.recordIndex, ptex: this.#owedIndex },
+      );
     }
-    this.words = new Uint32Array(this.bytes.buffer, this.bytes.byteOffset, chunk.length >>> 2);
+    throw new HtabFormatError('the stream ends inside a record', { byteOffset, recordIndex: this.recordIndex + 1 });
+  }
+
+  /** What is not simply the next whole record of the window. */
+  #goOn(): boolean {
+    if (this.#owedValid !== 0 && this.#end - this.#at >= HPTE_WORDS) return this.#showPart();
+    return this.#nextWindow() && this.next();
+  }
+
+  /** The record at hand does not end in this window. */
+  #cut(index: number, validCount: number, invalidCount: number): boolean {
+    const first = this.#at + HEADER_WORDS;
+    if (this.#end - first < HPTE_WORDS) return this.#nextWindow() && this.next();
+    this.recordIndex++;
+    this.#cutOffset = this.#windowOffset + this.#at * 4;
+    this.#reached = index + validCount + invalidCount;
+    this.#at = first;
+    this.#owedIndex = index;
+    this.#owedValid = validCount;
+    this.#owedInvalid = invalidCount;
+    return this.#showPart();
+  }
+
+  /** Shows what the window holds of the cut record; one HPTE at least. */
+  #showPart(): boolean {
+    const first = this.#at;
+    const count = Math.min(this.#owedValid, Math.floor((this.#end - first) / HPTE_WORDS));
+    if (!legalRun(this.words, this.#longs, first, count)) this.#refuseHpte(first, this.#owedIndex, this.recordIndex);
+    this.#at = first + count * HPTE_WORDS;
+    this.wordOffset = first;
+    this.index = this.#owedIndex;
+    this.validCount = count;
+    this.invalidCount = count === this.#owedValid ? this.#owedInvalid : 0;
+    this.#owedIndex += count;
+    this.#owedValid -= count;
+    return true;
+  }
+
+  /** Leaves the window: for the rest of the chunk, or with what is left of it in the carry and false. */
+  #nextWindow(): boolean {
+    if (this.#hungry) return false;
+    this.#windowOffset += this.#at * 4;
+    const rest = this.#rest;
+    if (rest !== undefined) {
+      this.#rest = undefined;
+      this.#open(rest);
+      return true;
+    }
+    this.#carried = (this.#end - this.#at) * 4 + this.#tailBytes;
+    this.#carry.set(this.bytes.subarray(this.#at * 4, this.#at * 4 + this.#carried));
+    this.#at = 0;
+    this.#end = 0;
+    this.#tailBytes = 0;
+    this.#hungry = true;
+    return false;
+  }
+
+  /** Makes these bytes the window. */
+  #open(chunk: Uint8Array): void {
+    let bytes = chunk;
+    if (chunk.byteOffset % ALIGNMENT !== 0) {
+      if (this.#copy.length < chunk.length) this.#copy = new Uint8Array(chunk.length);
+      bytes = this.#copy;
+      bytes.set(chunk);
+    }
+    this.bytes = bytes;
+    this.words = new Uint32Array(bytes.buffer, bytes.byteOffset, chunk.length >>> 2);
+    this.#longs = new BigUint64Array(bytes.buffer, bytes.byteOffset, chunk.length >>> 3);
     this.#at = 0;
     this.#end = this.words.length;
     this.#tailBytes = chunk.length & 3;
   }
 
+  /** Bytes that must be in the carry before anything of it can be shown. */
   #unitBytes(): number {
     if (this.#owedValid > 0) return HPTE_BYTES;
-    return 24;
+    if (this.#carried < HEADER_BYTES) return HEADER_BYTES;
+    const { validCount } = readHeader(this.#carry, 0, this.#headerByteOrder);
+    return validCount === 0 ? HEADER_BYTES : HEADER_BYTES + HPTE_BYTES;
   }
 
-  #fillCarry(chunk: Uint8Array): number {
-    const n = Math.min(this.#unitBytes() - this.#carried, chunk.length);
-    this.#carry.set(chunk.subarray(0, n), this.#carried);
-    this.#carried += n;
-    return n;
-  }
-
-  #advance(): boolean {
-    if (this.#rest !== undefined) {
-      this.#windowStart += this.#end * 4;
-      this.#open(this.#rest);
-      this.#rest = undefined;
-      return true;
+  #refuseHeader(index: number, stop: number): never {
+    const place = {
+      byteOffset: this.#windowOffset + this.#at * 4,
+      recordIndex: this.recordIndex + 1,
+      ptex: index,
+    };
+    if (stop === index) throw new HtabFormatError('a record has neither valid nor invalid entries', place);
+    if (stop > this.entryLimit) {
+      throw new HtabFormatError(`a record goes to entry ${stop - 1} of a table that ends at ${this.entryLimit - 1}`, place);
     }
-    const left = (this.#end - this.#at) * 4 + this.#tailBytes;
-    this.#carry.set(this.bytes.subarray(this.#at * 4, this.#at * 4 + left));
-    this.#carried = left;
-    this.#at = this.#end = 0;
-    this.#hungry = true;
-    return false;
+    throw new HtabFormatError(`a record begins before entry ${this.#reached}, the end of the one before it`, place);
   }
 
-  #refuseHeader(index: number, validCount: number, invalidCount: number): never {
-    throw new HtabFormatError(`bad ${validCount} ${invalidCount}`, { byteOffset: 0, recordIndex: 0, ptex: index });
-  }
-
-  #refuseHpte(recordIndex: number, index: number, first: number, bad: number): never {
-    throw new HtabFormatError(whyBad(this.words, bad), {
-      byteOffset: 0,
+  #refuseHpte(first: number, index: number, recordIndex: number): never {
+    let at = first;
+    let reason = whatIsIllegal(this.words, at);
+    while (reason === undefined) reason = whatIsIllegal(this.words, (at += HPTE_WORDS));
+    throw new HtabFormatError(reason, {
+      byteOffset: this.#windowOffset + at * 4,
       recordIndex,
-      ptex: index + (bad - first) / HPTE_WORDS,
+      ptex: index + (at - first) / HPTE_WORDS,
     });
   }
 }

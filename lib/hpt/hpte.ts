@@ -22,8 +22,6 @@ export const HPTE_V_BOLTED = 0x10;
 export const HPTE_V_ABSENT = 0x20;
 /** Kernel private: the lock, set in every valid entry a host returns (kernel-abi.md 3.1). */
 export const HPTE_V_HVLOCK = 0x40;
-/** The part of the low half that belongs to the AVPN; the rest is flags. */
-export const HPTE_V_AVPN_LOW = 0xffffff80;
 
 // Masks for the high half of v.
 /** B: segment size, bits 63-62. 0 is 256M, 1 is 1T, the rest is reserved. */
@@ -182,7 +180,7 @@ export function decodeHpte(v: bigint, r: bigint): Hpte | undefined {
     unusedAddressBits: r & belowPage & ABOVE_LP,
     pp: ((rHigh & HPTE_R_PP0_HIGH) === 0 ? 0 : 4) | (rLow & HPTE_R_PP),
     key: ((rHigh >>> 25) & 0x18) | ((rLow >>> 9) & 0x7),
-    wimg: (rLow >>> 3) & 0xf,
+    wimg: (rLow & HPTE_R_WIMG) >>> 3,
     noExecute: (rLow & HPTE_R_N) !== 0,
     referenced: (rLow & HPTE_R_R) !== 0,
     changed: (rLow & HPTE_R_C) !== 0,

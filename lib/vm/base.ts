@@ -1,6 +1,14 @@
-import { HtabFormatError, HtabStateError, HtabSystemError, errnoName, outOfRange } from '../errors.js';
+import {
+  HtabFormatError,
+  HtabStateError,
+  HtabSystemError,
+  type SystemErrorDetails,
+  errnoName,
+  outOfRange,
+} from '../errors.js';
 import { checkOrder } from '../hpt/geometry.js';
 import type { BackendName, HtabHandle, HtabVm, OpenHtabOptions } from './contract.js';
+import { hintFor } from './hints.js';
 
 /** A system call's own answer: its return value, or minus the errno. */
 export type CallResult = number;
@@ -32,10 +40,13 @@ export class CallQueue {
 /** Turns a call's result into its value, or throws what the kernel said. */
 export function checkCall(result: CallResult, syscall: string, operation: string, hint?: string): number {
   if (result >= 0) return result;
-  throw new HtabSystemError(syscall, errnoName(-result), {
-    operation,
-    ...(hint === undefined ? {} : { hint }),
-  });
+  throw systemError(syscall, errnoName(-result), { operation, ...(hint === undefined ? {} : { hint }) });
+}
+
+/** What the kernel said, with what usually stands behind it where the caller knows nothing better. */
+export function systemError(syscall: string, name: string, details: SystemErrorDetails): HtabSystemError {
+  const hint = details.hint ?? hintFor(syscall, name);
+  return new HtabSystemError(syscall, name, { ...details, ...(hint === undefined ? {} : { hint }) });
 }
 
 /** What is the same for every backend's descriptor: order of calls, closing, argument checks, errors. */
@@ -86,7 +97,7 @@ export abstract class BaseHandle implements HtabHandle {
             `${bytesApplied} bytes before it are applied`,
         );
       }
-      throw new HtabSystemError('write', errnoName(-refusal), {
+      throw systemError('write', errnoName(-refusal), {
         operation: 'write HPT record',
         ptex,
         recordIndex: recordsApplied,

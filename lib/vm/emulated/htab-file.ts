@@ -1,14 +1,14 @@
 import { constants } from 'node:os';
-import { HtabFormatError } from '../../errors.js';
 import { type PassState, fillRecords } from '../../format/pass.js';
-import { HPTE_R_C, HPTE_R_R, HPTE_V_VALID, basePageShift } from '../../hpt/hpte.js';
+import { HPTE_R_C, HPTE_R_R } from '../../hpt/hpte.js';
+import { HEADER_BYTES } from '../../format/header.js';
+import { HPTE_BYTES } from '../../hpt/geometry.js';
 import type { CallResult } from '../base.js';
+import { type EntrySink, writeLoop } from '../record-loop.js';
 import { type EntryState, H_SUCCESS } from './mmu.js';
 import { type Guest, VRMA_V_HIGH, VRMA_V_LOW } from './guest.js';
 
-const { EBADF, EBUSY, EINVAL, EIO } = constants.errno;
-const HEADER_BYTES = 8;
-const HPTE_BYTES = 16;
+const { EBADF, EBUSY, EINVAL } = constants.errno;
 
 /** Flags of `KVM_PPC_GET_HTAB_FD` (kernel-abi.md 1.2). */
 export const GET_HTAB_BOLTED_ONLY = 1;
@@ -59,65 +59,40 @@ export class HtabFile {
     if (!this.#writes || !this.#open) return -EBADF;
     if (guest.radix) return -EINVAL;
     if (guest.mmuReady && guest.runningVcpus > 0) return -EBUSY;
-    const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.length);
-    const count = bytes.length;
-    let accounted = 0;
-    let place = 0;
-    for (let record = 0; accounted + HEADER_BYTES <= count; record++) {
-      const index = view.getUint32(place, true);
-      const validCount = view.getUint16(place + 4, true);
-      const invalidCount = view.getUint16(place + 6, true);
-      // The kernel's length check forgets the header it has just read.
-      if (accounted + validCount * HPTE_BYTES > count) break;
-      accounted += HEADER_BYTES;
-      place += HEADER_BYTES;
-      const end = guest.entries?.table.entryCount ?? 0;
-      if (guest.entries === undefined || index >= end || index + validCount + invalidCount > end)
-        return -EINVAL;
-      const result = this.#writeRun(guest.entries, index, validCount, view, place, record);
-      if (result !== 0) return result;
-      accounted += validCount * HPTE_BYTES;
-      // The kernel does not step over the HPTEs: what follows is parsed from the first of them (kernel-abi.md 4.3).
-      removeRun(guest, guest.entries, index + validCount, invalidCount);
-    }
-    return accounted;
+    return writeLoop(bytes, new GuestEntries(guest));
+  }
+}
+
+/** The guest's table as the record loop of a write sees it. */
+class GuestEntries implements EntrySink {
+  readonly entryCount: number;
+  readonly #guest: Guest;
+
+  constructor(guest: Guest) {
+    this.#guest = guest;
+    this.entryCount = guest.entries?.table.entryCount ?? 0;
   }
 
-  #writeRun(entries: EntryState, index: number, count: number, view: DataView, place: number, record: number): CallResult {
-    const guest = this.#guest;
-    for (let entry = 0, at = place; entry < count; entry++, at += HPTE_BYTES) {
-      const ptex = index + entry;
-      if (at + HPTE_BYTES > view.byteLength) {
-        const beyond = at + HPTE_BYTES - view.byteLength;
-        throw new HtabFormatError(
-          `the kernel would take ${beyond} bytes behind the buffer; what comes before this entry is applied`,
-          { byteOffset: at, recordIndex: record, ptex },
-        );
-      }
-      const vHigh = view.getUint32(at);
-      const vLow = view.getUint32(at + 4);
-      const rHigh = view.getUint32(at + 8);
-      const rLow = view.getUint32(at + 12);
-      const pageShift = basePageShift(vLow, rLow);
-      if ((vLow & HPTE_V_VALID) === 0 || pageShift === 0) return -EINVAL;
-      if (entries.table.has(ptex)) guest.mmu.remove(entries, ptex);
-      if (guest.mmu.enter(entries, ptex, vHigh, vLow, rHigh, rLow) !== H_SUCCESS) return -EIO;
-      if (isVrma(vHigh, vLow)) guest.noteVrma(pageShift);
-    }
-    return 0;
+  enter(ptex: number, vHigh: number, vLow: number, rHigh: number, rLow: number, pageShift: number): boolean {
+    const { entries, mmu } = this.#guest;
+    // The old entry goes first: a refusal leaves none.
+    if (entries!.table.has(ptex)) mmu.remove(entries!, ptex);
+    if (mmu.enter(entries!, ptex, vHigh, vLow, rHigh, rLow) !== H_SUCCESS) return false;
+    if (isVrma(vHigh, vLow)) this.#guest.noteVrma(pageShift);
+    return true;
+  }
+
+  removeRun(ptex: number, count: number): void {
+    const { entries, mmu } = this.#guest;
+    const { valid } = entries!.table;
+    const end = ptex + count;
+    for (let at = valid.next(ptex, end); at < end; at = valid.next(at + 1, end)) mmu.remove(entries!, at);
   }
 }
 
 /** Whether an entry maps the real-mode area. */
 export function isVrma(vHigh: number, vLow: number): boolean {
   return vHigh === VRMA_V_HIGH && (vLow & 0xff000000) >>> 0 === VRMA_V_LOW;
-}
-
-function removeRun(guest: Guest, entries: EntryState, from: number, count: number): void {
-  const { valid } = entries.table;
-  const to = from + count;
-  for (let ptex = valid.next(from, to); ptex < to; ptex = valid.next(ptex + 1, to))
-    guest.mmu.remove(entries, ptex);
 }
 
 /**
