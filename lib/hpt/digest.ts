@@ -63,6 +63,7 @@ export function compareTables(a: HptTable, b: HptTable): TableDifference {
     const base = page * 65_536;
     const ours = a.valid.pages[page];
     const theirs = b.valid.pages[page];
+    if (ours === undefined && theirs === undefined) continue;
     for (let word = 0; word < PAGE_WORDS; word++) {
       for (let rest = (ours?.[word] ?? 0) | (theirs?.[word] ?? 0); rest !== 0; rest &= rest - 1) {
         const ptex = base + word * 32 + lowestBit(rest);

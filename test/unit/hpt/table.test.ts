@@ -1,0 +1,270 @@
+import fc from 'fast-check';
+import { describe, expect, test } from 'vitest';
+import { HptTable } from '../../../lib/hpt/table.js';
+
+/** vHigh, vLow, rHigh, rLow. */
+type Halves = readonly [number, number, number, number];
+
+/** Four words that no other seed gives. */
+function halvesOf(seed: number): Halves {
+  return [seed, Math.imul(seed, 0x9e3779b1) >>> 0, ~seed >>> 0, Math.imul(seed + 1, 0x85ebca6b) >>> 0];
+}
+
+/** HPTEs as they travel: big-endian, `lead` words of something else before them. */
+function wireWords(entries: readonly Halves[], lead = 0): Uint32Array {
+  const bytes = new DataView(new ArrayBuffer(lead * 4 + entries.length * 16));
+  for (const [entry, halves] of entries.entries()) {
+    for (const [half, value] of halves.entries()) bytes.setUint32(lead * 4 + entry * 16 + half * 4, value);
+  }
+  return new Uint32Array(bytes.buffer);
+}
+
+type Step =
+  | { do: 'store' | 'remove' | 'mark' | 'unmark'; at: number; seed: number }
+  | { do: 'storeRun' | 'removeRun' | 'markRun' | 'unmarkRun'; at: number; count: number; seed: number };
+
+/** A step near one of the given places: many of them make runs that overlap, join and split. */
+function stepNear(places: readonly number[], entryCount: number): fc.Arbitrary<Step> {
+  const at = fc
+    .tuple(fc.constantFrom(...places), fc.integer({ min: -70, max: 140 }))
+    .map(([place, offset]) => Math.min(entryCount - 1, Math.max(0, place + offset)));
+  const seed = fc.integer({ min: 0, max: 0xffffffff });
+  return fc.oneof(
+    fc.record({ do: fc.constantFrom('store', 'remove', 'mark', 'unmark'), at, seed }),
+    fc
+      .record({
+        do: fc.constantFrom('storeRun', 'removeRun', 'markRun', 'unmarkRun'),
+        at,
+        count: fc.integer({ min: 1, max: 140 }),
+        seed,
+      })
+      .map((step) => ({ ...step, count: Math.min(step.count, entryCount - step.at) })),
+  );
+}
+
+/** A table and what a plain Map and Set make of the same steps. */
+class Pair {
+  readonly table: HptTable;
+  readonly entries = new Map<number, Halves>();
+  readonly marks = new Set<number>();
+
+  constructor(order: number) {
+    this.table = new HptTable(order);
+  }
+
+  run(step: Step): void {
+    const { table, entries, marks } = this;
+    const { at } = step;
+    const range = Array.from({ length: 'count' in step ? step.count : 1 }, (_, i) => at + i);
+    const values = range.map((_, i) => halvesOf((step.seed + i) >>> 0));
+    switch (step.do) {
+      case 'store':
+        table.store(at, ...values[0]!);
+        entries.set(at, values[0]!);
+        break;
+      case 'storeRun':
+        table.storeRun(at, range.length, wireWords(values, step.seed % 4), step.seed % 4);
+        for (const [i, ptex] of range.entries()) entries.set(ptex, values[i]!);
+        break;
+      case 'remove':
+        expect(table.remove(at)).toBe(entries.delete(at));
+        break;
+      case 'removeRun':
+        expect(table.removeRun(at, range.length)).toBe(range.filter((ptex) => entries.delete(ptex)).length);
+        break;
+      case 'mark':
+        expect(table.dirty.add(at)).toBe(!marks.has(at));
+        marks.add(at);
+        break;
+      case 'unmark':
+        expect(table.dirty.delete(at)).toBe(marks.delete(at));
+        break;
+      case 'markRun':
+        table.dirty.addRange(at, at + range.length);
+        for (const ptex of range) marks.add(ptex);
+        break;
+      case 'unmarkRun':
+        expect(table.dirty.deleteRange(at, at + range.length)).toBe(
+          range.filter((ptex) => marks.delete(ptex)).length,
+        );
+    }
+  }
+
+  /** Compares every entry and mark, seen through every way to read them. */
+  check(): void {
+    const { table, entries, marks } = this;
+    const expected = [...entries.keys()].sort((a, b) => a - b);
+    expect(table.validCount).toBe(entries.size);
+    expect(walk(table.valid, table.entryCount)).toEqual(expected);
+    expect(table.dirty.count).toBe(marks.size);
+    expect(walk(table.dirty, table.entryCount)).toEqual([...marks].sort((a, b) => a - b));
+
+    const out = new Uint32Array(4);
+    const loaded = expected.map((ptex) => (table.load(ptex, out) ? [...out] : undefined));
+    expect(loaded).toEqual(expected.map((ptex) => [...entries.get(ptex)!]));
+    const wrong = expected
+      .flatMap((ptex) => [ptex - 1, ptex + 1])
+      .filter((ptex) => ptex >= 0 && ptex < table.entryCount)
+      .filter((ptex) => table.has(ptex) !== entries.has(ptex) || table.dirty.has(ptex) !== marks.has(ptex));
+    expect(wrong).toEqual([]);
+    for (let first = 0; first < expected.length;) {
+      let end = first + 1;
+      while (end < expected.length && expected[end] === expected[end - 1]! + 1) end++;
+      const run = expected.slice(first, end);
+      const words = new Uint32Array(run.length * 4 + 3);
+      table.copyRun(run[0]!, run.length, words, 3);
+      expect(words).toEqual(Uint32Array.of(0, 0, 0, ...wireWords(run.map((ptex) => entries.get(ptex)!))));
+      first = end;
+    }
+  }
+}
+
+function walk(bits: { next(from: number): number }, end: number): number[] {
+  const found: number[] = [];
+  for (let index = bits.next(0); index < end; index = bits.next(index + 1)) found.push(index);
+  return found;
+}
+
+describe('a table does what a plain Map and a Set of marks do', () => {
+  test.each([
+    ['order 18', 18, [0, 1024, 16383]],
+    ['order 20, one whole page of its bitmaps', 20, [0, 32_768, 65_535]],
+    [
+      'order 36, beyond 2^31 and up to the last entry',
+      36,
+      [65_536, 2 ** 31, 3 * 2 ** 30 + 65_536, 2 ** 32 - 1],
+    ],
+  ])('%s', (_name, order, places) => {
+    const program = fc.array(stepNear(places, 2 ** (order - 4)), { maxLength: 100, size: 'max' });
+    fc.assert(
+      fc.property(program, (program) => {
+        const pair = new Pair(order);
+        for (const step of program) pair.run(step);
+        pair.check();
+      }),
+      { numRuns: 100 },
+    );
+  });
+
+  test('over one long program in which groups grow and shrink', () => {
+    const pair = new Pair(18);
+    const program = fc.sample(stepNear([100], 16_384), { numRuns: 3000, seed: 1 });
+    for (const [number, step] of program.entries()) {
+      pair.run(step);
+      if (number % 50 === 0) pair.check();
+    }
+    pair.check();
+  });
+});
+
+describe('a group of 32 entries', () => {
+  const shuffled = (seed: number): number[] =>
+    fc.sample(
+      fc.shuffledSubarray(
+        Array.from({ length: 32 }, (_, i) => i),
+        { minLength: 32 },
+      ),
+      {
+        numRuns: 1,
+        seed,
+      },
+    )[0]!;
+
+  test('holds every entry at every size, filled and emptied in any order', () => {
+    for (let seed = 0; seed < 10; seed++) {
+      const pair = new Pair(18);
+      pair.run({ do: 'storeRun', at: 31, count: 1, seed: 7 });
+      pair.run({ do: 'storeRun', at: 64, count: 3, seed: 9 });
+      for (const bit of shuffled(seed)) {
+        pair.run({ do: 'store', at: 32 + bit, seed: bit + seed * 100 });
+        pair.check();
+      }
+      for (const bit of shuffled(seed + 1000)) {
+        pair.run({ do: 'remove', at: 32 + bit, seed: 0 });
+        pair.check();
+      }
+    }
+  });
+
+  test('gives its memory back: filling and emptying without end takes no more than once', () => {
+    const table = new HptTable(18);
+    const words = wireWords(Array.from({ length: 32 }, (_, i) => halvesOf(i)));
+    for (let round = 0; round < 10_000; round++) {
+      for (let ptex = 0; ptex < 8; ptex++) table.store(ptex, 0, 1, 0, round);
+      table.storeRun(0, 32, words, 0);
+      for (let ptex = 31; ptex > 2; ptex--) table.remove(ptex);
+      table.removeRun(0, 32);
+    }
+    expect(table.validCount).toBe(0);
+    // One chunk of 1 MiB is the least a table can hold.
+    expect(table.groups.chunks).toHaveLength(1);
+  });
+});
+
+describe('edges', () => {
+  test('groups stay whole where one chunk of memory ends and the next begins', () => {
+    const table = new HptTable(21);
+    const run = wireWords(Array.from({ length: 100_000 }, (_, i) => halvesOf(i)));
+    // One entry in a group of its own puts all groups after it out of step with the chunks' ends.
+    table.store(0, 1, 2, 3, 4);
+    table.storeRun(32, 100_000, run, 0);
+    const copy = new Uint32Array(run.length);
+    table.copyRun(32, 100_000, copy, 0);
+    expect(Buffer.compare(Buffer.from(copy.buffer), Buffer.from(run.buffer))).toBe(0);
+  });
+
+  test('dirty marks belong to the owner: storing, removing and clearing leave them alone', () => {
+    const table = new HptTable(18);
+    table.store(5, 0, 1, 0, 0);
+    expect(table.dirty.count).toBe(0);
+    table.dirty.addRange(4, 7);
+    table.remove(5);
+    table.storeRun(6, 1, new Uint32Array(4), 0);
+    table.clear();
+    expect(walk(table.dirty, table.entryCount)).toEqual([4, 5, 6]);
+  });
+
+  test('an entry that is not valid leaves the output of load untouched', () => {
+    const table = new HptTable(18);
+    table.store(8, 1, 2, 3, 4);
+    table.remove(8);
+    const out = Uint32Array.of(9, 9, 9, 9);
+    expect([table.load(8, out), table.load(9, out), ...out]).toEqual([false, false, 9, 9, 9, 9]);
+    expect(table.get(8)).toBeUndefined();
+  });
+
+  test('doublewords and halves are the same entry, and bytes are kept as they stand', () => {
+    const table = new HptTable(36);
+    const last = 2 ** 32 - 1;
+    table.set(last, 0xfedc_ba98_7654_3271n, 0x8123_4567_89ab_cdefn);
+    expect(table.get(last)).toEqual({ v: 0xfedc_ba98_7654_3271n, r: 0x8123_4567_89ab_cdefn });
+    const words = new Uint32Array(4);
+    table.copyRun(last, 1, words, 0);
+    expect(Buffer.from(words.buffer).toString('hex')).toBe('fedcba98765432718123456789abcdef');
+  });
+
+  test('a run with a hole in it is not copied', () => {
+    const table = new HptTable(18);
+    table.storeRun(0, 100, new Uint32Array(400), 0);
+    table.remove(63);
+    expect(() => {
+      table.copyRun(0, 100, new Uint32Array(400), 0);
+    }).toThrow(RangeError);
+  });
+
+  test('a cleared table is empty and can be filled again', () => {
+    const pair = new Pair(21);
+    pair.run({ do: 'storeRun', at: 65_500, count: 140, seed: 3 });
+    pair.table.clear();
+    pair.entries.clear();
+    pair.check();
+    pair.run({ do: 'storeRun', at: 65_520, count: 70, seed: 4 });
+    pair.check();
+  });
+
+  test.each([17, 37, 46])('order %i is refused: the stream cannot address it', (order) => {
+    expect(() => new HptTable(order)).toThrow(
+      expect.objectContaining({ name: 'RangeError', code: 'ERR_OUT_OF_RANGE' }),
+    );
+  });
+});
