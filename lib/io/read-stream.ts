@@ -1,0 +1,86 @@
+import { Readable } from 'node:stream';
+import type { HtabHandle, HtabVm } from '../vm/contract.js';
+import { destroyOnAbort } from './abort.js';
+import { DEFAULT_BUFFER_BYTES, HptReader, checkReaderOptions, type OpenReaderOptions } from './reader.js';
+
+/** What a stream of records covers; `shared`, `boltedOnly` and `startIndex` only apply where it opens the descriptor. */
+export interface ReadStreamOptions extends Omit<OpenReaderOptions, 'recycle'> {
+  /**
+   * `pass`: one walk to the end of the table. `quiescent`: pass upon pass, until one finds nothing changed; while the
+   * guest runs that may never be. Default `pass`.
+   */
+  readonly until?: 'pass' | 'quiescent';
+}
+
+class HtabReadStream extends Readable {
+  readonly #open: () => Promise<HptReader>;
+  readonly #untilQuiescent: boolean;
+  #reader: HptReader | undefined;
+  #pass: AsyncGenerator<Uint8Array, void, undefined> | undefined;
+
+  constructor(open: () => Promise<HptReader>, options: ReadStreamOptions) {
+    super({ highWaterMark: options.bufferBytes ?? DEFAULT_BUFFER_BYTES });
+    this.#open = open;
+    this.#untilQuiescent = options.until === 'quiescent';
+    destroyOnAbort(this, options.signal);
+  }
+
+  override _construct(callback: (error?: Error | null) => void): void {
+    this.#open().then((reader) => {
+      this.#reader = reader;
+      callback();
+    }, callback);
+  }
+
+  override _read(): void {
+    this.#nextChunk().then(
+      (chunk) => this.push(chunk),
+      (error: unknown) => this.destroy(error as Error),
+    );
+  }
+
+  override _destroy(error: Error | null, callback: (error?: Error | null) => void): void {
+    const closing = this.#reader?.close() ?? Promise.resolve();
+    closing.then(
+      () => {
+        callback(error);
+      },
+      (failure: unknown) => {
+        callback(error ?? (failure as Error));
+      },
+    );
+  }
+
+  /** The next chunk of the next pass that has one; null at the stream's end. */
+  async #nextChunk(): Promise<Uint8Array | null> {
+    const reader = this.#reader!;
+    for (;;) {
+      this.#pass ??= reader.pass();
+      const { value } = await this.#pass.next();
+      if (value !== undefined) return value;
+      if (!this.#untilQuiescent || reader.quiescent) return null;
+      this.#pass = undefined;
+    }
+  }
+}
+
+/**
+ * The records of a table as a Node stream, in chunks of whole records that are the caller's to keep.
+ *
+ * The stream owns its descriptor, also one it is given, and closes it at its end: later passes over the same descriptor
+ * need an {@link HptReader}. Destroying it, at any moment, waits for the read in flight, which may take seconds in the
+ * kernel; an abort ends it with the signal's own reason.
+ *
+ * @param source a VM, of which a read descriptor is opened, or an open read handle
+ * @throws TypeError or RangeError for a handle or options that cannot be; all else is the stream's `error` event, as
+ *   {@link HptReader.open} and {@link HptReader.pass} say
+ */
+export function createReadStream(source: HtabVm | HtabHandle, options: ReadStreamOptions = {}): Readable {
+  const { until: _, ...rest } = options;
+  const readerOptions = { ...rest, recycle: false };
+  checkReaderOptions(readerOptions);
+  if ('openHtab' in source) return new HtabReadStream(() => HptReader.open(source, readerOptions), options);
+  // Outside the stream: a stream whose constructor throws goes on to call `_construct`.
+  const reader = new HptReader(source, readerOptions);
+  return new HtabReadStream(() => Promise.resolve(reader), options);
+}
