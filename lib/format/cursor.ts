@@ -1,5 +1,5 @@
 import { endianness } from 'node:os';
-import { HtabFormatError, HtabStateError, HtabUnavailableError } from '../errors.js';
+import { type FormatErrorDetails, HtabFormatError, HtabStateError, HtabUnavailableError } from '../errors.js';
 import { HPTE_BYTES, MAX_STREAM_ORDER, checkOrder, entryCount } from '../hpt/geometry.js';
 import { swapBigEndian } from '../hpt/wire.js';
 import { HEADER_BYTES, MAX_STREAM_ENTRIES, type HeaderByteOrder, readHeader } from './header.js';
@@ -52,7 +52,7 @@ export class RecordCursor {
   /** Holds the HPTEs of the valid entries, at `byteOffset`; untouched until the next `next()` or `push()`. */
   bytes: Uint8Array = new Uint8Array(0);
   /** The same memory as u32 words, four an HPTE, as they stand there: big-endian. */
-  words = new Uint32Array(0);
+  words: Uint32Array = new Uint32Array(0);
   /** Where in `words` the HPTEs begin. */
   wordOffset = 0;
 
@@ -64,7 +64,7 @@ export class RecordCursor {
   #reached = 0;
 
   // The window is what next() walks: a chunk, its aligned copy, or the carry. It begins with a header or an HPTE.
-  #longs = new BigUint64Array(0);
+  #longs: BigUint64Array = new BigUint64Array(0);
   #at = 0;
   #end = 0;
   /** Bytes behind `#end` that do not make a word. */
@@ -90,7 +90,11 @@ export class RecordCursor {
   constructor(options: RecordCursorOptions = {}) {
     const { order, headerByteOrder = 'LE', ascending = false } = options;
     if (endianness() !== 'LE') {
-      throw new HtabUnavailableError('endianness', 'records cannot be read here', 'use a little-endian machine');
+      throw new HtabUnavailableError(
+        'endianness',
+        'records cannot be read here',
+        'use a little-endian machine',
+      );
     }
     if (order !== undefined) {
       checkOrder(order, MAX_STREAM_ORDER);
@@ -167,13 +171,14 @@ export class RecordCursor {
     const invalidCount = counts >>> 16;
     const stop = index + validCount + invalidCount;
     if (counts === 0 || stop > this.entryLimit || (this.#ascending !== 0 && index < this.#reached)) {
-      this.#refuseHeader(index, stop);
+      this.#checkHeader(index, stop);
     }
 
     const after = first + validCount * HPTE_WORDS;
     if (after > this.#end) return this.#cut(index, validCount, invalidCount);
     if (validCount > 2) {
-      if (!legalRun(words, this.#longs, first, validCount)) this.#refuseHpte(first, index, this.recordIndex + 1);
+      if (!legalRun(words, this.#longs, first, validCount))
+        this.#refuseHpte(first, index, this.recordIndex + 1);
     } else if (validCount > 0 && !legalPair(words, first, after - HPTE_WORDS)) {
       this.#refuseHpte(first, index, this.recordIndex + 1);
     }
@@ -194,16 +199,21 @@ export class RecordCursor {
    * @throws HtabStateError (`busy`) while there are records left of the last chunk
    */
   finish(): void {
-    if (!this.#hungry) throw new HtabStateError('busy', 'finish() was called before next() had returned false');
+    if (!this.#hungry)
+      throw new HtabStateError('busy', 'finish() was called before next() had returned false');
     if (this.#carried === 0 && this.#owedValid === 0) return;
     const byteOffset = this.#windowOffset + this.#carried;
     if (this.#owedValid > 0) {
-      throw new HtabFormatError(
-        `the stream ends inside a record, ${this.#owedValid * HPTE_BYTES - this.#carried} bytes before its end`,
-        { byteOffset, recordIndex: this.recordIndex, ptex: this.#owedIndex },
-      );
+      const missing = this.#owedValid * HPTE_BYTES - this.#carried;
+      throw cutShort(missing, { byteOffset, recordIndex: this.recordIndex, ptex: this.#owedIndex });
     }
-    throw new HtabFormatError('the stream ends inside a record', { byteOffset, recordIndex: this.recordIndex + 1 });
+    const recordIndex = this.recordIndex + 1;
+    if (this.#carried < HEADER_BYTES)
+      throw cutShort(HEADER_BYTES - this.#carried, { byteOffset, recordIndex });
+    const { index, validCount, invalidCount } = readHeader(this.#carry, 0, this.#headerByteOrder);
+    this.#checkHeader(index, index + validCount + invalidCount);
+    const missing = HEADER_BYTES + validCount * HPTE_BYTES - this.#carried;
+    throw cutShort(missing, { byteOffset, recordIndex, ptex: index });
   }
 
   /** What is not simply the next whole record of the window. */
@@ -230,7 +240,8 @@ export class RecordCursor {
   #showPart(): boolean {
     const first = this.#at;
     const count = Math.min(this.#owedValid, Math.floor((this.#end - first) / HPTE_WORDS));
-    if (!legalRun(this.words, this.#longs, first, count)) this.#refuseHpte(first, this.#owedIndex, this.recordIndex);
+    if (!legalRun(this.words, this.#longs, first, count))
+      this.#refuseHpte(first, this.#owedIndex, this.recordIndex);
     this.#at = first + count * HPTE_WORDS;
     this.wordOffset = first;
     this.index = this.#owedIndex;
@@ -284,7 +295,8 @@ export class RecordCursor {
     return validCount === 0 ? HEADER_BYTES : HEADER_BYTES + HPTE_BYTES;
   }
 
-  #refuseHeader(index: number, stop: number): never {
+  /** Throws if the header at the window's place is not right. */
+  #checkHeader(index: number, stop: number): void {
     const place = {
       byteOffset: this.#windowOffset + this.#at * 4,
       recordIndex: this.recordIndex + 1,
@@ -292,9 +304,17 @@ export class RecordCursor {
     };
     if (stop === index) throw new HtabFormatError('a record has neither valid nor invalid entries', place);
     if (stop > this.entryLimit) {
-      throw new HtabFormatError(`a record goes to entry ${stop - 1} of a table that ends at ${this.entryLimit - 1}`, place);
+      throw new HtabFormatError(
+        `a record goes to entry ${stop - 1}, and the last there is ${this.entryLimit - 1}`,
+        place,
+      );
     }
-    throw new HtabFormatError(`a record begins before entry ${this.#reached}, the end of the one before it`, place);
+    if (this.#ascending !== 0 && index < this.#reached) {
+      throw new HtabFormatError(
+        `a record begins before entry ${this.#reached}, where the last one ended`,
+        place,
+      );
+    }
   }
 
   #refuseHpte(first: number, index: number, recordIndex: number): never {
@@ -307,4 +327,8 @@ export class RecordCursor {
       ptex: index + (at - first) / HPTE_WORDS,
     });
   }
+}
+
+function cutShort(missing: number, place: FormatErrorDetails): HtabFormatError {
+  return new HtabFormatError(`the stream ends inside a record, at least ${missing} bytes short`, place);
 }

@@ -26,7 +26,11 @@ export interface RecordHeader {
  *
  * @throws RangeError unless 8 bytes are there
  */
-export function readHeader(bytes: Uint8Array, offset: number, byteOrder: HeaderByteOrder = 'LE'): RecordHeader {
+export function readHeader(
+  bytes: Uint8Array,
+  offset: number,
+  byteOrder: HeaderByteOrder = 'LE',
+): RecordHeader {
   const view = viewOf(bytes);
   const littleEndian = byteOrder === 'LE';
   return {
@@ -49,9 +53,10 @@ export function writeHeader(
 ): void {
   const view = viewOf(bytes);
   const littleEndian = byteOrder === 'LE';
-  view.setUint32(offset, header.index, littleEndian);
-  view.setUint16(offset + 4, header.validCount, littleEndian);
+  // The end first: if it does not fit, nothing is written.
   view.setUint16(offset + 6, header.invalidCount, littleEndian);
+  view.setUint16(offset + 4, header.validCount, littleEndian);
+  view.setUint32(offset, header.index, littleEndian);
 }
 
 function viewOf(bytes: Uint8Array): DataView {

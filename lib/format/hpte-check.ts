@@ -25,7 +25,8 @@ const ILLEGAL_SIZE = Uint8Array.from({ length: 512 }, (_, code) =>
 export function legalRun(words: Uint32Array, longs: BigUint64Array, first: number, count: number): boolean {
   if (count >= BLOCK) return legalBlocks(words, longs, first, count);
   let illegal = 0;
-  for (let at = first, end = first + count * HPTE_WORDS; at < end; at += HPTE_WORDS) illegal |= illegalBits(words, at);
+  for (let at = first, end = first + count * HPTE_WORDS; at < end; at += HPTE_WORDS)
+    illegal |= illegalBits(words, at);
   return illegal === 0;
 }
 

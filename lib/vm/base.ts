@@ -165,20 +165,21 @@ export abstract class BaseVm implements HtabVm {
     );
   }
 
-  openHtab(options: OpenHtabOptions = {}): Promise<HtabHandle> {
+  async openHtab(options: OpenHtabOptions = {}): Promise<HtabHandle> {
     const { startIndex = 0, signal } = options;
     if (!Number.isSafeInteger(startIndex) || startIndex < 0) {
-      return Promise.reject(outOfRange('startIndex', 'a non-negative safe integer', startIndex));
+      throw outOfRange('startIndex', 'a non-negative safe integer', startIndex);
     }
-    return this.#call(async () => {
+    const handle = await this.#call(async () => {
       signal?.throwIfAborted();
-      const handle = await this.open(options);
-      if (signal?.aborted === true) {
-        await handle.close();
-        signal.throwIfAborted();
-      }
-      return handle;
+      return this.open(options);
     });
+    // Not within the call above: the handle's close waits in the same queue.
+    if (signal?.aborted === true) {
+      await handle.close();
+      signal.throwIfAborted();
+    }
+    return handle;
   }
 
   close(): Promise<void> {

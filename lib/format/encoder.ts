@@ -1,0 +1,130 @@
+import { outOfRange } from '../errors.js';
+import { HPTE_BYTES } from '../hpt/geometry.js';
+import { HEADER_BYTES, MAX_RUN, MAX_STREAM_ENTRIES, type HeaderByteOrder, writeHeader } from './header.js';
+
+/** Takes a filled buffer: whole records. The encoder does not touch it again. */
+export type RecordSink = (records: Uint8Array) => void;
+
+export interface RecordEncoderOptions {
+  /** Byte order of record headers. Default `LE`, as the kernel of every supported host wants them; `BE` for QEMU. */
+  readonly headerByteOrder?: HeaderByteOrder;
+  /** Most valid entries of one record, 1..65535. Default 65535; for QEMU 127 (qemu.md 3). */
+  readonly maxValid?: number;
+  /** Bytes of a buffer, 24 or more. Default 64 KiB. */
+  readonly bufferBytes?: number;
+  /** Where buffers come from, if they are to be the caller's own: `bufferBytes` long each. */
+  readonly allocate?: (bufferBytes: number) => Uint8Array;
+}
+
+const NO_BYTES = new Uint8Array(0);
+/** Up to here, bytes are copied faster by a loop than by a call. */
+const SHORT_COPY = 64;
+
+/**
+ * Writes runs of entries as records, into buffers that it hands over when they are full.
+ *
+ * No record lies in two buffers. One that is longer than a buffer, or than `maxValid`, is cut into several, which means
+ * the same; any other stays as it is given, and none are joined.
+ *
+ * ```ts
+ * const encoder = new RecordEncoder((records) => frames.push(records), { headerByteOrder: 'BE', maxValid: 127 });
+ * while (cursor.next()) encoder.add(cursor.index, cursor.validCount, cursor.invalidCount, cursor.bytes, cursor.byteOffset);
+ * encoder.flush();
+ * ```
+ */
+export class RecordEncoder {
+  readonly #sink: RecordSink;
+  readonly #headerByteOrder: HeaderByteOrder;
+  readonly #bufferBytes: number;
+  readonly #allocate: (bufferBytes: number) => Uint8Array;
+  readonly #longestRun: number;
+  #buffer: Uint8Array = NO_BYTES;
+  #filled = 0;
+
+  /** @throws RangeError for a buffer too short for one entry, or a record length that the header cannot say */
+  constructor(sink: RecordSink, options: RecordEncoderOptions = {}) {
+    const { headerByteOrder = 'LE', maxValid = MAX_RUN, bufferBytes = 65_536 } = options;
+    const { allocate = (bytes: number) => Buffer.allocUnsafeSlow(bytes) } = options;
+    if (!Number.isInteger(maxValid) || maxValid < 1 || maxValid > MAX_RUN) {
+      throw outOfRange('maxValid', `an integer in 1..${MAX_RUN}`, maxValid);
+    }
+    if (!Number.isInteger(bufferBytes) || bufferBytes < HEADER_BYTES + HPTE_BYTES) {
+      throw outOfRange('bufferBytes', `an integer of at least ${HEADER_BYTES + HPTE_BYTES}`, bufferBytes);
+    }
+    this.#sink = sink;
+    this.#headerByteOrder = headerByteOrder;
+    this.#bufferBytes = bufferBytes;
+    this.#allocate = allocate;
+    this.#longestRun = Math.min(maxValid, Math.floor((bufferBytes - HEADER_BYTES) / HPTE_BYTES));
+  }
+
+  /**
+   * Adds `validCount` valid entries from `index` on, and `invalidCount` invalid ones after them; either may be 0.
+   *
+   * @param index ptex of the first entry; the last may be 2^32 - 1
+   * @param bytes holds the HPTEs of the valid entries, at `byteOffset`; they are copied as they are, not checked
+   * @throws RangeError if the entries or their bytes are out of range; nothing is added then
+   */
+  add(
+    index: number,
+    validCount: number,
+    invalidCount: number,
+    bytes: Uint8Array = NO_BYTES,
+    byteOffset = 0,
+  ): void {
+    checkCount('index', index);
+    checkCount('validCount', validCount);
+    checkCount('invalidCount', invalidCount);
+    const end = index + validCount + invalidCount;
+    if (end > MAX_STREAM_ENTRIES) throw outOfRange('index + counts', `at most ${MAX_STREAM_ENTRIES}`, end);
+    if (byteOffset < 0 || byteOffset + validCount * HPTE_BYTES > bytes.length) {
+      throw outOfRange(
+        'byteOffset',
+        `followed by ${validCount * HPTE_BYTES} of ${bytes.length} bytes`,
+        byteOffset,
+      );
+    }
+
+    let ptex = index;
+    let from = byteOffset;
+    for (let valid = validCount, invalid = invalidCount; valid + invalid > 0;) {
+      const run = Math.min(valid, this.#longestRun);
+      valid -= run;
+      // Only the last of the valid entries have the invalid ones behind them.
+      const gap = valid > 0 ? 0 : Math.min(invalid, MAX_RUN);
+      invalid -= gap;
+      this.#put(ptex, run, gap, bytes, from);
+      ptex += run + gap;
+      from += run * HPTE_BYTES;
+    }
+  }
+
+  /** Hands over what the buffer holds, if anything. */
+  flush(): void {
+    if (this.#filled === 0) return;
+    const records = this.#buffer.subarray(0, this.#filled);
+    this.#buffer = NO_BYTES;
+    this.#filled = 0;
+    this.#sink(records);
+  }
+
+  #put(index: number, validCount: number, invalidCount: number, bytes: Uint8Array, byteOffset: number): void {
+    const hpteBytes = validCount * HPTE_BYTES;
+    if (this.#buffer.length - this.#filled < HEADER_BYTES + hpteBytes) {
+      this.flush();
+      this.#buffer = this.#allocate(this.#bufferBytes);
+    }
+    writeHeader(this.#buffer, this.#filled, { index, validCount, invalidCount }, this.#headerByteOrder);
+    this.#filled += HEADER_BYTES;
+    if (hpteBytes > SHORT_COPY)
+      this.#buffer.set(bytes.subarray(byteOffset, byteOffset + hpteBytes), this.#filled);
+    else for (let k = 0; k < hpteBytes; k++) this.#buffer[this.#filled + k] = bytes[byteOffset + k]!;
+    this.#filled += hpteBytes;
+  }
+}
+
+function checkCount(name: string, value: number): void {
+  if (!Number.isInteger(value) || value < 0 || value > MAX_STREAM_ENTRIES) {
+    throw outOfRange(name, `an integer in 0..${MAX_STREAM_ENTRIES}`, value);
+  }
+}

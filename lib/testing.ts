@@ -1,0 +1,25 @@
+/** What others test with: the conformance suite, scripted faults, a guest at work. Public as `kvm-htab/testing`. */
+export {
+  conformanceCases,
+  reasonToSkip,
+  runCase,
+  runConformance,
+  titleOf,
+  type ConformanceResult,
+} from './testing/conformance.js';
+export {
+  ConformanceContext,
+  type Capability,
+  type ConformanceBackend,
+  type ConformanceCase,
+  type ConformanceGuest,
+} from './testing/conformance/context.js';
+export { FaultScript, Gate, type Fault, type FaultRecord, type FaultyCall } from './testing/faults.js';
+export { SeededRandom } from './testing/random.js';
+export { prepareTable, resizeTable } from './testing/resize.js';
+export {
+  GuestWorkload,
+  type WorkloadCounts,
+  type WorkloadMix,
+  type WorkloadOptions,
+} from './testing/workload.js';

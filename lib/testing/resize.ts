@@ -1,0 +1,22 @@
+import { setTimeout as delay } from 'node:timers/promises';
+import type { HtabVm } from '../vm/contract.js';
+
+/**
+ * Prepares a table of this order and waits until it is ready. The kernel's answer is a wait it suggests, but nothing
+ * it needs; asking every millisecond ends soonest (kernel-abi.md 5.2).
+ *
+ * @throws HtabSystemError as `HtabVm.prepareHptResize`
+ */
+export async function prepareTable(vm: HtabVm, order: number): Promise<void> {
+  while ((await vm.prepareHptResize(order)) > 0) await delay(1);
+}
+
+/**
+ * Resizes the table: prepares, waits, commits. Bolted entries move, all others are dropped (kernel-abi.md 5.3).
+ *
+ * @throws HtabSystemError as `HtabVm.prepareHptResize` and `HtabVm.commitHptResize`
+ */
+export async function resizeTable(vm: HtabVm, order: number): Promise<void> {
+  await prepareTable(vm, order);
+  await vm.commitHptResize(order);
+}

@@ -1,0 +1,60 @@
+import { describe, expect, test } from 'vitest';
+import { conformanceCases, reasonToSkip, runConformance, titleOf } from '../../../lib/testing/conformance.js';
+import type { ConformanceBackend } from '../../../lib/testing/conformance/context.js';
+import { FaultScript, type Fault } from '../../../lib/testing/faults.js';
+import { ImageVm } from '../../../lib/vm/image/image-vm.js';
+
+const image: ConformanceBackend = {
+  name: 'image',
+  capabilities: ['bounded-write', 'power8'],
+  createVm: () => new ImageVm(),
+};
+
+function faulty(...faults: readonly Fault[]): ConformanceBackend {
+  return { ...image, createVm: () => new FaultScript(faults).wrapVm(new ImageVm()) };
+}
+
+describe('the suite without a test runner', () => {
+  test('it reports every case once, in order: passed, or skipped with the reason', async () => {
+    const seen: string[] = [];
+    const results = await runConformance(image, ({ title }) => seen.push(title));
+    expect(seen).toEqual(conformanceCases.map(titleOf));
+    expect(results.map(({ title }) => title)).toEqual(seen);
+    expect(results.filter(({ outcome }) => outcome === 'failed')).toEqual([]);
+    const skipped = results.filter(({ outcome }) => outcome === 'skipped');
+    expect(skipped.length).toBeGreaterThan(20);
+    for (const { reason } of skipped) expect(reason).toMatch(/^image has no /);
+  });
+
+  test('a case is skipped for each capability that is missing', () => {
+    const needy = {
+      name: 'n',
+      section: '0',
+      requires: ['vcpu', 'power8'],
+      run: () => Promise.resolve(),
+    } as const;
+    expect(reasonToSkip(needy, image)).toBe('image has no vcpu');
+    expect(reasonToSkip(needy, { ...image, capabilities: [] })).toBe('image has no vcpu, power8');
+    expect(reasonToSkip(needy, { ...image, capabilities: ['vcpu', 'power8'] })).toBeUndefined();
+  });
+});
+
+describe('the suite notices', () => {
+  const wrong: readonly (readonly [string, Fault, number])[] = [
+    ['reads that return nothing', { kind: 'answer', call: 'read', result: 0, times: Infinity }, 50],
+    ['writes that are not made', { kind: 'answer', call: 'write', result: 24, times: Infinity }, 40],
+    ['a wrong errno', { kind: 'errno', call: 'write', errno: 'EPERM', applied: true, times: Infinity }, 40],
+    ['a second read that is lost', { kind: 'answer', call: 'read', nth: 2, result: 0 }, 8],
+    [
+      'a buffer taken for one byte shorter',
+      { kind: 'short', call: 'read', maxBytes: 4095, times: Infinity },
+      1,
+    ],
+    ['a descriptor that cannot be opened', { kind: 'errno', call: 'openHtab', errno: 'EMFILE' }, 60],
+  ];
+  test.each(wrong)('%s', async (_name, fault, least) => {
+    const results = await runConformance(faulty(fault));
+    const failed = results.filter(({ outcome }) => outcome === 'failed');
+    expect(failed.length).toBeGreaterThanOrEqual(least);
+  });
+});
