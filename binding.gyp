@@ -1,0 +1,29 @@
+{
+  'targets': [
+    {
+      'target_name': 'kvm_htab',
+      'conditions': [
+        # The KVM interface is Linux's; elsewhere there is nothing to build.
+        ['OS!="linux"', {'type': 'none'}],
+      ],
+      'sources': [
+        'native/addon.cc',
+        'native/descriptor.cc',
+        'native/descriptor_io.cc',
+        'native/descriptor_passing.cc',
+        'native/kvm.cc',
+      ],
+      'include_dirs': ['<!(node -p "require(\'node-addon-api\').include_dir")'],
+      'defines': [
+        'NAPI_VERSION=8',
+        'NAPI_DISABLE_CPP_EXCEPTIONS',
+        # A promise settled while its worker is being terminated must not abort the process.
+        'NODE_API_SWALLOW_UNTHROWABLE_EXCEPTIONS',
+        'NODE_API_NO_EXTERNAL_BUFFERS_ALLOWED',
+      ],
+      'cflags': ['-fvisibility=hidden', '-Wall', '-Wextra'],
+      'cflags_cc': ['-std=c++17', '-fno-exceptions'],
+      'ldflags': ['-Wl,-z,relro,-z,now'],
+    },
+  ],
+}

@@ -1,0 +1,117 @@
+import { createRequire } from 'node:module';
+import { endianness } from 'node:os';
+import { fileURLToPath } from 'node:url';
+import { HtabUnavailableError } from '../../errors.js';
+import type { CallResult, RecordsResult } from '../base.js';
+
+/**
+ * One kernel descriptor, owned by the addon: closed by `close()`, when the object is collected, and when its thread
+ * ends. The number behind it never reaches JavaScript.
+ */
+export interface Descriptor {
+  /** Waits for calls in flight, then closes; may be called once, and no call may follow. */
+  close(): Promise<CallResult>;
+}
+
+/** How a call that gives a descriptor, or is made of several system calls, rejects. */
+export interface SystemCallFailure extends Error {
+  /** Positive, as errno is. */
+  readonly errno: number;
+  readonly syscall: string;
+}
+
+/** True for what a promise of the addon rejects with. */
+export function isSystemCallFailure(value: unknown): value is SystemCallFailure {
+  return value instanceof Error && 'errno' in value && 'syscall' in value;
+}
+
+/**
+ * The functions of native/addon.cc. Each makes its system call on a thread of the pool: one that gives a number
+ * resolves whatever the kernel says, the others reject with a {@link SystemCallFailure}. A wrong argument or a closed
+ * descriptor throws at once.
+ */
+export interface Addon {
+  openKvm(path: string): Promise<Descriptor>;
+  getApiVersion(kvm: Descriptor): Promise<CallResult>;
+  checkExtension(kvmOrVm: Descriptor, capability: number): Promise<CallResult>;
+  createVm(kvm: Descriptor, type: number): Promise<Descriptor>;
+  /** Refuses an order outside 18..46 with EINVAL without asking the kernel (kernel-abi.md 0, trap 5). */
+  allocateHtab(vm: Descriptor, order: number): Promise<CallResult>;
+  getHtabFd(vm: Descriptor, flags: number, startIndex: number): Promise<Descriptor>;
+  prepareHptResize(vm: Descriptor, order: number): Promise<CallResult>;
+  commitHptResize(vm: Descriptor, order: number): Promise<CallResult>;
+  configureV3Mmu(vm: Descriptor, flags: number, processTable: bigint): Promise<CallResult>;
+  /** Fills 592 bytes with a struct kvm_ppc_smmu_info. */
+  getSmmuInfo(vm: Descriptor, bytes: Uint8Array): Promise<CallResult>;
+  /** The buffer is the kernel's until the promise settles; shared, resizable and detached memory is refused. */
+  read(descriptor: Descriptor, buffer: Uint8Array): Promise<CallResult>;
+  write(descriptor: Descriptor, bytes: Uint8Array): Promise<CallResult>;
+  /** One write(2) per record, in order, up to the first refusal. */
+  writeRecords(descriptor: Descriptor, bytes: Uint8Array): Promise<RecordsResult>;
+  /** Takes over descriptor number `fd` of this process, or a duplicate of it. */
+  adopt(fd: number, duplicate: boolean): Promise<Descriptor>;
+  /** What /proc calls the open file, and its flags as open(2) has them. */
+  inspectFile(descriptor: Descriptor): Promise<{ readonly name: string; readonly flags: number }>;
+  /** A duplicate of a descriptor of another process: pidfd_open, pidfd_getfd. */
+  takeDescriptor(pid: number, fd: number): Promise<Descriptor>;
+  /** Connects, sends `request`, and takes the descriptors and the text of the first message that comes. */
+  receiveDescriptors(
+    path: string,
+    request: string,
+    timeoutMs: number,
+  ): Promise<{ readonly descriptors: readonly Descriptor[]; readonly text: string }>;
+  /** Listens until one peer has taken a duplicate. */
+  offerDescriptor(descriptor: Descriptor, path: string, timeoutMs: number): Promise<void>;
+}
+
+const BUILD_HINT = 'build it with "npm run build:native", or use the emulated backend';
+
+let loaded: Addon | undefined;
+
+/**
+ * The addon, loaded at the first call.
+ *
+ * @throws HtabUnavailableError `platform`, `arch` or `endianness` where the addon has no place, `no-prebuild` where no
+ *   binary is there, `dlopen` where there is one and it does not load (the loader's own error is the `cause`)
+ */
+export function loadAddon(): Addon {
+  loaded ??= load();
+  return loaded;
+}
+
+function load(): Addon {
+  if (process.platform !== 'linux') {
+    throw new HtabUnavailableError(
+      'platform',
+      `KVM is part of Linux; this is ${process.platform}`,
+      'use the emulated backend',
+    );
+  }
+  if (process.arch === 'ppc64' && endianness() === 'BE') {
+    throw new HtabUnavailableError(
+      'endianness',
+      'the addon is for little-endian hosts; this one is big-endian',
+      'run a ppc64le kernel and Node',
+    );
+  }
+  if (process.arch !== 'ppc64' && process.arch !== 'x64') {
+    throw new HtabUnavailableError(
+      'arch',
+      `the addon is for ppc64le (and x64, to be tested there); this is ${process.arch}`,
+      'use the emulated backend',
+    );
+  }
+  const require = createRequire(import.meta.url);
+  const find = require('node-gyp-build') as { path(folder: string): string };
+  let file: string;
+  try {
+    file = find.path(fileURLToPath(new URL('../../..', import.meta.url)));
+  } catch (cause) {
+    throw new HtabUnavailableError('no-prebuild', 'the addon is not built', BUILD_HINT, { cause });
+  }
+  try {
+    return require(file) as Addon;
+  } catch (cause) {
+    throw new HtabUnavailableError('dlopen', `${file} does not load`, BUILD_HINT, { cause });
+  }
+}

@@ -1,0 +1,172 @@
+import { constants } from 'node:os';
+import { HtabUnavailableError } from '../../errors.js';
+import { BaseVm, type CallResult, checkCall } from '../base.js';
+import type { OpenHtabOptions } from '../contract.js';
+import { type Addon, type Descriptor, loadAddon } from './addon.js';
+import { attempt, openDevice } from './failure.js';
+import { adoptFile } from './handover.js';
+import { KvmHandle } from './kvm-handle.js';
+import { SMMU_INFO_BYTES, type SmmuInfo, decodeSmmuInfo } from './smmu-info.js';
+import { forgetOwner, watchOwner } from './unclosed.js';
+
+const { EINVAL, ENOMEM } = constants.errno;
+
+const API_VERSION = 12;
+const GET_HTAB_BOLTED_ONLY = 1;
+const GET_HTAB_WRITE = 2;
+const V3_MMU_RADIX = 1;
+/** Bit 63 of the process table must equal the radix flag. */
+const PROCESS_TABLE_RADIX = 1n << 63n;
+
+export const DEFAULT_DEVICE = '/dev/kvm';
+
+/** How a {@link KvmVm} is created. */
+export interface KvmVmOptions {
+  /** Default `/dev/kvm`. */
+  readonly device?: string;
+  /**
+   * KVM_CREATE_VM's type (kernel-abi.md 1.4). Default 1 on ppc64, which is HV and nothing else; 0 elsewhere.
+   */
+  readonly type?: number;
+}
+
+/** How a VM descriptor of this process is taken over. */
+export interface FromFdOptions {
+  /** Keep a duplicate and leave the number to its owner. Default false: the number is ours, and closed with the VM. */
+  readonly duplicate?: boolean;
+  /** log2 of the table's bytes, where the caller knows it; the kernel does not tell. */
+  readonly hptOrder?: number;
+}
+
+/**
+ * A VM of the real kernel. All of its calls and those of its handles run one after the other: the kernel takes no lock
+ * between reads and ALLOCATE or RESIZE (kernel-abi.md 2.4).
+ *
+ * @example
+ * await using vm = await KvmVm.create();
+ * await vm.allocateHpt(24);
+ */
+export class KvmVm extends BaseVm {
+  readonly backend = 'kvm';
+  readonly #addon: Addon;
+  readonly #descriptor: Descriptor;
+  #order: number | undefined;
+
+  private constructor(addon: Addon, descriptor: Descriptor, order?: number) {
+    super();
+    this.#addon = addon;
+    this.#descriptor = descriptor;
+    this.#order = order;
+    watchOwner(this, descriptor, 'a KvmVm');
+  }
+
+  /**
+   * Creates a VM, with neither memory nor vcpus nor a table.
+   *
+   * @throws HtabUnavailableError without an addon, a device or permission
+   * @throws HtabSystemError KVM_CREATE_VM: EINVAL where the kernel has no VM of that type
+   */
+  static async create(options: KvmVmOptions = {}): Promise<KvmVm> {
+    const { device = DEFAULT_DEVICE, type = process.arch === 'ppc64' ? 1 : 0 } = options;
+    const addon = loadAddon();
+    const kvm = await openDevice(device, addon.openKvm(device));
+    try {
+      const version = checkCall(
+        await addon.getApiVersion(kvm),
+        'KVM_GET_API_VERSION',
+        `ask ${device} its version`,
+      );
+      if (version !== API_VERSION) {
+        throw new HtabUnavailableError(
+          'unsupported',
+          `${device} speaks version ${version} of the KVM interface`,
+          `version ${API_VERSION} is the only one there is: is this KVM?`,
+        );
+      }
+      return new KvmVm(addon, await attempt(`create a VM of type ${type}`, addon.createVm(kvm, type)));
+    } finally {
+      await kvm.close();
+    }
+  }
+
+  /**
+   * A VM that this process created: a VM ioctl by any other process is EIO (kernel-abi.md 1.4).
+   *
+   * @throws HtabUnavailableError `unsupported` if `fd` is not a VM's; the number stays its owner's then
+   */
+  static async fromFd(fd: number, { duplicate = false, hptOrder }: FromFdOptions = {}): Promise<KvmVm> {
+    const addon = loadAddon();
+    const { descriptor } = await adoptFile(addon, fd, duplicate, 'kvm-vm');
+    return new KvmVm(addon, descriptor, hptOrder);
+  }
+
+  get hptOrder(): number | undefined {
+    return this.#order;
+  }
+
+  /** KVM_CHECK_EXTENSION on the VM: the capability's value, 0 for no (numbers: {@link capabilityNumbers}). */
+  checkExtension(capability: number): Promise<number> {
+    return this.#ask('KVM_CHECK_EXTENSION', `ask for capability ${capability}`, () =>
+      this.#addon.checkExtension(this.#descriptor, capability),
+    );
+  }
+
+  /** KVM_PPC_GET_SMMU_INFO: the segment and page sizes a guest may use. */
+  async getSmmuInfo(): Promise<SmmuInfo> {
+    const bytes = new Uint8Array(SMMU_INFO_BYTES);
+    await this.#ask('KVM_PPC_GET_SMMU_INFO', 'ask for the page sizes', () =>
+      this.#addon.getSmmuInfo(this.#descriptor, bytes),
+    );
+    return decodeSmmuInfo(bytes);
+  }
+
+  /** KVM_PPC_CONFIGURE_V3_MMU: to radix the table is lost, back to hash leaves none. ENODEV on POWER8. */
+  async configureMmu(mode: 'hash' | 'radix'): Promise<void> {
+    const radix = mode === 'radix';
+    await this.#ask('KVM_PPC_CONFIGURE_V3_MMU', `switch the MMU to ${mode}`, () =>
+      this.#addon.configureV3Mmu(
+        this.#descriptor,
+        radix ? V3_MMU_RADIX : 0,
+        radix ? PROCESS_TABLE_RADIX : 0n,
+      ),
+    );
+    if (radix) this.#order = undefined;
+  }
+
+  #ask(syscall: string, operation: string, call: () => Promise<CallResult>): Promise<number> {
+    return this.queue.run(async () => checkCall(await call(), syscall, operation));
+  }
+
+  protected async allocate(order: number): Promise<CallResult> {
+    const result = await this.#addon.allocateHtab(this.#descriptor, order);
+    if (result >= 0) this.#order = order;
+    // These two come when the old table is already gone; the others before anything was done.
+    else if (result === -EINVAL || result === -ENOMEM) this.#order = undefined;
+    return result;
+  }
+
+  protected prepareResize(order: number): Promise<CallResult> {
+    return this.#addon.prepareHptResize(this.#descriptor, order);
+  }
+
+  protected async commitResize(order: number): Promise<CallResult> {
+    const result = await this.#addon.commitHptResize(this.#descriptor, order);
+    if (result >= 0) this.#order = order;
+    return result;
+  }
+
+  protected async open(options: OpenHtabOptions): Promise<KvmHandle> {
+    const { access = 'read', boltedOnly = false, startIndex = 0 } = options;
+    const flags = (access === 'write' ? GET_HTAB_WRITE : 0) | (boltedOnly ? GET_HTAB_BOLTED_ONLY : 0);
+    const descriptor = await attempt(
+      `open the HPT to ${access}`,
+      this.#addon.getHtabFd(this.#descriptor, flags, startIndex),
+    );
+    return new KvmHandle(this.#addon, descriptor, access, this.queue);
+  }
+
+  protected async closeOnce(): Promise<void> {
+    forgetOwner(this);
+    checkCall(await this.#descriptor.close(), 'close', 'close the VM');
+  }
+}

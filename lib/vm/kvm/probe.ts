@@ -1,0 +1,140 @@
+import { endianness, release } from 'node:os';
+import { HtabSystemError, HtabUnavailableError } from '../../errors.js';
+import { type Addon, loadAddon } from './addon.js';
+import { openDevice } from './failure.js';
+import { DEFAULT_DEVICE, KvmVm } from './kvm-vm.js';
+import type { SmmuInfo } from './smmu-info.js';
+
+/** Numbers of the capabilities that matter here (kernel-abi.md 1.3). */
+export const capabilityNumbers = {
+  PPC_SMT: 64,
+  PPC_PAPR: 68,
+  PPC_GET_SMMU_INFO: 78,
+  PPC_ALLOC_HTAB: 80,
+  PPC_HTAB_FD: 84,
+  ENABLE_CAP_VM: 98,
+  PPC_ENABLE_HCALL: 104,
+  SPAPR_RESIZE_HPT: 133,
+  PPC_MMU_RADIX: 134,
+  PPC_MMU_HASH_V3: 135,
+  PPC_NESTED_HV: 160,
+} as const;
+
+export type CapabilityName = keyof typeof capabilityNumbers;
+
+/** What this machine's KVM is. Fields it did not get as far as asking for are undefined. */
+export interface ProbeResult {
+  readonly platform: NodeJS.Platform;
+  readonly arch: NodeJS.Architecture;
+  readonly byteOrder: 'LE' | 'BE';
+  /** Release of the kernel. */
+  readonly kernel: string;
+  readonly device: string;
+  /** Version of the KVM interface; 12 is the only one there is. */
+  readonly apiVersion?: number;
+  /** `hv` has hashed page tables behind descriptors; `pr` keeps them in user space; `nested` is HV within a guest. */
+  readonly flavour?: 'hv' | 'pr' | 'nested' | 'none';
+  /** How the host translates its own addresses; guests can be hashed ones on either. */
+  readonly hostMmu?: 'hash' | 'radix';
+  /** Each as a VM answers it, or the device where no VM could be made. 0 is no. */
+  readonly capabilities?: Readonly<Record<CapabilityName, number>>;
+  readonly smmu?: SmmuInfo;
+  /** Why the `kvm` backend cannot be used here and what to do about it; undefined if it can. */
+  readonly problem?: HtabUnavailableError;
+}
+
+/** Where a {@link ProbeResult} is filled in. */
+type Findings = { -readonly [Field in keyof ProbeResult]: ProbeResult[Field] };
+
+/**
+ * Looks at this machine's KVM: opens the device, makes an empty VM and closes both again. What it does not find it
+ * says in `problem`.
+ */
+export async function probe({
+  device = DEFAULT_DEVICE,
+}: { readonly device?: string } = {}): Promise<ProbeResult> {
+  const findings: Findings = {
+    platform: process.platform,
+    arch: process.arch,
+    byteOrder: endianness(),
+    kernel: release(),
+    device,
+  };
+  try {
+    await ask(device, findings);
+  } catch (error) {
+    findings.problem = unavailable(error);
+  }
+  return findings;
+}
+
+async function ask(device: string, findings: Findings): Promise<void> {
+  const addon = loadAddon();
+  if (process.arch === 'ppc64') {
+    await askDevice(addon, device, findings);
+    await askVm(device, findings);
+    return;
+  }
+  findings.flavour = 'none';
+  // Whatever stands in the way of the device here, the architecture does too.
+  await askDevice(addon, device, findings).catch(() => undefined);
+  throw new HtabUnavailableError(
+    'arch',
+    `the KVM of this ${process.arch} machine has no hashed page tables`,
+    'use the emulated backend, or a POWER host',
+  );
+}
+
+async function askDevice(addon: Addon, device: string, findings: Findings): Promise<void> {
+  const kvm = await openDevice(device, addon.openKvm(device));
+  try {
+    findings.apiVersion = await addon.getApiVersion(kvm);
+    findings.capabilities = await capabilities((number) => addon.checkExtension(kvm, number));
+  } finally {
+    await kvm.close();
+  }
+}
+
+async function askVm(device: string, findings: Findings): Promise<void> {
+  if (findings.capabilities?.PPC_HTAB_FD === 0) {
+    findings.flavour = 'pr';
+    throw new HtabUnavailableError(
+      'not-hv',
+      'this KVM is not KVM-HV: user space keeps the table itself',
+      'load the kvm-hv module (modprobe kvm-hv) on a bare-metal POWER host, or use the image backend',
+    );
+  }
+  await using vm = await KvmVm.create({ device });
+  findings.capabilities = await capabilities((number) => vm.checkExtension(number));
+  findings.hostMmu = findings.capabilities.PPC_MMU_RADIX === 0 ? 'hash' : 'radix';
+  findings.smmu = await vm.getSmmuInfo();
+  findings.flavour = findings.smmu.noHash ? 'nested' : 'hv';
+  if (findings.smmu.noHash) {
+    throw new HtabUnavailableError(
+      'not-hv',
+      'this host is itself a guest: its own guests cannot be hashed ones',
+      'run on a bare-metal (PowerNV) host',
+    );
+  }
+}
+
+async function capabilities(
+  check: (number: number) => Promise<number>,
+): Promise<Readonly<Record<CapabilityName, number>>> {
+  const answers = {} as Record<CapabilityName, number>;
+  for (const [name, number] of Object.entries(capabilityNumbers)) {
+    answers[name as CapabilityName] = await check(number);
+  }
+  return answers;
+}
+
+function unavailable(error: unknown): HtabUnavailableError {
+  if (error instanceof HtabUnavailableError) return error;
+  if (!(error instanceof HtabSystemError)) throw error;
+  return new HtabUnavailableError(
+    'unsupported',
+    `${error.syscall} failed with ${error.errnoName}`,
+    error.hint ?? 'see the cause',
+    { cause: error },
+  );
+}

@@ -1,0 +1,33 @@
+import type { BackendName, HtabVm } from './contract.js';
+import { EmulatedVm, type EmulatedVmOptions } from './emulated/emulated-vm.js';
+import { ImageVm } from './image/image-vm.js';
+import { KvmVm, type KvmVmOptions } from './kvm/kvm-vm.js';
+import { probe } from './kvm/probe.js';
+
+/** Which VM {@link openVm} makes. */
+export interface OpenVmOptions {
+  /**
+   * `auto` takes the real kernel where it can be had and else the emulated one, with a process warning that says so:
+   * for tests and demonstrations, not for anything that touches a guest.
+   */
+  readonly backend: BackendName | 'auto';
+  /** For the `kvm` backend. */
+  readonly kvm?: KvmVmOptions;
+  /** For the `emulated` backend. */
+  readonly emulated?: EmulatedVmOptions;
+}
+
+/**
+ * Makes a VM of a backend; its `backend` says which one it is.
+ *
+ * @throws HtabUnavailableError if `kvm` is asked for and cannot be had: why, and what to do
+ */
+export async function openVm({ backend, kvm, emulated }: OpenVmOptions): Promise<HtabVm> {
+  if (backend === 'emulated') return new EmulatedVm(emulated);
+  if (backend === 'image') return new ImageVm();
+  const { problem } = await probe(kvm?.device === undefined ? {} : { device: kvm.device });
+  if (problem === undefined) return KvmVm.create(kvm);
+  if (backend === 'kvm') throw problem;
+  process.emitWarning(`openVm chose the emulated backend: ${problem.message}`, { code: 'HTAB_EMULATED' });
+  return new EmulatedVm(emulated);
+}

@@ -1,0 +1,103 @@
+// Compilers, headers and node-gyp, as the scripts that build the addon use them.
+import { spawnSync } from 'node:child_process';
+import { cpSync, existsSync, mkdirSync, rmSync } from 'node:fs';
+import path from 'node:path';
+import { fileURLToPath } from 'node:url';
+
+export const root = fileURLToPath(new URL('../..', import.meta.url));
+
+/** Where node-gyp leaves the addon, under the folder that it built. */
+export const BUILT = path.join('build', 'Release', 'kvm_htab.node');
+
+/**
+ * @typedef {object} Target
+ * @property {string} gypArch the architecture's name for node-gyp and Node
+ * @property {string} prefix what the names of the target's tools begin with
+ */
+
+/** @type {Readonly<Record<string, Target>>} */
+export const targets = {
+  x64: { gypArch: 'x64', prefix: process.arch === 'x64' ? '' : 'x86_64-linux-gnu-' },
+  // Node calls both byte orders ppc64; the addon is for the little-endian one only.
+  ppc64le: { gypArch: 'ppc64', prefix: process.arch === 'ppc64' ? '' : 'powerpc64le-linux-gnu-' },
+};
+
+/** The target this machine is, or undefined where the addon has none. */
+export const hostTarget = Object.keys(targets).find((name) => targets[name]?.gypArch === process.arch);
+
+/** @param {string} command */
+export function hasCommand(command) {
+  const { status, error } = spawnSync(command, ['--version'], { stdio: 'ignore' });
+  return error === undefined && status === 0;
+}
+
+/** The folder whose include/node has this Node's headers. Without it node-gyp would fetch them. */
+export function headersFolder() {
+  const folder = path.resolve(process.execPath, '../..');
+  return existsSync(path.join(folder, 'include/node/node_api.h')) ? folder : undefined;
+}
+
+/**
+ * The environment in which node-gyp builds for a target.
+ *
+ * @param {Target} target
+ * @param {Record<string, string>} [extra]
+ * @returns {NodeJS.ProcessEnv}
+ */
+export function buildEnvironment({ prefix }, extra = {}) {
+  const nodedir = headersFolder();
+  return {
+    ...process.env,
+    // node-gyp takes the host's own tools by itself, or those of CC and CXX.
+    ...(prefix === '' ? {} : { CC: `${prefix}gcc`, CXX: `${prefix}g++`, AR: `${prefix}ar` }),
+    ...(nodedir === undefined ? {} : { npm_config_nodedir: nodedir }),
+    ...extra,
+  };
+}
+
+/** What keeps a target from being built here, or undefined. @param {Target} target */
+export function missingFor({ prefix }) {
+  const compiler = prefix === '' ? (process.env['CXX'] ?? 'g++') : `${prefix}g++`;
+  return [compiler, 'make', 'python3'].find((command) => !hasCommand(command));
+}
+
+/**
+ * A fresh copy of the addon's sources: a build there leaves the checkout's own build alone. The copy lies inside the
+ * checkout, so that node-addon-api is found from it.
+ *
+ * @param {string} name
+ */
+export function stage(name) {
+  const folder = path.join(root, '.cache/native', name);
+  rmSync(folder, { recursive: true, force: true });
+  mkdirSync(folder, { recursive: true });
+  for (const part of ['binding.gyp', 'native', 'package.json']) {
+    cpSync(path.join(root, part), path.join(folder, part), { recursive: true });
+  }
+  return folder;
+}
+
+/**
+ * Runs node-gyp; its talk is shown only when it fails, on stderr.
+ *
+ * @param {string} folder
+ * @param {Target} target
+ * @param {Record<string, string>} [environment]
+ * @returns {boolean} whether the addon was built
+ */
+export function rebuild(folder, target, environment) {
+  const { status, stdout, stderr } = spawnSync(
+    process.execPath,
+    [
+      path.join(root, 'node_modules/node-gyp/bin/node-gyp.js'),
+      'rebuild',
+      `--directory=${folder}`,
+      `--arch=${target.gypArch}`,
+      '--jobs=2',
+    ],
+    { env: buildEnvironment(target, environment), encoding: 'utf8' },
+  );
+  if (status === 0) return true;
+  process.stderr.write(`${stdout}${stderr}`);
+  return false;
+}

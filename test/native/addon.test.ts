@@ -1,0 +1,267 @@
+import { spawn } from 'node:child_process';
+import { createSocket } from 'node:dgram';
+import { once } from 'node:events';
+import {
+  closeSync,
+  constants,
+  fstatSync,
+  openSync,
+  readFileSync,
+  readSync,
+  writeFileSync,
+  writeSync,
+} from 'node:fs';
+import { constants as os } from 'node:os';
+import path from 'node:path';
+import { describe, expect, test } from 'vitest';
+import type { Addon, Descriptor } from '../../lib/vm/kvm/addon.js';
+import { addonIfBuilt, openDescriptorCount, openFifo, scratchFolder } from './support.js';
+
+const { EAGAIN, EBADF, EINVAL, ENOSPC } = os.errno;
+
+const built = addonIfBuilt();
+
+describe.skipIf(built === undefined)('the addon', () => {
+  const addon = built!;
+  const folder = scratchFolder();
+  const adopt = (file: string, flags: string): Promise<Descriptor> =>
+    addon.adopt(openSync(file, flags), false);
+
+  test('exports exactly the functions that its TypeScript type names', () => {
+    const names: Record<keyof Addon, true> = {
+      openKvm: true,
+      getApiVersion: true,
+      checkExtension: true,
+      createVm: true,
+      allocateHtab: true,
+      getHtabFd: true,
+      prepareHptResize: true,
+      commitHptResize: true,
+      configureV3Mmu: true,
+      getSmmuInfo: true,
+      read: true,
+      write: true,
+      writeRecords: true,
+      adopt: true,
+      inspectFile: true,
+      takeDescriptor: true,
+      receiveDescriptors: true,
+      offerDescriptor: true,
+    };
+    expect(Object.keys(addon).sort()).toEqual(Object.keys(names).sort());
+  });
+
+  describe('read and write', () => {
+    test('one read fills the buffer from its own offset and gives the byte count', async () => {
+      const file = path.join(folder, 'read');
+      writeFileSync(file, Buffer.from([1, 2, 3, 4, 5]));
+      const descriptor = await adopt(file, 'r');
+      const memory = new Uint8Array(8);
+      expect(await addon.read(descriptor, memory.subarray(2, 5))).toBe(3);
+      expect([...memory]).toEqual([0, 0, 1, 2, 3, 0, 0, 0]);
+      expect(await addon.read(descriptor, memory)).toBe(2);
+      expect(await addon.read(descriptor, memory)).toBe(0);
+      expect(await addon.read(descriptor, new Uint8Array(0))).toBe(0);
+      await descriptor.close();
+    });
+
+    test('one write passes exactly the bytes of the view', async () => {
+      const file = path.join(folder, 'write');
+      const descriptor = await adopt(file, 'w');
+      expect(await addon.write(descriptor, Uint8Array.of(9, 8, 7, 6).subarray(1, 3))).toBe(2);
+      await descriptor.close();
+      expect([...readFileSync(file)]).toEqual([8, 7]);
+    });
+
+    test("a refusal is the kernel's own convention, minus the errno", async () => {
+      const descriptor = await adopt('/dev/full', 'w');
+      expect(await addon.write(descriptor, new Uint8Array(1))).toBe(-ENOSPC);
+      expect(await addon.read(descriptor, new Uint8Array(1))).toBe(-EBADF);
+      await descriptor.close();
+    });
+
+    test('memory that may move or change under the kernel is refused at once', async () => {
+      const descriptor = await adopt('/dev/zero', 'r');
+      const detached = new Uint8Array(8);
+      structuredClone(detached, { transfer: [detached.buffer] });
+      const resizable = Reflect.construct(ArrayBuffer, [8, { maxByteLength: 16 }]) as ArrayBuffer;
+      for (const buffer of [
+        new Uint8Array(new SharedArrayBuffer(8)),
+        new Uint8Array(resizable),
+        detached,
+        new Uint16Array(8) as unknown as Uint8Array,
+        new DataView(new ArrayBuffer(8)) as unknown as Uint8Array,
+        'bytes' as unknown as Uint8Array,
+      ]) {
+        expect(() => addon.read(descriptor, buffer)).toThrow(TypeError);
+      }
+      await descriptor.close();
+    });
+  });
+
+  describe('writeRecords', () => {
+    /** A record with `validCount` entries whose bytes are all `fill`. */
+    function record(index: number, validCount: number, invalidCount: number, fill: number): Uint8Array {
+      const bytes = new Uint8Array(8 + 16 * validCount).fill(fill);
+      const header = new DataView(bytes.buffer);
+      header.setUint32(0, index, true);
+      header.setUint16(4, validCount, true);
+      header.setUint16(6, invalidCount, true);
+      return bytes;
+    }
+    const three = Buffer.concat([record(5, 2, 0, 0xaa), record(7, 0, 9, 0), record(16, 1, 0, 0xbb)]);
+
+    test('makes one write of each record', async () => {
+      // A datagram socket keeps the bytes of one write together. bash can open one, and lends it.
+      const receiver = createSocket('udp4');
+      receiver.bind(0, '127.0.0.1');
+      await once(receiver, 'listening');
+      const bash = spawn('bash', ['-c', `exec 3<>/dev/udp/127.0.0.1/${receiver.address().port}; echo; read`]);
+      await once(bash.stdout, 'data');
+      const socket = await addon.takeDescriptor(bash.pid!, 3);
+      bash.stdin.end();
+
+      const sizes: number[] = [];
+      const received = new Promise<void>((resolve) => {
+        receiver.on('message', (message) => {
+          if (sizes.push(message.length) === 3) resolve();
+        });
+      });
+      expect(await addon.writeRecords(socket, three)).toEqual({
+        bytesApplied: 72,
+        recordsApplied: 3,
+      });
+      await received;
+      expect(sizes).toEqual([40, 8, 24]);
+      await socket.close();
+      receiver.close();
+    });
+
+    test('writes the bytes unchanged, from any alignment', async () => {
+      const file = path.join(folder, 'records');
+      const descriptor = await adopt(file, 'w');
+      const shifted = new Uint8Array(three.length + 3);
+      shifted.set(three, 3);
+      expect(await addon.writeRecords(descriptor, shifted.subarray(3))).toEqual({
+        bytesApplied: 72,
+        recordsApplied: 3,
+      });
+      await descriptor.close();
+      expect(readFileSync(file)).toEqual(three);
+    });
+
+    test('nothing is nothing', async () => {
+      const descriptor = await adopt('/dev/full', 'w');
+      expect(await addon.writeRecords(descriptor, new Uint8Array(0))).toEqual({
+        bytesApplied: 0,
+        recordsApplied: 0,
+      });
+      await descriptor.close();
+    });
+
+    test.each([
+      ['a header', 48 + 7],
+      ['the entries', 72 - 1],
+    ])('a last record cut in %s is not shown to the kernel', async (_where, length) => {
+      const file = path.join(folder, 'cut');
+      const descriptor = await adopt(file, 'w');
+      expect(await addon.writeRecords(descriptor, three.subarray(0, length))).toEqual({
+        bytesApplied: 48,
+        recordsApplied: 2,
+        refusal: -EINVAL,
+      });
+      await descriptor.close();
+      expect(readFileSync(file).length).toBe(48);
+    });
+
+    test('a refused record is named, with the bytes applied before it', async () => {
+      using fifo = await openFifo(addon, folder, constants.O_NONBLOCK);
+      const many = Buffer.concat(Array.from({ length: 3000 }, (_, index) => record(index, 1, 0, 0x11)));
+      const { bytesApplied, recordsApplied, refusal } = await addon.writeRecords(fifo.descriptor, many);
+      expect(refusal).toBe(-EAGAIN);
+      expect(bytesApplied).toBe(24 * recordsApplied);
+      const held = new Uint8Array(65536);
+      expect(readSync(fifo.fd, held)).toBe(bytesApplied);
+      expect(many.subarray(0, bytesApplied).equals(held.subarray(0, bytesApplied))).toBe(true);
+      await fifo.descriptor.close();
+    });
+
+    test('a record taken in part is a failure, and no further one is written', async () => {
+      using fifo = await openFifo(addon, folder, constants.O_NONBLOCK);
+      const long = Buffer.concat([record(0, 1, 0, 1), record(1, 5000, 0, 2), record(5001, 1, 0, 3)]);
+      const result = await addon.writeRecords(fifo.descriptor, long);
+      expect(result).toMatchObject({ bytesApplied: 24, recordsApplied: 1 });
+      expect(result.refusal).toBeLessThan(8 + 16 * 5000);
+      expect(readSync(fifo.fd, new Uint8Array(long.length))).toBe(24 + result.refusal!);
+      await fifo.descriptor.close();
+    });
+  });
+
+  describe('close', () => {
+    test('waits for the call in flight and refuses further ones', async () => {
+      using fifo = await openFifo(addon, folder);
+      const buffer = new Uint8Array(4);
+      const events: string[] = [];
+      const read = addon.read(fifo.descriptor, buffer).then((count) => events.push(`read ${count}`));
+      const closed = fifo.descriptor.close().then(() => events.push('closed'));
+      expect(() => addon.read(fifo.descriptor, buffer)).toThrow('closed');
+      expect(() => fifo.descriptor.close()).toThrow('closed');
+      writeSync(fifo.fd, Uint8Array.of(1, 2));
+      await Promise.all([read, closed]);
+      expect(events).toEqual(['read 2', 'closed']);
+      expect([...buffer]).toEqual([1, 2, 0, 0]);
+    });
+
+    test('closes the descriptor itself, once', async () => {
+      const before = openDescriptorCount();
+      const descriptors = await Promise.all(Array.from({ length: 100 }, () => adopt('/dev/null', 'r')));
+      expect(openDescriptorCount()).toBe(before + 100);
+      await Promise.all(descriptors.map((descriptor) => descriptor.close()));
+      expect(openDescriptorCount()).toBe(before);
+    });
+
+    test('nobody else can make a Descriptor or pass one off', async () => {
+      const descriptor = await adopt('/dev/null', 'r');
+      expect(() => {
+        Reflect.construct(descriptor.constructor, [3]);
+      }).toThrow(TypeError);
+      for (const forged of [{}, Object.create(descriptor) as Descriptor, null, 3, new Map()]) {
+        expect(() => addon.read(forged as Descriptor, new Uint8Array(1))).toThrow(TypeError);
+      }
+      await descriptor.close();
+    });
+  });
+
+  describe('adopt', () => {
+    test('takes the number over and makes it close-on-exec', async () => {
+      const fd = openSync('/dev/null', 'r');
+      const descriptor = await addon.adopt(fd, false);
+      // O_CLOEXEC in the octal flags of /proc.
+      expect(readFileSync(`/proc/self/fdinfo/${fd}`, 'utf8')).toMatch(/^flags:\t0?2\d{6}$/m);
+      await descriptor.close();
+      expect(() => fstatSync(fd)).toThrow('EBADF');
+    });
+
+    test('a duplicate leaves the number to its owner', async () => {
+      const fd = openSync('/dev/null', 'r');
+      await (await addon.adopt(fd, true)).close();
+      expect(fstatSync(fd).isCharacterDevice()).toBe(true);
+      closeSync(fd);
+    });
+
+    test('the open file says what it is', async () => {
+      const descriptor = await adopt('/dev/null', 'w');
+      const { name, flags } = await addon.inspectFile(descriptor);
+      expect(name).toBe('/dev/null');
+      expect(flags & 3).toBe(constants.O_WRONLY);
+      await descriptor.close();
+    });
+
+    test('a number that is not open gives EBADF', async () => {
+      await expect(addon.adopt(1_000_000, false)).rejects.toMatchObject({ errno: EBADF, syscall: 'fcntl' });
+      expect(() => addon.adopt(-1, false)).toThrow(TypeError);
+      expect(() => addon.adopt(1.5, false)).toThrow(TypeError);
+      expect(() => addon.adopt(NaN, false)).toThrow(TypeError);
+    });
+  });
+});

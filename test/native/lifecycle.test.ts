@@ -1,0 +1,173 @@
+import { spawnSync } from 'node:child_process';
+import { once } from 'node:events';
+import { openSync, writeSync } from 'node:fs';
+import { createRequire } from 'node:module';
+import { constants } from 'node:os';
+import path from 'node:path';
+import { Worker } from 'node:worker_threads';
+import { describe, expect, test } from 'vitest';
+import { KvmHandle } from '../../lib/vm/kvm/kvm-handle.js';
+import { addonIfBuilt, openDescriptorCount, openFifo, scratchFolder } from './support.js';
+import { collectGarbage } from './garbage.js';
+
+const built = addonIfBuilt();
+const root = path.resolve(import.meta.dirname, '../..');
+
+/** The first lines of every script that runs in a thread or a process of its own. */
+const prelude = `
+  const fs = require('node:fs');
+  const { parentPort, workerData } = require('node:worker_threads');
+  const addon = require(${JSON.stringify(
+    built === undefined
+      ? ''
+      : (createRequire(import.meta.url)('node-gyp-build') as { path(at: string): string }).path(root),
+  )});
+  const adopt = (file, flags) => addon.adopt(fs.openSync(file, flags), false);
+`;
+
+/** What a thread may be doing when it ends; each script then waits, or ends by itself. */
+const steps = {
+  'before it did anything': '',
+  'while it opens the device': `addon.openKvm('/dev/kvm').catch(() => {});`,
+  'while it adopts a descriptor': `void adopt('/dev/null', 'r');`,
+  'holding open descriptors': `
+    const held = []; for (let i = 0; i < 20; i++) held.push(await adopt('/dev/null', 'r')); globalThis.held = held;`,
+  'with reads under way': `
+    const zero = await adopt('/dev/zero', 'r');
+    for (let i = 0; i < 8; i++) addon.read(zero, new Uint8Array(1 << 22)).catch(() => {});`,
+  'with a close waiting for a read': `
+    const zero = await adopt('/dev/zero', 'r');
+    void addon.read(zero, new Uint8Array(1 << 24));
+    void zero.close();`,
+  'with records under way': `
+    const sink = await adopt('/dev/null', 'w');
+    void addon.writeRecords(sink, new Uint8Array(8 << 16));`,
+  'with everything closed': `
+    const zero = await adopt('/dev/zero', 'r');
+    await addon.read(zero, new Uint8Array(16));
+    await zero.close();`,
+};
+
+describe.skipIf(built === undefined)('descriptors', () => {
+  const addon = built!;
+  const folder = scratchFolder();
+
+  describe.each(Object.entries(steps))('of a thread that ends %s', (_when, step) => {
+    test('are closed when it is terminated', async () => {
+      const before = openDescriptorCount();
+      const worker = new Worker(
+        `${prelude}; (async () => { ${step}; parentPort.postMessage('ready'); setInterval(() => {}, 1000); })();`,
+        { eval: true },
+      );
+      await once(worker, 'message');
+      await worker.terminate();
+      expect(openDescriptorCount()).toBe(before);
+    });
+
+    test('are closed when it calls process.exit', async () => {
+      const before = openDescriptorCount();
+      const worker = new Worker(`${prelude}; (async () => { ${step}; process.exit(7); })();`, { eval: true });
+      const [code] = (await once(worker, 'exit')) as [number];
+      expect(code).toBe(7);
+      expect(openDescriptorCount()).toBe(before);
+    });
+
+    test.each([
+      ['by itself', ''],
+      ['through process.exit', 'process.exit(0);'],
+    ])('let a process end %s', (_how, ending) => {
+      const { status, signal, stderr } = spawnSync(
+        process.execPath,
+        ['-e', `${prelude}; (async () => { ${step}; ${ending} })();`],
+        { encoding: 'utf8' },
+      );
+      expect({ status, signal, stderr }).toEqual({ status: 0, signal: null, stderr: '' });
+    });
+  });
+
+  test('a thread that is terminated during a read is waited for, and the read cannot hit another file', async () => {
+    using fifo = await openFifo(addon, folder);
+    const before = openDescriptorCount();
+    const worker = new Worker(
+      `${prelude}; (async () => {
+        const descriptor = await adopt(workerData.file, fs.constants.O_RDWR);
+        addon.read(descriptor, new Uint8Array(16));
+        parentPort.postMessage('reading');
+      })();`,
+      { eval: true, workerData: { file: fifo.file } },
+    );
+    await once(worker, 'message');
+    const terminated = worker.terminate();
+    writeSync(fifo.fd, Uint8Array.of(1));
+    await terminated;
+    expect(openDescriptorCount()).toBe(before);
+    await fifo.descriptor.close();
+  });
+
+  test('one thread cannot use the descriptor of another', async () => {
+    const descriptor = await addon.adopt(openSync('/dev/null', 'r'), false);
+    expect(() => structuredClone(descriptor)).not.toThrow();
+    expect(() => addon.read(structuredClone(descriptor), new Uint8Array(1))).toThrow(TypeError);
+    await descriptor.close();
+  });
+
+  test('a descriptor that is collected unclosed is closed', async () => {
+    const before = openDescriptorCount();
+    await (async () => {
+      await Promise.all(Array.from({ length: 10 }, () => addon.adopt(openSync('/dev/null', 'r'), false)));
+    })();
+    expect(openDescriptorCount()).toBe(before + 10);
+    await collectGarbage(() => openDescriptorCount() === before);
+    expect(openDescriptorCount()).toBe(before);
+  });
+
+  test('a handle that is collected unclosed is closed, with a warning', async () => {
+    const before = openDescriptorCount();
+    const warned = once(process, 'warning') as Promise<[Error & { code: string }]>;
+    await (async () => {
+      const handle = new KvmHandle(addon, await addon.adopt(openSync('/dev/zero', 'r'), false), 'read');
+      await handle.read(new Uint8Array(64));
+    })();
+    await collectGarbage(() => openDescriptorCount() === before);
+    const [warning] = await warned;
+    expect(warning.code).toBe('HTAB_UNCLOSED');
+    expect(warning.message).toMatch(/^an HTAB read handle was garbage-collected unclosed/);
+  });
+
+  test('a handle is not collected while a read is under way', async () => {
+    using fifo = await openFifo(addon, folder);
+    const buffer = new Uint8Array(4);
+    const read = new KvmHandle(addon, fifo.descriptor, 'read').read(buffer);
+    await collectGarbage(() => false);
+    writeSync(fifo.fd, Uint8Array.of(1, 2, 3));
+    expect(await read).toBe(3);
+    await collectGarbage(() => true);
+  });
+
+  test('a thousand opens and closes leave nothing open', async () => {
+    const before = openDescriptorCount();
+    for (let i = 0; i < 1000; i++) {
+      const descriptor = await addon.adopt(openSync('/dev/zero', 'r'), false);
+      await addon.read(descriptor, new Uint8Array(32));
+      await descriptor.close();
+    }
+    expect(openDescriptorCount()).toBe(before);
+  });
+
+  test('errno is the call’s own even when calls fail side by side', async () => {
+    const full = await addon.adopt(openSync('/dev/full', 'w'), false);
+    const results = await Promise.all(
+      Array.from({ length: 200 }, (_, i) =>
+        i % 2 === 0
+          ? addon.write(full, new Uint8Array(1))
+          : addon.openKvm('/nowhere').then(
+              () => 0,
+              (error: unknown) => -(error as { errno: number }).errno,
+            ),
+      ),
+    );
+    const { ENOENT, ENOSPC } = constants.errno;
+    expect(results).toEqual(results.map((_, i) => (i % 2 === 0 ? -ENOSPC : -ENOENT)));
+    await full.close();
+  });
+});

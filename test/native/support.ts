@@ -1,0 +1,72 @@
+import { execFileSync } from 'node:child_process';
+import { closeSync, constants, mkdtempSync, openSync, readdirSync, readlinkSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import path from 'node:path';
+import { afterAll } from 'vitest';
+import { HtabUnavailableError } from '../../lib/errors.js';
+import { type Addon, type Descriptor, loadAddon } from '../../lib/vm/kvm/addon.js';
+
+/**
+ * The addon, or undefined with a line that says why; `KVM_HTAB_REQUIRE_NATIVE=1` (CI) makes that a failure.
+ *
+ * The real C++ is tested on any Linux over stand-ins: a FIFO, whose reads wait until they are given something, a plain
+ * file, and /dev/full, which refuses every write.
+ */
+export function addonIfBuilt(): Addon | undefined {
+  try {
+    return loadAddon();
+  } catch (error) {
+    if (!(error instanceof HtabUnavailableError) || process.env['KVM_HTAB_REQUIRE_NATIVE'] === '1')
+      throw error;
+    process.stderr.write(`skipping the native tests: ${error.message}\n`);
+    return undefined;
+  }
+}
+
+/** A folder for one test file, removed after it. */
+export function scratchFolder(): string {
+  const folder = mkdtempSync(path.join(tmpdir(), 'kvm-htab-'));
+  afterAll(() => {
+    rmSync(folder, { recursive: true });
+  });
+  return folder;
+}
+
+/** Both ends of a FIFO: `descriptor` is the addon's, and `fd`, a number, the test's. */
+export interface Fifo extends Disposable {
+  readonly file: string;
+  readonly descriptor: Descriptor;
+  readonly fd: number;
+}
+
+let fifoCount = 0;
+
+/** @param flags further open(2) flags of the addon's end, such as O_NONBLOCK */
+export async function openFifo(addon: Addon, folder: string, flags = 0): Promise<Fifo> {
+  const file = path.join(folder, `fifo-${(fifoCount += 1)}`);
+  execFileSync('mkfifo', [file]);
+  // Both ends are opened for both directions: opening one direction waits for the other end.
+  const fd = openSync(file, constants.O_RDWR);
+  const descriptor = await addon.adopt(openSync(file, constants.O_RDWR | flags), false);
+  return {
+    file,
+    descriptor,
+    fd,
+    [Symbol.dispose]: () => {
+      closeSync(fd);
+    },
+  };
+}
+
+/** How many descriptors this process has open; with `file`, how many of that file. */
+export function openDescriptorCount(file?: string): number {
+  const numbers = readdirSync('/proc/self/fd');
+  if (file === undefined) return numbers.length;
+  return numbers.filter((number) => {
+    try {
+      return readlinkSync(`/proc/self/fd/${number}`) === file;
+    } catch {
+      return false; // the descriptor of readdirSync itself
+    }
+  }).length;
+}
