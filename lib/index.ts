@@ -1,0 +1,68 @@
+// What a table is.
+export { decodeHpte, encodeHpte, type Hpte, type PageShift, type SegmentSize } from './hpt/hpte.js';
+export {
+  encodeAvpn,
+  hashPage,
+  primaryGroup,
+  secondaryGroup,
+  virtualPageOf,
+  type VirtualPage,
+} from './hpt/hash.js';
+export { HPTE_BYTES, HPTES_PER_GROUP, MAX_ORDER, MAX_STREAM_ORDER, MIN_ORDER } from './hpt/geometry.js';
+export { entryCount, ptegCount, tableBytes } from './hpt/geometry.js';
+export { HptTable } from './hpt/table.js';
+export type { SparseBitmap } from './hpt/bitmap.js';
+export { compareTables, digestTable, type TableDifference } from './hpt/digest.js';
+
+// How it is written.
+export { RecordCursor, type RecordCursorOptions } from './format/cursor.js';
+export { RecordEncoder, type RecordEncoderOptions, type RecordSink } from './format/encoder.js';
+export { decodeRecords, type HtabRecord } from './format/records.js';
+export { foldRecords, type FoldCounts } from './format/fold.js';
+export type { HeaderByteOrder, RecordHeader } from './format/header.js';
+
+// Where it lives.
+export type { BackendName, HtabHandle, HtabVm, OpenHtabOptions } from './vm/contract.js';
+export { EmulatedVm, type AccessResult, type EmulatedVmOptions } from './vm/emulated/emulated-vm.js';
+export type { MemoryRegion } from './vm/emulated/memory.js';
+export type { HostModel } from './vm/emulated/mmu.js';
+export { ImageVm } from './vm/image/image-vm.js';
+export { KvmVm, type FromFdOptions, type KvmVmOptions } from './vm/kvm/kvm-vm.js';
+export { adoptHtab, receiveHtab, takeHtab } from './vm/kvm/handover.js';
+export type {
+  AdoptOptions,
+  ForeignDescriptor,
+  ReceiveOptions as ReceiveHtabOptions,
+} from './vm/kvm/handover.js';
+export { probe, type CapabilityName, type ProbeResult } from './vm/kvm/probe.js';
+export type { ActualPageSize, SegmentPageSize, SmmuInfo } from './vm/kvm/smmu-info.js';
+export { openVm, type OpenVmOptions } from './vm/open.js';
+
+// How it flows.
+export { HptReader, type HptReaderOptions, type OpenReaderOptions } from './io/reader.js';
+export { createReadStream, type ReadStreamOptions } from './io/read-stream.js';
+export { createWriteStream, type HtabWriteStream, type WriteStreamOptions } from './io/write-stream.js';
+
+// How it moves.
+export { sendHpt, type SendOptions, type SendReport } from './migration/source.js';
+export {
+  receiveHpt,
+  type ReceiveOptions,
+  type ReceiveProgress,
+  type ReceiveReport,
+} from './migration/destination.js';
+export type { SendProgress } from './migration/pass-sender.js';
+export type { PassReport } from './migration/policy.js';
+
+// What can go wrong.
+export {
+  HtabError,
+  HtabFormatError,
+  HtabStateError,
+  HtabSystemError,
+  HtabUnavailableError,
+  isHtabError,
+  type HtabErrorCode,
+  type HtabState,
+  type UnavailableReason,
+} from './errors.js';
