@@ -30,10 +30,10 @@ const ALIGNMENT = 8;
  * cursor.finish();
  * ```
  *
- * The cursor itself is the record: `next()` changes its fields, and nothing is allocated for a record. HPTEs stay where
- * they are, in the chunk; only a chunk that does not begin at a multiple of 8 in its ArrayBuffer is copied. A record
- * cut by the end of a chunk is shown in parts, as (index, k, 0) and then (index + k, rest, invalidCount), which means
- * the same: so no more than 23 bytes are kept from one chunk to the next.
+ * The cursor itself is the record: each `next()` that returns true sets its fields, and nothing is allocated. HPTEs
+ * stay where they are, in the chunk; only a chunk that does not begin at a multiple of 8 in its ArrayBuffer is copied. A
+ * record cut by the end of a chunk is shown in parts, as (index, k, 0) and then (index + k, rest, invalidCount), which
+ * means the same: so no more than 23 bytes are kept from one chunk to the next.
  *
  * After an error the cursor stays where it is and throws the same error again. Of the record named in it nothing has
  * been shown, except the parts before the one in question where the record was cut.
@@ -152,7 +152,7 @@ export class RecordCursor {
    * Goes to the next record, or part of one.
    *
    * @returns false if the chunk is used up
-   * @throws HtabFormatError with the place, if the record is one that the kernel would not have written or would not take
+   * @throws HtabFormatError with the place, if the kernel would not write such a record, or not take it
    */
   next(): boolean {
     const words = this.words;
@@ -177,8 +177,9 @@ export class RecordCursor {
     const after = first + validCount * HPTE_WORDS;
     if (after > this.#end) return this.#cut(index, validCount, invalidCount);
     if (validCount > 2) {
-      if (!legalRun(words, this.#longs, first, validCount))
+      if (!legalRun(words, this.#longs, first, validCount)) {
         this.#refuseHpte(first, index, this.recordIndex + 1);
+      }
     } else if (validCount > 0 && !legalPair(words, first, after - HPTE_WORDS)) {
       this.#refuseHpte(first, index, this.recordIndex + 1);
     }
@@ -199,8 +200,9 @@ export class RecordCursor {
    * @throws HtabStateError (`busy`) while there are records left of the last chunk
    */
   finish(): void {
-    if (!this.#hungry)
+    if (!this.#hungry) {
       throw new HtabStateError('busy', 'finish() was called before next() had returned false');
+    }
     if (this.#carried === 0 && this.#owedValid === 0) return;
     const byteOffset = this.#windowOffset + this.#carried;
     if (this.#owedValid > 0) {
@@ -208,8 +210,9 @@ export class RecordCursor {
       throw cutShort(missing, { byteOffset, recordIndex: this.recordIndex, ptex: this.#owedIndex });
     }
     const recordIndex = this.recordIndex + 1;
-    if (this.#carried < HEADER_BYTES)
+    if (this.#carried < HEADER_BYTES) {
       throw cutShort(HEADER_BYTES - this.#carried, { byteOffset, recordIndex });
+    }
     const { index, validCount, invalidCount } = readHeader(this.#carry, 0, this.#headerByteOrder);
     this.#checkHeader(index, index + validCount + invalidCount);
     const missing = HEADER_BYTES + validCount * HPTE_BYTES - this.#carried;
@@ -240,8 +243,9 @@ export class RecordCursor {
   #showPart(): boolean {
     const first = this.#at;
     const count = Math.min(this.#owedValid, Math.floor((this.#end - first) / HPTE_WORDS));
-    if (!legalRun(this.words, this.#longs, first, count))
+    if (!legalRun(this.words, this.#longs, first, count)) {
       this.#refuseHpte(first, this.#owedIndex, this.recordIndex);
+    }
     this.#at = first + count * HPTE_WORDS;
     this.wordOffset = first;
     this.index = this.#owedIndex;
@@ -280,11 +284,11 @@ export class RecordCursor {
       bytes.set(chunk);
     }
     this.bytes = bytes;
-    this.words = new Uint32Array(bytes.buffer, bytes.byteOffset, chunk.length >>> 2);
-    this.#longs = new BigUint64Array(bytes.buffer, bytes.byteOffset, chunk.length >>> 3);
+    this.words = new Uint32Array(bytes.buffer, bytes.byteOffset, Math.floor(chunk.length / 4));
+    this.#longs = new BigUint64Array(bytes.buffer, bytes.byteOffset, Math.floor(chunk.length / 8));
     this.#at = 0;
     this.#end = this.words.length;
-    this.#tailBytes = chunk.length & 3;
+    this.#tailBytes = chunk.length % 4;
   }
 
   /** Bytes that must be in the carry before anything of it can be shown. */

@@ -1,6 +1,6 @@
 import { outOfRange } from '../errors.js';
 import { HPTE_BYTES } from '../hpt/geometry.js';
-import { HEADER_BYTES, MAX_RUN, MAX_STREAM_ENTRIES, type HeaderByteOrder, writeHeader } from './header.js';
+import { HEADER_BYTES, MAX_RUN, MAX_STREAM_ENTRIES, type HeaderByteOrder, putHeader } from './header.js';
 
 /** Takes a filled buffer: whole records. The encoder does not touch it again. */
 export type RecordSink = (records: Uint8Array) => void;
@@ -28,7 +28,9 @@ const SHORT_COPY = 64;
  *
  * ```ts
  * const encoder = new RecordEncoder((records) => frames.push(records), { headerByteOrder: 'BE', maxValid: 127 });
- * while (cursor.next()) encoder.add(cursor.index, cursor.validCount, cursor.invalidCount, cursor.bytes, cursor.byteOffset);
+ * while (cursor.next()) {
+ *   encoder.add(cursor.index, cursor.validCount, cursor.invalidCount, cursor.bytes, cursor.byteOffset);
+ * }
  * encoder.flush();
  * ```
  */
@@ -39,6 +41,7 @@ export class RecordEncoder {
   readonly #allocate: (bufferBytes: number) => Uint8Array;
   readonly #longestRun: number;
   #buffer: Uint8Array = NO_BYTES;
+  #view: DataView = new DataView(NO_BYTES.buffer);
   #filled = 0;
 
   /** @throws RangeError for a buffer too short for one entry, or a record length that the header cannot say */
@@ -113,12 +116,15 @@ export class RecordEncoder {
     if (this.#buffer.length - this.#filled < HEADER_BYTES + hpteBytes) {
       this.flush();
       this.#buffer = this.#allocate(this.#bufferBytes);
+      this.#view = new DataView(this.#buffer.buffer, this.#buffer.byteOffset, this.#buffer.length);
     }
-    writeHeader(this.#buffer, this.#filled, { index, validCount, invalidCount }, this.#headerByteOrder);
+    putHeader(this.#view, this.#filled, { index, validCount, invalidCount }, this.#headerByteOrder);
     this.#filled += HEADER_BYTES;
-    if (hpteBytes > SHORT_COPY)
+    if (hpteBytes > SHORT_COPY) {
       this.#buffer.set(bytes.subarray(byteOffset, byteOffset + hpteBytes), this.#filled);
-    else for (let k = 0; k < hpteBytes; k++) this.#buffer[this.#filled + k] = bytes[byteOffset + k]!;
+    } else {
+      for (let k = 0; k < hpteBytes; k++) this.#buffer[this.#filled + k] = bytes[byteOffset + k]!;
+    }
     this.#filled += hpteBytes;
   }
 }

@@ -51,7 +51,16 @@ export function writeHeader(
   header: RecordHeader,
   byteOrder: HeaderByteOrder = 'LE',
 ): void {
-  const view = viewOf(bytes);
+  putHeader(viewOf(bytes), offset, header, byteOrder);
+}
+
+/** The same where many headers go to one buffer: making a view costs more than writing a header. */
+export function putHeader(
+  view: DataView,
+  offset: number,
+  header: RecordHeader,
+  byteOrder: HeaderByteOrder,
+): void {
   const littleEndian = byteOrder === 'LE';
   // The end first: if it does not fit, nothing is written.
   view.setUint16(offset + 6, header.invalidCount, littleEndian);

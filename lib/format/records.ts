@@ -5,8 +5,8 @@ import type { RecordHeader } from './header.js';
 /** One record of a stream, with a copy of its HPTEs. */
 export interface HtabRecord extends RecordHeader {
   /**
-   * The HPTEs of the valid entries, 16 bytes each, big-endian: `hptes.readBigUInt64BE(16 * k)` is v of entry `index` + k,
-   * and r stands 8 bytes behind it.
+   * The HPTEs of the valid entries, 16 bytes each, big-endian: `hptes.readBigUInt64BE(16 * k)` is v of entry
+   * `index` + k, and r stands 8 bytes behind it.
    */
   readonly hptes: Buffer;
 }

@@ -289,6 +289,19 @@ const cases: readonly Omit<ConformanceCase, 'requires'>[] = [
     },
   },
   {
+    name: 'H_CLEAR_REF of an R that only the hardware knows leaves nothing to report',
+    section: '6',
+    async run(t) {
+      const { vm, entry } = await pending(t, false);
+      const later = await t.open(vm, { startIndex: 100 });
+      await t.expectRead(later, [removal(100, 16_284)]);
+      assert.deepEqual((await hcall(t, vm, H_CLEAR_REF, 0n, 40n)).slice(0, 2), [H_SUCCESS, entry[1]]);
+      await t.expectRead(later, []);
+      await t.guest(vm).access(40, { store: false });
+      await t.expectRead(later, [record(40, [entry])]);
+    },
+  },
+  {
     name: 'H_CLEAR_MOD of a C that only the hardware knows is no change',
     section: '6',
     async run(t) {

@@ -1,0 +1,44 @@
+import { RecordCursor } from '../../format/cursor.js';
+import { foldRecords } from '../../format/fold.js';
+import { compareTables, digestTable, type TableDifference } from '../../hpt/digest.js';
+import { HptTable } from '../../hpt/table.js';
+import { HptReader } from '../../io/reader.js';
+import type { HtabVm } from '../../vm/contract.js';
+
+/** What the tables of two VMs hold, and whether it is the same. */
+export interface Verdict {
+  readonly sourceDigest: string;
+  readonly destinationDigest: string;
+  readonly differences: TableDifference;
+  /** Both digests are equal, and so is every entry. */
+  readonly verified: boolean;
+}
+
+/**
+ * Reads both tables anew and compares them, entry by entry and by digest: nothing of what a migration has noted is used.
+ */
+export async function compareVms(source: HtabVm, destination: HtabVm): Promise<Verdict> {
+  const ours = await readTable(source);
+  const theirs = await readTable(destination);
+  const sourceDigest = digestTable(ours);
+  const destinationDigest = digestTable(theirs);
+  const differences = compareTables(ours, theirs);
+  const verified = sourceDigest === destinationDigest && differences.count === 0;
+  return { sourceDigest, destinationDigest, differences, verified };
+}
+
+async function readTable(vm: HtabVm): Promise<HptTable> {
+  const table = new HptTable(vm.hptOrder!);
+  const cursor = new RecordCursor({ order: table.order, ascending: true });
+  const reader = await HptReader.open(vm);
+  try {
+    for await (const chunk of reader.pass()) {
+      cursor.push(chunk);
+      foldRecords(cursor, table);
+    }
+  } finally {
+    await reader.close();
+  }
+  cursor.finish();
+  return table;
+}

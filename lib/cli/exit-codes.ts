@@ -1,0 +1,21 @@
+import { HtabError } from '../errors.js';
+
+/**
+ * Exit codes of `kvm-htab`; part of its interface. 128 + n: ended by signal n.
+ *
+ * A process that ends with `inDoubt` leaves a guest stopped that may run elsewhere.
+ */
+export const EXIT_CODES = {
+  ok: 0,
+  failed: 1,
+  usage: 2,
+  unavailable: 3,
+  inDoubt: 4,
+} as const;
+
+/** The exit code for an error that ended a command. */
+export function exitCodeOf(error: unknown): number {
+  if (!(error instanceof HtabError)) return EXIT_CODES.failed;
+  if (error.code === 'ERR_HTAB_UNAVAILABLE') return EXIT_CODES.unavailable;
+  return error.code === 'ERR_HTAB_IN_DOUBT' ? EXIT_CODES.inDoubt : EXIT_CODES.failed;
+}

@@ -1,0 +1,56 @@
+import { afterEach, beforeEach, expect, test, vi } from 'vitest';
+import { createProgressDisplay } from '../../lib/cli/progress.js';
+import type { SendProgress } from '../../lib/migration/pass-sender.js';
+import { captureOutput } from './capture.js';
+
+const progress: SendProgress = {
+  pass: 1,
+  live: true,
+  complete: false,
+  scanned: 0.256,
+  entries: 4321,
+  bytes: 104_000,
+  bytesPerSecond: 159_800,
+  changingEntries: undefined,
+};
+
+beforeEach(() => vi.useFakeTimers());
+afterEach(() => vi.useRealTimers());
+
+test('without a terminal there is a line a second, and one for every complete pass', () => {
+  const { stderr } = captureOutput();
+  const display = createProgressDisplay(stderr);
+  display.update(progress);
+  expect(stderr.text).toBe('');
+  vi.advanceTimersByTime(1000);
+  display.update(progress);
+  expect(stderr.text).toBe('pass 1 25%: 4,321 entries, 160 kB/s, ? still changing\n');
+  vi.advanceTimersByTime(999);
+  display.update({ ...progress, scanned: 0.9 });
+  display.update({ ...progress, pass: 2, live: false, complete: true, scanned: 1, changingEntries: 1234 });
+  display.stop();
+  expect(stderr.text.split('\n').slice(1)).toEqual([
+    'pass 2, guest stopped 100%: 4,321 entries, 160 kB/s, 1,234 still changing',
+    '',
+  ]);
+});
+
+test('on a terminal every pass has a bar, and the cursor is back at the end', () => {
+  const { stderr } = captureOutput({ terminal: true });
+  const signals = process.listenerCount('SIGINT');
+  const display = createProgressDisplay(stderr);
+  display.update(progress);
+  expect(process.listenerCount('SIGINT')).toBe(signals);
+  display.update({ ...progress, scanned: 1, complete: true });
+  display.update({ ...progress, pass: 2, scanned: 0.5, changingEntries: 77 });
+  display.stop();
+  display.stop();
+  expect(stderr.text).toContain('pass 1 [');
+  expect(stderr.text).toContain('] 100%  4,321 entries  160 kB/s  ? still changing');
+  expect(stderr.text).toContain(
+    'pass 2 [============------------] 50%  4,321 entries  160 kB/s  77 still changing',
+  );
+  const hide = '\u001b[?25l';
+  const show = '\u001b[?25h';
+  expect(stderr.text.lastIndexOf(show)).toBeGreaterThan(stderr.text.lastIndexOf(hide));
+});

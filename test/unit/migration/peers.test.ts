@@ -1,0 +1,274 @@
+import type { Duplex } from 'node:stream';
+import { afterEach, beforeEach, describe, expect, test, vi } from 'vitest';
+import { HtabFormatError, type HtabError } from '../../../lib/errors.js';
+import { receiveHpt } from '../../../lib/migration/destination.js';
+import { encodeFrame, hello, type Message } from '../../../lib/migration/protocol.js';
+import { sendHpt } from '../../../lib/migration/source.js';
+import type { HtabVm } from '../../../lib/vm/contract.js';
+import { EmulatedVm } from '../../../lib/vm/emulated/emulated-vm.js';
+import { link } from './link.js';
+import { ORDER, reasonOf, settleInFakeTime, startGuest, useFakeTime } from './machines.js';
+
+const DIGEST = '00'.repeat(32);
+const HELLO = hello({ migrationId: 'test', order: ORDER, headerByteOrder: 'LE', backend: 'emulated' });
+const BEGIN: Message = { type: 'pass-begin', pass: 1 };
+const END: Message = { type: 'pass-end', pass: 1, validEntries: 0, invalidEntries: 0, bytes: 0 };
+const PREPARE: Message = { type: 'prepare', digest: DIGEST, validEntries: 0 };
+
+const data = (hex: string): Message => ({
+  type: 'data',
+  records: Buffer.from(hex.replaceAll(' ', ''), 'hex'),
+});
+
+/** Sends these messages with their right sequence numbers, whatever the other side says; it is not read, only drained. */
+function say(channel: Duplex, messages: readonly Message[]): void {
+  channel.on('error', () => undefined);
+  channel.resume();
+  for (const [sequence, message] of messages.entries()) {
+    const { header, payload } = encodeFrame(message, sequence);
+    channel.write(Buffer.concat([header, payload]));
+  }
+}
+
+beforeEach(useFakeTime);
+afterEach(() => vi.useRealTimers());
+
+describe('a destination', () => {
+  async function refusal(messages: readonly Message[]): Promise<{ error: HtabError; target: EmulatedVm }> {
+    const [source, channel] = link();
+    const target = new EmulatedVm();
+    const receiving = Promise.allSettled([receiveHpt(target, channel)]);
+    say(source, messages);
+    const [received] = await settleInFakeTime(receiving);
+    expect(channel.destroyed).toBe(true);
+    expect(target.table?.validCount ?? 0).toBe(0);
+    return { error: reasonOf(received) as HtabError, target };
+  }
+
+  test.each<[string, Message[], string]>([
+    ['begins with anything but hello', [BEGIN], 'the peer sent pass-begin where hello was due'],
+    [
+      'sends headers in big-endian order',
+      [{ ...HELLO, headerByteOrder: 'BE' }],
+      'record headers in BE byte order',
+    ],
+    ['says hello twice', [HELLO, HELLO], 'the peer sent hello where pass-begin of pass 1 was due'],
+    [
+      'skips a pass',
+      [HELLO, { ...BEGIN, pass: 2 }],
+      'the peer sent pass-begin where pass-begin of pass 1 was due',
+    ],
+    ['sends data outside a pass', [HELLO, data('')], 'the peer sent data where pass-begin of pass 1 was due'],
+    [
+      'prepares without any pass',
+      [HELLO, PREPARE],
+      'the peer sent prepare where pass-begin of pass 1 was due',
+    ],
+    [
+      'prepares within a pass',
+      [HELLO, BEGIN, PREPARE],
+      'the peer sent prepare where data or pass-end was due',
+    ],
+    [
+      'commits within a pass',
+      [HELLO, BEGIN, { type: 'commit' }],
+      'the peer sent commit where data or pass-end was due',
+    ],
+    [
+      'commits unprepared',
+      [HELLO, BEGIN, END, { type: 'commit' }],
+      'the peer sent commit where pass-begin of pass 2 was due',
+    ],
+    [
+      'ends another pass',
+      [HELLO, BEGIN, { ...END, pass: 2 }],
+      'the source ends pass 2 with 0 valid and 0 invalid',
+    ],
+    [
+      'counts wrongly',
+      [HELLO, BEGIN, data('0700000000000300'), { ...END, invalidEntries: 2, bytes: 8 }],
+      'the source ends pass 1 with 0 valid and 2 invalid entries in 8 bytes; pass 1 had 0 valid and 3 invalid',
+    ],
+    [
+      'has another digest',
+      [HELLO, BEGIN, END, PREPARE],
+      'what has arrived is not what was sent: 0 valid entries',
+    ],
+    [
+      'gives up',
+      [HELLO, BEGIN, { type: 'abort', code: 'x', reason: 'tired\u001b[2J' }],
+      'the peer gave up: tired [2J',
+    ],
+  ])('gives up on a source that %s', async (_, messages, message) => {
+    const { error } = await refusal(messages);
+    expect(error.message).toContain(message);
+    expect(['ERR_HTAB_MIGRATION', 'ERR_HTAB_VERIFY']).toContain(error.code);
+  });
+
+  test.each<[string, string, string]>([
+    ['beyond the table', 'ff3f0000 0000 0200', 'ptex'],
+    ['that wrap', 'f8ffffff 0000 1000', 'ptex'],
+    ['without V', '00000000 0100 0000 0000000000000050 0000000000000190', 'ptex'],
+    ['of a reserved segment', '00000000 0100 0000 8000000000000051 0000000000000190', 'ptex'],
+    ['of a page size that is none', '00000000 0100 0000 0000000000000055 0000000000055190', 'ptex'],
+    ['cut short', '00000000 0200 0000 0000000000000051 0000000000000190', 'recordIndex'],
+    ['with nothing in them', '00000000 0000 0000', 'recordIndex'],
+    ['out of order', '0500000000000100 0400000000000100', 'recordIndex'],
+  ])('refuses records %s before the target sees them', async (_, records, field) => {
+    const writes: number[] = [];
+    const [source, channel] = link();
+    const target = new EmulatedVm();
+    const open = target.openHtab.bind(target);
+    target.openHtab = async (options) => {
+      const handle = await open(options);
+      handle.writeRecords = (bytes) => {
+        writes.push(bytes.length);
+        return Promise.resolve(bytes.length);
+      };
+      return handle;
+    };
+    const receiving = Promise.allSettled([receiveHpt(target, channel)]);
+    say(source, [HELLO, BEGIN, data(records)]);
+    const [received] = await settleInFakeTime(receiving);
+    expect(reasonOf(received)).toBeInstanceOf(HtabFormatError);
+    expect((reasonOf(received) as HtabFormatError)[field as 'ptex' | 'recordIndex']).toBeTypeOf('number');
+    expect(writes).toEqual([]);
+  });
+
+  test('waits as long as a heartbeat comes, and no longer', async () => {
+    const [source, channel] = link();
+    const receiving = Promise.allSettled([receiveHpt(new EmulatedVm(), channel, { timeoutMs: 30_000 })]);
+    say(source, [HELLO]);
+    for (let sequence = 1; sequence <= 10; sequence++) {
+      await vi.advanceTimersByTimeAsync(29_000);
+      expect(channel.destroyed).toBe(false);
+      const { header, payload } = encodeFrame({ type: 'heartbeat' }, sequence);
+      source.write(Buffer.concat([header, payload]));
+    }
+    await vi.advanceTimersByTimeAsync(29_000);
+    expect(channel.destroyed).toBe(false);
+    const [received] = await settleInFakeTime(receiving);
+    expect((reasonOf(received) as Error).message).toBe('the peer stood still for 30000 ms');
+  });
+
+  test.each([
+    ['lost', [0, 2]],
+    ['sent twice', [0, 0]],
+    ['late', [1, 0]],
+  ])('gives up when a frame is %s', async (_, sequences) => {
+    const [source, channel] = link();
+    const receiving = Promise.allSettled([receiveHpt(new EmulatedVm(), channel)]);
+    say(source, []);
+    for (const sequence of sequences) {
+      const { header, payload } = encodeFrame(HELLO, sequence);
+      source.write(Buffer.concat([header, payload]));
+    }
+    const [received] = await settleInFakeTime(receiving);
+    expect((reasonOf(received) as Error).message).toMatch(/^frame \d came where frame \d was due$/);
+  });
+});
+
+describe('a source', () => {
+  /** What the source makes of a destination that answers each message as told. */
+  async function against(
+    answer: (message: string, sequence: number) => Message | undefined,
+    source?: HtabVm,
+  ): Promise<{ error: HtabError; pauses: number; resumes: number }> {
+    const [channel, theirs] = link();
+    const guest = await startGuest(100);
+    theirs.on('error', () => undefined);
+    let sent = 0;
+    let received = 0;
+    const { payloadOf } = answering();
+    theirs.on('data', (chunk: Buffer) => {
+      for (const type of payloadOf(chunk)) {
+        const message = answer(type, received++);
+        if (message === undefined) continue;
+        const { header, payload } = encodeFrame(message, sent++);
+        theirs.write(Buffer.concat([header, payload]));
+      }
+    });
+    const sending = Promise.allSettled([sendHpt(source ?? guest.vm, channel, guest.options({}, 0))]);
+    const [result] = await settleInFakeTime(sending);
+    expect(channel.destroyed).toBe(true);
+    return { error: reasonOf(result) as HtabError, pauses: guest.pauses, resumes: guest.resumes };
+  }
+
+  /** Cuts a byte stream into frames; gives the number of each frame's type. */
+  function answering(): { payloadOf: (chunk: Buffer) => string[] } {
+    let rest = Buffer.alloc(0);
+    return {
+      payloadOf: (chunk) => {
+        rest = Buffer.concat([rest, chunk]);
+        const types: string[] = [];
+        while (rest.length >= 16 && rest.length >= 16 + rest.readUInt32BE(4)) {
+          types.push(
+            ['', 'hello', '', 'pass-begin', 'data', '', 'pass-end', 'prepare', '', 'commit'][rest[2]!] ?? '',
+          );
+          rest = rest.subarray(16 + rest.readUInt32BE(4));
+        }
+        return types;
+      },
+    };
+  }
+
+  const good = (type: string, sequence: number): Message | undefined => {
+    if (type === 'hello') return { type: 'welcome', backend: 'emulated' };
+    return type === 'data' ? { type: 'applied', sequence } : undefined;
+  };
+
+  test('does not send a real guest to an emulated table', async () => {
+    const { vm } = await startGuest(0);
+    const real: HtabVm = Object.assign(Object.create(vm) as HtabVm, { backend: 'kvm' });
+    const { error, pauses } = await against(good, real);
+    expect(error.message).toBe("the destination's table is emulated: a guest of a kvm VM cannot run on it");
+    expect(pauses).toBe(0);
+  });
+
+  test('gives up when the destination has applied something else than it was sent', async () => {
+    const { error } = await against((type, sequence) =>
+      type === 'data' ? { type: 'applied', sequence: sequence + 1 } : good(type, sequence),
+    );
+    expect(error.message).toContain('where "applied" for frame 2 was due');
+  });
+
+  test('gives up when the destination says what nobody asked', async () => {
+    const { error, resumes } = await against((type, sequence) =>
+      type === 'pass-begin' ? { type: 'committed' } : good(type, sequence),
+    );
+    expect(error).toMatchObject({ code: 'ERR_HTAB_MIGRATION' });
+    expect(error.message).toContain('the peer sent {"type":"committed"}');
+    expect(resumes).toBe(0);
+  });
+
+  test('does not commit to a destination whose table has another digest', async () => {
+    const said: string[] = [];
+    const { error, pauses, resumes } = await against((type, sequence) => {
+      said.push(type);
+      return type === 'prepare' ? { type: 'prepared', digest: DIGEST } : good(type, sequence);
+    });
+    expect(error).toMatchObject({ code: 'ERR_HTAB_VERIFY' });
+    expect(said).not.toContain('commit');
+    expect([pauses, resumes]).toEqual([1, 1]);
+  });
+
+  test('does not wait for ever for a destination that says nothing more', async () => {
+    const { error, resumes } = await against((type, sequence) =>
+      type === 'prepare' ? undefined : good(type, sequence),
+    );
+    expect(error.message).toBe('the peer stood still for 30000 ms');
+    expect(resumes).toBe(1);
+  });
+
+  test('does not wait for ever for a destination that takes nothing more', async () => {
+    const [channel, theirs] = link();
+    theirs.on('error', () => undefined);
+    const guest = await startGuest(100);
+    channel.write(Buffer.alloc(1 << 20));
+    const [result] = await settleInFakeTime(
+      Promise.allSettled([sendHpt(guest.vm, channel, guest.options())]),
+    );
+    expect((reasonOf(result) as Error).message).toBe('the peer stood still for 30000 ms');
+    expect(channel.destroyed).toBe(true);
+  });
+});

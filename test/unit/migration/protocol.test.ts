@@ -1,0 +1,230 @@
+import { crc32 } from 'node:zlib';
+import fc from 'fast-check';
+import { describe, expect, test } from 'vitest';
+import { isHtabError } from '../../../lib/errors.js';
+import {
+  FRAME_HEADER_BYTES,
+  MAX_CONTROL_BYTES,
+  MAX_DATA_BYTES,
+  PROTOCOL_VERSION,
+  decodeHeader,
+  decodePayload,
+  encodeFrame,
+  hello,
+  type Message,
+} from '../../../lib/migration/protocol.js';
+
+const DIGEST = 'ab'.repeat(32);
+const MIGRATION_ID = '0d2c1b8e-35a4-4f6b-9d0e-8a7f61c2b3d4';
+
+/** Every message with the bytes it has on the wire: header in hexadecimal, then the payload. */
+const GOLDEN: readonly { message: Message; sequence: number; header: string; payload: string | Buffer }[] = [
+  {
+    message: hello({ migrationId: MIGRATION_ID, order: 23, headerByteOrder: 'LE', backend: 'kvm' }),
+    sequence: 0,
+    header: '4b48 01 00 0000008a 00000000 ac40f0c8',
+    payload: `{"protocol":"kvm-htab","version":1,"migrationId":"${MIGRATION_ID}","order":23,"headerByteOrder":"LE","backend":"kvm"}`,
+  },
+  {
+    message: { type: 'welcome', backend: 'kvm' },
+    sequence: 0,
+    header: '4b48 02 00 00000011 00000000 5eadcd8d',
+    payload: '{"backend":"kvm"}',
+  },
+  {
+    message: { type: 'pass-begin', pass: 1 },
+    sequence: 1,
+    header: '4b48 03 00 0000000a 00000001 e1b258c7',
+    payload: '{"pass":1}',
+  },
+  {
+    // Entry 5 with v = 0x51 and r = 0x190, and the 65,530 invalid ones after it (kernel-abi.md 2.1).
+    message: {
+      type: 'data',
+      records: Buffer.from('050000000100faff00000000000000510000000000000190', 'hex'),
+    },
+    sequence: 2,
+    header: '4b48 04 00 00000018 00000002 25f2d7bb',
+    payload: Buffer.from('050000000100faff00000000000000510000000000000190', 'hex'),
+  },
+  {
+    message: { type: 'applied', sequence: 2 },
+    sequence: 1,
+    header: '4b48 05 00 0000000e 00000001 456512e4',
+    payload: '{"sequence":2}',
+  },
+  {
+    message: { type: 'pass-end', pass: 1, validEntries: 1, invalidEntries: 65530, bytes: 24 },
+    sequence: 3,
+    header: '4b48 06 00 0000003d 00000003 95053bb9',
+    payload: '{"pass":1,"validEntries":1,"invalidEntries":65530,"bytes":24}',
+  },
+  {
+    message: { type: 'prepare', digest: DIGEST, validEntries: 1 },
+    sequence: 4,
+    header: '4b48 07 00 0000005e 00000004 eb296dd7',
+    payload: `{"digest":"${DIGEST}","validEntries":1}`,
+  },
+  {
+    message: { type: 'prepared', digest: DIGEST },
+    sequence: 2,
+    header: '4b48 08 00 0000004d 00000002 cfc2b8d0',
+    payload: `{"digest":"${DIGEST}"}`,
+  },
+  {
+    message: { type: 'commit' },
+    sequence: 5,
+    header: '4b48 09 00 00000002 00000005 d636b3f2',
+    payload: '{}',
+  },
+  {
+    message: { type: 'committed' },
+    sequence: 3,
+    header: '4b48 0a 00 00000002 00000003 a5251db0',
+    payload: '{}',
+  },
+  {
+    message: { type: 'abort', code: 'ERR_HTAB_VERIFY', reason: 'no' },
+    sequence: 0xffffffff,
+    header: '4b48 0b 00 00000028 ffffffff aee712c9',
+    payload: '{"code":"ERR_HTAB_VERIFY","reason":"no"}',
+  },
+  {
+    message: { type: 'heartbeat' },
+    sequence: 9,
+    header: '4b48 0c 00 00000002 00000009 478f3d86',
+    payload: '{}',
+  },
+];
+
+const wire = (message: Message, sequence: number): Buffer => {
+  const { header, payload } = encodeFrame(message, sequence);
+  return Buffer.concat([header, payload]);
+};
+const decode = (frame: Buffer): Message =>
+  decodePayload(decodeHeader(frame.subarray(0, FRAME_HEADER_BYTES)), frame.subarray(FRAME_HEADER_BYTES));
+
+/** A frame with this payload, and a right CRC. */
+function frameOf(type: Message['type'], payload: string): Buffer {
+  const { header } = encodeFrame({ type: 'data', records: Buffer.from(payload) }, 0);
+  const typed = encodeFrame({ type: 'commit' }, 0).header;
+  typed[2] = GOLDEN.findIndex(({ message }) => message.type === type) + 1;
+  typed.set(header.subarray(4, 8), 4);
+  typed.writeUInt32BE(crc32(payload, crc32(typed.subarray(0, 12))), 12);
+  return Buffer.concat([typed, Buffer.from(payload)]);
+}
+
+describe('a frame', () => {
+  test.each(GOLDEN)(
+    'of type $message.type has its bytes for good',
+    ({ message, sequence, header, payload }) => {
+      const bytes = Buffer.concat([Buffer.from(header.replaceAll(' ', ''), 'hex'), Buffer.from(payload)]);
+      expect(wire(message, sequence).toString('hex')).toBe(bytes.toString('hex'));
+      expect(decodeHeader(bytes.subarray(0, 16))).toMatchObject({ type: message.type, sequence });
+      expect(decode(bytes)).toEqual(message);
+    },
+  );
+
+  test('is refused when any bit of it has changed', () => {
+    const frame = wire({ type: 'pass-end', pass: 3, validEntries: 7, invalidEntries: 9, bytes: 200 }, 17);
+    for (let bit = 0; bit < frame.length * 8; bit++) {
+      const damaged = Buffer.from(frame);
+      damaged[bit >> 3]! ^= 1 << (bit & 7);
+      expect(() => decode(damaged), `bit ${bit}`).toThrow(
+        expect.objectContaining({ code: 'ERR_HTAB_MIGRATION' }),
+      );
+    }
+  });
+
+  test('is refused by its header alone if it would be too long', () => {
+    const data = encodeFrame({ type: 'data', records: new Uint8Array(MAX_DATA_BYTES) }, 0).header;
+    expect(decodeHeader(data).length).toBe(MAX_DATA_BYTES);
+    data.writeUInt32BE(MAX_DATA_BYTES + 1, 4);
+    expect(() => decodeHeader(data)).toThrow(
+      'the peer announced data with 1048577 bytes; 1048576 are allowed',
+    );
+    const abort = encodeFrame({ type: 'abort', code: '', reason: '' }, 0).header;
+    abort.writeUInt32BE(MAX_CONTROL_BYTES + 1, 4);
+    expect(() => decodeHeader(abort)).toThrow('the peer announced abort with 4097 bytes; 4096 are allowed');
+  });
+
+  test('is not made longer than it may be', () => {
+    expect(() => encodeFrame({ type: 'data', records: new Uint8Array(MAX_DATA_BYTES + 1) }, 0)).toThrow(
+      RangeError,
+    );
+  });
+
+  test('that begins with another magic, or is of an unknown type, is refused with its bytes', () => {
+    const http = Buffer.from('GET / HTTP/1.1\r\nHost: x\r\n');
+    expect(() => decodeHeader(http.subarray(0, 16))).toThrow(http.toString('hex', 0, 16));
+    const unknown = encodeFrame({ type: 'commit' }, 0).header;
+    unknown[2] = 13;
+    expect(() => decodeHeader(unknown)).toThrow('begins no frame of this protocol');
+  });
+});
+
+describe('a message', () => {
+  test.each(['[', '7', 'null', '"text"', '', '\xff'])('of a payload %j is refused', (payload) => {
+    expect(() => decode(frameOf('applied', payload))).toThrow('frame 0 (applied) holds no JSON object');
+  });
+
+  test.each([
+    ['applied', '{}', 'sequence'],
+    ['applied', '{"sequence":-1}', 'sequence'],
+    ['applied', '{"sequence":1.5}', 'sequence'],
+    ['applied', '{"sequence":"1"}', 'sequence'],
+    ['applied', '{"sequence":9007199254740992}', 'sequence'],
+    ['prepared', `{"digest":"${'AB'.repeat(32)}"}`, 'digest'],
+    ['prepared', `{"digest":"${'ab'.repeat(31)}"}`, 'digest'],
+    ['abort', `{"code":"x","reason":"${'y'.repeat(1025)}"}`, 'reason'],
+    ['welcome', '{"backend":"qemu"}', 'backend'],
+    ['welcome', '{"__proto__":{"backend":"kvm"}}', 'backend'],
+  ] as const)('%s of %s lacks a valid %s', (type, payload, field) => {
+    expect(() => decode(frameOf(type, payload))).toThrow(`frame 0 (${type}) lacks a valid "${field}"`);
+  });
+
+  test.each([17, 37, 18.5, '23'])('of a source with a table of order %j is refused', (order) => {
+    const fields = {
+      protocol: 'kvm-htab',
+      version: 1,
+      migrationId: '',
+      order,
+      headerByteOrder: 'LE',
+      backend: 'kvm',
+    };
+    expect(() => decode(frameOf('hello', JSON.stringify(fields)))).toThrow('lacks a valid "order"');
+  });
+
+  test('may have fields that are not known here', () => {
+    expect(decode(frameOf('applied', '{"sequence":3,"since":"version 2"}'))).toEqual({
+      type: 'applied',
+      sequence: 3,
+    });
+  });
+
+  test('of another version is refused by name, whatever else it says', () => {
+    expect(() => decode(frameOf('hello', '{"protocol":"kvm-htab","version":2,"shape":"new"}'))).toThrow(
+      `the source speaks protocol version 2, the destination version ${PROTOCOL_VERSION}`,
+    );
+    expect(() => decode(frameOf('hello', '{"protocol":"other"}'))).toThrow(
+      'does not say hello as kvm-htab does',
+    );
+  });
+
+  test('decoded from arbitrary bytes is a message or a typed refusal', () => {
+    fc.assert(
+      fc.property(
+        fc.constantFrom(...GOLDEN.map(({ message }) => message.type)),
+        fc.oneof(fc.json(), fc.string()),
+        (type, payload) => {
+          fc.pre(Buffer.byteLength(payload) <= MAX_CONTROL_BYTES);
+          try {
+            expect(decode(frameOf(type, payload)).type).toBe(type);
+          } catch (error) {
+            expect(isHtabError(error), String(error)).toBe(true);
+          }
+        },
+      ),
+    );
+  });
+});
