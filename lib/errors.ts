@@ -102,7 +102,10 @@ export interface FormatErrorDetails {
   readonly cause?: unknown;
 }
 
-/** Damaged or hostile bytes: nothing of the record named here has been applied. */
+/**
+ * Damaged or hostile bytes. Records before the one named here are right; of it, at most parts that came in earlier chunks
+ * have been handed out.
+ */
 export class HtabFormatError extends HtabError {
   readonly byteOffset: number;
   readonly recordIndex: number;
