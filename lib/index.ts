@@ -52,7 +52,8 @@ export {
   type ReceiveReport,
 } from './migration/destination.js';
 export type { SendProgress } from './migration/pass-sender.js';
-export type { PassReport } from './migration/policy.js';
+export type { PassReport, PrecopyLimits } from './migration/policy.js';
+export type { MigrationOptions } from './migration/options.js';
 
 // What can go wrong.
 export {

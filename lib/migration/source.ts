@@ -2,6 +2,7 @@ import { randomUUID } from 'node:crypto';
 import type { Duplex } from 'node:stream';
 import { HtabError } from '../errors.js';
 import { digestTable } from '../hpt/digest.js';
+import type { HptTable } from '../hpt/table.js';
 import { HptReader } from '../io/reader.js';
 import { streamOrder } from '../io/stream-order.js';
 import type { HtabVm } from '../vm/contract.js';
@@ -75,14 +76,7 @@ export async function sendHpt(source: HtabVm, channel: Duplex, options: SendOpti
   let guest: 'running' | 'stopped' | 'committed' = 'running';
   try {
     const order = tableOrder(source);
-    connection.startHeartbeat();
-    await connection.send(hello({ migrationId, order, headerByteOrder: 'LE', backend: source.backend }));
-    const { backend } = await connection.expect('welcome');
-    if (backend === 'emulated' && source.backend !== 'emulated') {
-      throw migrationError(
-        `the destination's table is emulated: a guest of a ${source.backend} VM cannot run on it`,
-      );
-    }
+    await greet(connection, source, order, migrationId);
 
     // A channel may hold on to the bytes it has taken, so buffers are not used twice.
     const reader = await HptReader.open(source, {
@@ -102,23 +96,14 @@ export async function sendHpt(source: HtabVm, channel: Duplex, options: SendOpti
       await reader.close();
     }
 
-    const digest = digestTable(sender.table);
-    const validEntries = sender.table.validCount;
-    await connection.send({ type: 'prepare', digest, validEntries });
-    const prepared = await connection.expect('prepared');
-    if (prepared.digest !== digest) {
-      throw new HtabError(
-        'ERR_HTAB_VERIFY',
-        `the destination has digest ${prepared.digest}, the source ${digest}`,
-      );
-    }
-
+    const digest = await agree(connection, sender.table);
     connection.ignoreSignal();
     guest = 'committed';
     await connection.send({ type: 'commit' });
     await connection.expect('committed');
     const stopMs = performance.now() - stoppedAt;
     await connection.finish();
+    const { validCount: validEntries } = sender.table;
     return { migrationId, order, validEntries, digest, passes: sender.reports, stopMs };
   } catch (error) {
     // A destination that gives up instead of acknowledging has not taken the guest: only silence leaves a doubt.
@@ -133,6 +118,35 @@ export async function sendHpt(source: HtabVm, channel: Duplex, options: SendOpti
     if (resumed.status === 'rejected') throw stillStopped(error, resumed.reason);
     throw error;
   }
+}
+
+/** Makes sure that the other side can take this guest, and has an empty table for it. */
+async function greet(
+  connection: Connection,
+  source: HtabVm,
+  order: number,
+  migrationId: string,
+): Promise<void> {
+  connection.startHeartbeat();
+  await connection.send(hello({ migrationId, order, headerByteOrder: 'LE', backend: source.backend }));
+  const { backend } = await connection.expect('welcome');
+  if (backend === 'emulated' && source.backend !== 'emulated') {
+    throw migrationError(
+      `the destination's table is emulated: a guest of a ${source.backend} VM cannot run on it`,
+    );
+  }
+}
+
+/** Makes sure that the destination has this table, and gives its digest. */
+async function agree(connection: Connection, table: HptTable): Promise<string> {
+  const digest = digestTable(table);
+  await connection.send({ type: 'prepare', digest, validEntries: table.validCount });
+  const prepared = await connection.expect('prepared');
+  if (prepared.digest === digest) return digest;
+  throw new HtabError(
+    'ERR_HTAB_VERIFY',
+    `the destination has digest ${prepared.digest}, the source ${digest}`,
+  );
 }
 
 /** Passes over the stopped guest's table until a read of all of it finds nothing. */

@@ -219,7 +219,7 @@ describe('a source', () => {
 
   test('does not send a real guest to an emulated table', async () => {
     const { vm } = await startGuest(0);
-    const real: HtabVm = Object.assign(Object.create(vm) as HtabVm, { backend: 'kvm' });
+    const real: HtabVm = Object.defineProperty(vm, 'backend', { value: 'kvm' });
     const { error, pauses } = await against(good, real);
     expect(error.message).toBe("the destination's table is emulated: a guest of a kvm VM cannot run on it");
     expect(pauses).toBe(0);
