@@ -41,6 +41,7 @@ export class EmulatedVm extends BaseVm {
   /** The hypercalls in 32-bit halves, for callers that make millions of them. */
   readonly hypercalls: Hypercalls;
   readonly #guest: Guest;
+  readonly #hpte = new Uint32Array(4);
 
   /** @throws RangeError for a page size or a region that no host has */
   constructor(options: EmulatedVmOptions = {}) {
@@ -109,9 +110,12 @@ export class EmulatedVm extends BaseVm {
    */
   access(ptex: number, { store }: { readonly store: boolean }): AccessResult {
     const { entries, mmu, radix } = this.#guest;
-    const hpte = new Uint32Array(4);
+    const hpte = this.#hpte;
     if (radix || entries?.table.load(ptex, hpte) !== true) return 'fault';
-    const [vHigh = 0, vLow = 0, rHigh = 0, rLow = 0] = hpte;
+    const vHigh = hpte[0]!;
+    const vLow = hpte[1]!;
+    const rHigh = hpte[2]!;
+    const rLow = hpte[3]!;
     if (!allows(rHigh, rLow, store)) return 'fault';
     // In real mode an entry is found only if it has the page size of the real-mode area.
     if (isVrma(vHigh, vLow) && Math.min(basePageShift(vLow, rLow), 24) !== this.#guest.vrmaPageShift)
