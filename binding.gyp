@@ -5,6 +5,10 @@
       'conditions': [
         # The KVM interface is Linux's; elsewhere there is nothing to build.
         ['OS!="linux"', {'type': 'none'}],
+        ['sanitize==1', {
+          'cflags': ['-fsanitize=address,undefined', '-fno-sanitize-recover=all', '-O1', '-g'],
+          'ldflags': ['-fsanitize=address,undefined'],
+        }],
       ],
       'sources': [
         'native/addon.cc',
@@ -21,9 +25,12 @@
         'NODE_API_SWALLOW_UNTHROWABLE_EXCEPTIONS',
         'NODE_API_NO_EXTERNAL_BUFFERS_ALLOWED',
       ],
-      'cflags': ['-fvisibility=hidden', '-Wall', '-Wextra'],
-      'cflags_cc': ['-std=c++17', '-fno-exceptions'],
+      # Node's own flags beside these have warnings on, and exceptions and RTTI off.
+      'cflags': ['-fvisibility=hidden'],
+      'cflags_cc': ['-std=c++17'],
       'ldflags': ['-Wl,-z,relro,-z,now'],
+      # For scripts/sanitize.mjs: GYP_DEFINES=sanitize=1.
+      'variables': {'sanitize%': 0},
     },
   ],
 }

@@ -85,7 +85,7 @@ void SettleReceived(const Deferred& deferred, const ReceiveResult& result) {
 template <typename Call, typename Settle>
 Napi::Value CallOn(Descriptor* descriptor, Call call, Settle settle) {
   return RunJob(
-      Deferred::New(descriptor->Env()),
+      descriptor->Env(),
       [use = Descriptor::Use(descriptor), call = std::move(call)] { return call(use.fd()); },
       settle);
 }
@@ -137,7 +137,7 @@ Napi::Value OpenKvm(const CallbackInfo& info) {
   std::string path;
   if (!StringArgument(info[0], &path)) return {};
   return RunJob(
-      Deferred::New(info.Env()), [path] { return sys::OpenKvm(path.c_str()); }, SettleDescriptor);
+      info.Env(), [path] { return sys::OpenKvm(path.c_str()); }, SettleDescriptor);
 }
 
 Napi::Value Adopt(const CallbackInfo& info) {
@@ -145,8 +145,7 @@ Napi::Value Adopt(const CallbackInfo& info) {
   if (!IntegerArgument(info[0], &fd)) return {};
   const bool duplicate = info[1].ToBoolean().Value();
   return RunJob(
-      Deferred::New(info.Env()), [fd, duplicate] { return sys::AdoptFd(fd, duplicate); },
-      SettleDescriptor);
+      info.Env(), [fd, duplicate] { return sys::AdoptFd(fd, duplicate); }, SettleDescriptor);
 }
 
 Napi::Value InspectFile(const CallbackInfo& info) {
@@ -171,7 +170,7 @@ Napi::Value TakeDescriptor(const CallbackInfo& info) {
   int fd = 0;
   if (!IntegerArgument(info[0], &pid) || !IntegerArgument(info[1], &fd)) return {};
   return RunJob(
-      Deferred::New(info.Env()), [pid, fd] { return sys::TakeFd(pid, fd); }, SettleDescriptor);
+      info.Env(), [pid, fd] { return sys::TakeFd(pid, fd); }, SettleDescriptor);
 }
 
 Napi::Value ReceiveDescriptors(const CallbackInfo& info) {
@@ -183,7 +182,7 @@ Napi::Value ReceiveDescriptors(const CallbackInfo& info) {
     return {};
   }
   return RunJob(
-      Deferred::New(info.Env()),
+      info.Env(),
       [path, request, timeout_ms] {
         ReceiveResult result = {};
         result.outcome = sys::ReceiveFds(path.c_str(), request.data(), request.size(), timeout_ms,
@@ -207,9 +206,7 @@ Napi::Value OfferDescriptor(const CallbackInfo& info) {
 }
 
 Napi::Object Init(Napi::Env env, Napi::Object exports) {
-  // Per environment, and freed with it: threads share nothing.
-  env.SetInstanceData(new Napi::FunctionReference(Napi::Persistent(Descriptor::Define(env))));
-
+  Descriptor::Define(env);
   const auto define = [&](const char* name, auto function) {
     exports.Set(name, Napi::Function::New(env, function, name));
   };

@@ -11,27 +11,39 @@ namespace {
 // Marks the objects of this class, so that no other addon's object is taken for one.
 constexpr napi_type_tag kTypeTag = {0x6b766d2d68746162, 0x64657363722d3031};
 
+// What an environment knows of the class.
+struct ClassData {
+  Napi::FunctionReference constructor;
+  int fd_to_own = -1;  // set only while Own() calls the constructor
+};
+
 }  // namespace
 
-Napi::Function Descriptor::Define(Napi::Env env) {
-  return DefineClass(env, "Descriptor", {InstanceMethod<&Descriptor::Close>("close")});
+void Descriptor::Define(Napi::Env env) {
+  auto* data = new ClassData;
+  data->constructor = Napi::Persistent(
+      DefineClass(env, "Descriptor", {InstanceMethod<&Descriptor::Close>("close")}));
+  env.SetInstanceData(data);
 }
 
 Napi::Value Descriptor::Own(Napi::Env env, int fd) {
-  auto* constructor = env.GetInstanceData<Napi::FunctionReference>();
-  const Napi::Value object = constructor->New({Napi::External<int>::New(env, &fd)});
-  if (object.IsEmpty()) sys::CloseOnce(fd);
+  auto* data = env.GetInstanceData<ClassData>();
+  data->fd_to_own = fd;
+  const Napi::Value object = data->constructor.New({});
+  // SAFETY: still there means that no object took it, so nobody else has the number.
+  const int not_owned = std::exchange(data->fd_to_own, -1);
+  if (not_owned >= 0) sys::CloseOnce(not_owned);
   return object;
 }
 
 Descriptor::Descriptor(const Napi::CallbackInfo& info) : ObjectWrap(info) {
-  if (!info[0].IsExternal()) {
+  auto* data = info.Env().GetInstanceData<ClassData>();
+  if (data->fd_to_own < 0) {
     Napi::TypeError::New(info.Env(), "Descriptors are made by the addon's functions")
         .ThrowAsJavaScriptException();
     return;
   }
-  // SAFETY: only Own() makes this value, and its int outlives the constructor's call.
-  fd_ = *info[0].As<Napi::External<int>>().Data();
+  fd_ = std::exchange(data->fd_to_own, -1);
   info.This().As<Napi::Object>().TypeTag(&kTypeTag);
 }
 
@@ -86,7 +98,7 @@ void Descriptor::CloseWhenIdle() {
   // user, and the object forgets it here. On the pool, because the last descriptor of a VM that is
   // closed tears the VM down.
   const int fd = std::exchange(fd_, -1);
-  RunJob(
+  QueueJob(
       *closing_, [fd] { return sys::CloseOnce(fd); }, SettleResult);
 }
 

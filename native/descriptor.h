@@ -15,7 +15,8 @@ namespace kvm_htab {
 // JavaScript thread of its environment; only the number crosses to the pool, inside a Use.
 class Descriptor : public Napi::ObjectWrap<Descriptor> {
  public:
-  static Napi::Function Define(Napi::Env env);
+  // Sets the class up in an environment, once, as its instance data: threads share nothing.
+  static void Define(Napi::Env env);
 
   // Makes an object that owns `fd`. Empty, with `fd` closed and an exception pending, where none
   // can be made: in a worker that is being terminated, say.

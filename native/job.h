@@ -49,11 +49,16 @@ class Job final : public Napi::AsyncWorker {
 };
 
 template <typename Call, typename Settle>
-Napi::Promise RunJob(Napi::Promise::Deferred deferred, Call call, Settle settle) {
+void QueueJob(Napi::Promise::Deferred deferred, Call call, Settle settle) {
   auto* job = new Job<Call, Settle>(deferred, std::move(call), std::move(settle));
   job->Queue();
-  // NOLINTNEXTLINE(clang-analyzer-cplusplus.NewDeleteLeaks): a job deletes itself when it is
-  // through
+  // A job deletes itself once it is through.
+}  // NOLINT(clang-analyzer-cplusplus.NewDeleteLeaks)
+
+template <typename Call, typename Settle>
+Napi::Promise RunJob(Napi::Env env, Call call, Settle settle) {
+  const auto deferred = Napi::Promise::Deferred::New(env);
+  QueueJob(deferred, std::move(call), std::move(settle));
   return deferred.Promise();
 }
 

@@ -9,5 +9,8 @@ if (!hasCommand('clang-format')) {
   process.exit(0);
 }
 const files = readdirSync(path.join(root, 'native')).map((name) => path.join('native', name));
-const { status } = spawnSync('clang-format', ['--dry-run', '--Werror', ...files], { cwd: root, stdio: 'inherit' });
+const { status } = spawnSync('clang-format', ['--dry-run', '--Werror', ...files], {
+  cwd: root,
+  stdio: 'inherit',
+});
 process.exit(status ?? 1);

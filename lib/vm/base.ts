@@ -140,13 +140,13 @@ export abstract class BaseVm implements HtabVm {
   async allocateHpt(order: number): Promise<void> {
     // The kernel frees the live table before it looks at the order, and crashes on 0 (kernel-abi.md 0, trap 5).
     checkOrder(order);
-    await this.#call(async () =>
+    await this.call(async () =>
       checkCall(await this.allocate(order), 'KVM_PPC_ALLOCATE_HTAB', `allocate an HPT of order ${order}`),
     );
   }
 
   prepareHptResize(order: number): Promise<number> {
-    return this.#call(async () =>
+    return this.call(async () =>
       checkCall(
         await this.prepareResize(order),
         'KVM_PPC_RESIZE_HPT_PREPARE',
@@ -156,7 +156,7 @@ export abstract class BaseVm implements HtabVm {
   }
 
   async commitHptResize(order: number): Promise<void> {
-    await this.#call(async () =>
+    await this.call(async () =>
       checkCall(
         await this.commitResize(order),
         'KVM_PPC_RESIZE_HPT_COMMIT',
@@ -170,7 +170,7 @@ export abstract class BaseVm implements HtabVm {
     if (!Number.isSafeInteger(startIndex) || startIndex < 0) {
       throw outOfRange('startIndex', 'a non-negative safe integer', startIndex);
     }
-    const handle = await this.#call(async () => {
+    const handle = await this.call(async () => {
       signal?.throwIfAborted();
       return this.open(options);
     });
@@ -191,7 +191,8 @@ export abstract class BaseVm implements HtabVm {
     return this.close();
   }
 
-  #call<T>(job: () => Promise<T>): Promise<T> {
+  /** Runs a call in its turn; refuses it once the VM is closed. */
+  protected call<T>(job: () => T | Promise<T>): Promise<T> {
     if (this.#closing !== undefined)
       return Promise.reject(new HtabStateError('closed', `the ${this.backend} VM is closed`));
     return this.queue.run(job);

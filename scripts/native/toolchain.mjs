@@ -1,6 +1,6 @@
 // Compilers, headers and node-gyp, as the scripts that build the addon use them.
 import { spawnSync } from 'node:child_process';
-import { cpSync, existsSync, mkdirSync, rmSync } from 'node:fs';
+import { cpSync, existsSync, mkdirSync, readFileSync, rmSync } from 'node:fs';
 import path from 'node:path';
 import { fileURLToPath } from 'node:url';
 
@@ -80,24 +80,54 @@ export function stage(name) {
 /**
  * Runs node-gyp; its talk is shown only when it fails, on stderr.
  *
- * @param {string} folder
+ * @param {string[]} args
  * @param {Target} target
  * @param {Record<string, string>} [environment]
- * @returns {boolean} whether the addon was built
+ * @returns {boolean} whether it succeeded
  */
-export function rebuild(folder, target, environment) {
+function nodeGyp(args, target, environment) {
   const { status, stdout, stderr } = spawnSync(
     process.execPath,
-    [
-      path.join(root, 'node_modules/node-gyp/bin/node-gyp.js'),
-      'rebuild',
-      `--directory=${folder}`,
-      `--arch=${target.gypArch}`,
-      '--jobs=2',
-    ],
+    [path.join(root, 'node_modules/node-gyp/bin/node-gyp.js'), ...args],
     { env: buildEnvironment(target, environment), encoding: 'utf8' },
   );
   if (status === 0) return true;
   process.stderr.write(`${stdout}${stderr}`);
   return false;
+}
+
+/**
+ * Builds the addon in a folder that has its sources.
+ *
+ * @param {string} folder
+ * @param {Target} target
+ * @param {Record<string, string>} [environment]
+ * @returns {boolean} whether it was built
+ */
+export function rebuild(folder, target, environment) {
+  return nodeGyp(
+    ['rebuild', `--directory=${folder}`, `--arch=${target.gypArch}`, '--jobs=2'],
+    target,
+    environment,
+  );
+}
+
+/**
+ * @typedef {object} CompileCommand
+ * @property {string} command a line for the shell: compiler, flags, source
+ * @property {string} file
+ */
+
+/**
+ * How each source is compiled, by binding.gyp and Node's own flags.
+ *
+ * @param {string} folder one with the sources; its build folder gets the compile_commands.json
+ * @returns {CompileCommand[] | undefined}
+ */
+export function compileCommands(folder) {
+  const args = ['configure', `--directory=${folder}`, '--', '-f', 'compile_commands_json'];
+  if (!nodeGyp(args, { gypArch: process.arch, prefix: '' })) return undefined;
+  const list = readFileSync(path.join(folder, 'build/Release/compile_commands.json'), 'utf8');
+  const commands = /** @type {unknown} */ (JSON.parse(list));
+  return /** @type {CompileCommand[]} */ (commands);
 }

@@ -2,7 +2,7 @@ import { constants, openSync, readFileSync, writeSync } from 'node:fs';
 import path from 'node:path';
 import { describe, expect, test } from 'vitest';
 import { KvmHandle } from '../../lib/vm/kvm/kvm-handle.js';
-import { addonIfBuilt, openDescriptorCount, openFifo, scratchFolder } from './support.js';
+import { addonIfBuilt, numbersOf, openFifo, scratchFolder } from './support.js';
 
 const built = addonIfBuilt();
 
@@ -90,7 +90,7 @@ describe.skipIf(built === undefined)('KvmHandle, over stand-ins for an HTAB desc
 
   test('close waits for the calls made before it and refuses those made after', async () => {
     using fifo = await openFifo(addon, folder);
-    const before = openDescriptorCount(fifo.file);
+    const before = numbersOf(fifo.file).length;
     const handle = new KvmHandle(addon, fifo.descriptor, 'read');
     const first = handle.read(new Uint8Array(1));
     const second = handle.read(new Uint8Array(1));
@@ -102,11 +102,11 @@ describe.skipIf(built === undefined)('KvmHandle, over stand-ins for an HTAB desc
     });
     writeSync(fifo.fd, Uint8Array.of(1));
     expect(await first).toBe(1);
-    expect(openDescriptorCount(fifo.file)).toBe(before);
+    expect(numbersOf(fifo.file).length).toBe(before);
     writeSync(fifo.fd, Uint8Array.of(2));
     expect(await second).toBe(1);
     await closed;
-    expect(openDescriptorCount(fifo.file)).toBe(before - 1);
+    expect(numbersOf(fifo.file).length).toBe(before - 1);
     await handle.close();
   });
 });

@@ -9,7 +9,7 @@ import { HtabSystemError, HtabUnavailableError } from '../../lib/errors.js';
 import { adoptHtab, receiveHtab, takeHtab } from '../../lib/vm/kvm/handover.js';
 import { KvmHandle } from '../../lib/vm/kvm/kvm-handle.js';
 import { KvmVm } from '../../lib/vm/kvm/kvm-vm.js';
-import { addonIfBuilt, openDescriptorCount, openFifo, scratchFolder } from './support.js';
+import { addonIfBuilt, isCloseOnExec, numbersOf, openFifo, scratchFolder } from './support.js';
 
 const built = addonIfBuilt();
 
@@ -59,6 +59,7 @@ socket.send_fds(server.accept()[0], [b"here"], [os.open("/dev/null", os.O_RDONLY
       const { descriptors } = await received;
       expect(descriptors).toHaveLength(1);
       expect((await addon.inspectFile(descriptors[0]!)).name).toBe(file);
+      expect(numbersOf(file).filter(isCloseOnExec)).toHaveLength(2);
 
       const bytes = new Uint8Array(2);
       await addon.read(mine, bytes);
@@ -110,15 +111,15 @@ socket.send_fds(server.accept()[0], [b"here"], [os.open("/dev/null", os.O_RDONLY
     });
 
     test('several descriptors of one message are all received', async () => {
-      const before = openDescriptorCount('/dev/null');
+      const before = numbersOf('/dev/null').length;
       const at = socketPath();
       using _peer = await sendMany(at, 16);
       const { descriptors, text } = await addon.receiveDescriptors(at, '', 10_000);
       expect(text).toBe('here');
       expect(descriptors).toHaveLength(16);
-      expect(openDescriptorCount('/dev/null')).toBe(before + 16);
+      expect(numbersOf('/dev/null').length).toBe(before + 16);
       await Promise.all(descriptors.map((each) => each.close()));
-      expect(openDescriptorCount('/dev/null')).toBe(before);
+      expect(numbersOf('/dev/null').length).toBe(before);
     });
 
     test('of more than sixteen the rest is closed by the kernel', async () => {
@@ -173,12 +174,12 @@ socket.send_fds(server.accept()[0], [b"here"], [os.open("/dev/null", os.O_RDONLY
       async (count) => {
         const at = socketPath();
         using _peer = await sendMany(at, count);
-        const before = openDescriptorCount('/dev/null');
+        const before = numbersOf('/dev/null').length;
         await expect(receiveHtab(at)).rejects.toMatchObject({
           code: 'ERR_HTAB_UNAVAILABLE',
           reason: 'unsupported',
         });
-        expect(openDescriptorCount('/dev/null')).toBe(before);
+        expect(numbersOf('/dev/null').length).toBe(before);
       },
     );
   });
@@ -190,6 +191,7 @@ socket.send_fds(server.accept()[0], [b"here"], [os.open("/dev/null", os.O_RDONLY
       await once(other, 'spawn');
       const taken = await addon.takeDescriptor(other.pid!, 0);
       expect((await addon.inspectFile(taken)).name).toBe(fifo.file);
+      expect(numbersOf(fifo.file).every(isCloseOnExec)).toBe(true);
       await taken.close();
       await expect(takeHtab({ pid: other.pid!, fd: 0 })).rejects.toThrow(
         `the descriptor is ${JSON.stringify(fifo.file)}, not "anon_inode:kvm-htab"`,
@@ -210,10 +212,10 @@ socket.send_fds(server.accept()[0], [b"here"], [os.open("/dev/null", os.O_RDONLY
 
     test('a number that is no HTAB, or no VM, stays its owner’s', async () => {
       const fd = openSync('/dev/null', constants.O_RDWR);
-      const before = openDescriptorCount('/dev/null');
+      const before = numbersOf('/dev/null').length;
       await expect(adoptHtab(fd)).rejects.toBeInstanceOf(HtabUnavailableError);
       await expect(KvmVm.fromFd(fd)).rejects.toThrow('not "anon_inode:kvm-vm"');
-      expect(openDescriptorCount('/dev/null')).toBe(before);
+      expect(numbersOf('/dev/null').length).toBe(before);
       closeSync(fd);
       await expect(adoptHtab(fd)).rejects.toMatchObject({
         errnoName: 'EBADF',

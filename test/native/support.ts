@@ -1,5 +1,14 @@
 import { execFileSync } from 'node:child_process';
-import { closeSync, constants, mkdtempSync, openSync, readdirSync, readlinkSync, rmSync } from 'node:fs';
+import {
+  closeSync,
+  constants,
+  mkdtempSync,
+  openSync,
+  readFileSync,
+  readdirSync,
+  readlinkSync,
+  rmSync,
+} from 'node:fs';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
 import { afterAll } from 'vitest';
@@ -58,15 +67,21 @@ export async function openFifo(addon: Addon, folder: string, flags = 0): Promise
   };
 }
 
-/** How many descriptors this process has open; with `file`, how many of that file. */
-export function openDescriptorCount(file?: string): number {
-  const numbers = readdirSync('/proc/self/fd');
-  if (file === undefined) return numbers.length;
-  return numbers.filter((number) => {
-    try {
-      return readlinkSync(`/proc/self/fd/${number}`) === file;
-    } catch {
-      return false; // the descriptor of readdirSync itself
-    }
-  }).length;
+/** The descriptor numbers of this process behind which one of these files is open. */
+export function numbersOf(...files: string[]): number[] {
+  return readdirSync('/proc/self/fd')
+    .map(Number)
+    .filter((fd) => {
+      try {
+        return files.includes(readlinkSync(`/proc/self/fd/${fd}`));
+      } catch {
+        return false; // the descriptor that listed the folder
+      }
+    });
+}
+
+/** Whether a descriptor of this process is closed by exec: O_CLOEXEC among the octal flags of /proc. */
+export function isCloseOnExec(fd: number): boolean {
+  const [, flags = ''] = /^flags:\t([0-7]+)$/m.exec(readFileSync(`/proc/self/fdinfo/${fd}`, 'utf8')) ?? [];
+  return (parseInt(flags, 8) & 0o2000000) !== 0;
 }

@@ -154,7 +154,7 @@ export class EmulatedVm extends BaseVm {
 
   /** KVM_PPC_CONFIGURE_V3_MMU: to radix the table is lost, back to hash leaves none. ENODEV on POWER8. */
   async configureMmu(mode: 'hash' | 'radix'): Promise<void> {
-    await this.queue.run(() =>
+    await this.call(() =>
       checkCall(
         this.#guest.configureMmu(mode === 'radix'),
         'KVM_PPC_CONFIGURE_V3_MMU',

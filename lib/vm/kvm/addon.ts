@@ -64,7 +64,8 @@ export interface Addon {
   offerDescriptor(descriptor: Descriptor, path: string, timeoutMs: number): Promise<void>;
 }
 
-const BUILD_HINT = 'build it with "npm run build:native", or use the emulated backend';
+const BUILD_HINT =
+  'build it ("npm run build:native" in a checkout, "npx node-gyp rebuild" in an installed package), or use the emulated backend';
 
 let loaded: Addon | undefined;
 

@@ -134,7 +134,7 @@ export class KvmVm extends BaseVm {
   }
 
   #ask(syscall: string, operation: string, call: () => Promise<CallResult>): Promise<number> {
-    return this.queue.run(async () => checkCall(await call(), syscall, operation));
+    return this.call(async () => checkCall(await call(), syscall, operation));
   }
 
   protected async allocate(order: number): Promise<CallResult> {

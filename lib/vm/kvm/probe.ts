@@ -104,10 +104,14 @@ async function askVm(device: string, findings: Findings): Promise<void> {
       'load the kvm-hv module (modprobe kvm-hv) on a bare-metal POWER host, or use the image backend',
     );
   }
-  await using vm = await KvmVm.create({ device });
-  findings.capabilities = await capabilities((number) => vm.checkExtension(number));
+  const vm = await KvmVm.create({ device });
+  try {
+    findings.capabilities = await capabilities((number) => vm.checkExtension(number));
+    findings.smmu = await vm.getSmmuInfo();
+  } finally {
+    await vm.close();
+  }
   findings.hostMmu = findings.capabilities.PPC_MMU_RADIX === 0 ? 'hash' : 'radix';
-  findings.smmu = await vm.getSmmuInfo();
   findings.flavour = findings.smmu.noHash ? 'nested' : 'hv';
   if (findings.smmu.noHash) {
     throw new HtabUnavailableError(

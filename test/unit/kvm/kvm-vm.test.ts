@@ -162,7 +162,9 @@ describe('the calls of a VM and its handles', () => {
     await using handle = await vm.openHtab();
     await vm.close();
     expect(await handle.read(new Uint8Array(64))).toBe(24);
-    await expect(vm.openHtab()).rejects.toBeInstanceOf(HtabStateError);
+    for (const call of [() => vm.openHtab(), () => vm.checkExtension(84), () => vm.configureMmu('hash')]) {
+      await expect(call()).rejects.toBeInstanceOf(HtabStateError);
+    }
   });
 });
 

@@ -1,0 +1,34 @@
+import { readFile } from 'node:fs/promises';
+import { forEachValid } from '../hpt/digest.js';
+import type { HptTable } from '../hpt/table.js';
+import { swapBigEndian } from '../hpt/wire.js';
+import type { HostModel } from './emulated/mmu.js';
+
+/** Bits of v's high half, 52..61 of v, that a POWER9 host does not keep (kernel-abi.md 3.1). */
+const LOST_ON_POWER9_HIGH = 0x3ff00000;
+
+/**
+ * The first entry that a host of this kind would not give back as it was written; undefined if it keeps all of them.
+ * POWER9 and later drop bits 52..61 of `v`, which VSIDs of more than 40 bits reach (28 in 1 TiB segments).
+ */
+export function firstEntryLostOn(host: HostModel, table: HptTable): number | undefined {
+  if (host !== 'power9') return undefined;
+  let lost: number | undefined;
+  forEachValid(table, (ptex, words, word) => {
+    if ((swapBigEndian(words[word]!) & LOST_ON_POWER9_HIGH) !== 0) lost ??= ptex;
+  });
+  return lost;
+}
+
+/** The processor of this machine, as far as it matters to tables; undefined if it is not POWER, or cannot be told. */
+export async function thisHost(cpuinfo = '/proc/cpuinfo'): Promise<HostModel | undefined> {
+  if (process.arch !== 'ppc64') return undefined;
+  return hostFromCpuInfo(await readFile(cpuinfo, 'utf8').catch(() => ''));
+}
+
+/** @param text of /proc/cpuinfo, as `cpu : POWER9 (raw), altivec supported` */
+export function hostFromCpuInfo(text: string): HostModel | undefined {
+  const generation = /^cpu\s*:\s*POWER(\d+)/m.exec(text)?.[1];
+  if (generation === undefined || Number(generation) < 8) return undefined;
+  return generation === '8' ? 'power8' : 'power9';
+}

@@ -1,0 +1,86 @@
+// Every function of the addon once, in plain Node: for valgrind, for prebuilt addons, and for machines without a test
+// runner. Ends by itself.
+//
+//   node test/native/smoke.mjs [FOLDER]    the folder whose addon is loaded; default this checkout
+import assert from 'node:assert/strict';
+import { closeSync, mkdtempSync, openSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { createRequire } from 'node:module';
+import { constants, tmpdir } from 'node:os';
+import path from 'node:path';
+import { fileURLToPath } from 'node:url';
+
+const { EBADF, EINVAL, ENOENT, ENOSPC } = constants.errno;
+const require = createRequire(import.meta.url);
+const root = process.argv[2] ?? fileURLToPath(new URL('../..', import.meta.url));
+/** @typedef {import('../../lib/vm/kvm/addon.js').Addon} Addon */
+/** @type {unknown} */
+const gypBuild = require('node-gyp-build');
+const load = /** @type {(folder: string) => Addon} */ (gypBuild);
+const addon = load(path.resolve(root));
+
+const folder = mkdtempSync(path.join(tmpdir(), 'kvm-htab-smoke-'));
+const file = path.join(folder, 'file');
+/** @param {string} name @param {string} flags */
+const adopt = (name, flags) => addon.adopt(openSync(name, flags), false);
+
+// read and write
+writeFileSync(file, 'abcdef');
+const reader = await adopt(file, 'r');
+const buffer = new Uint8Array(4);
+assert.equal(await addon.read(reader, buffer), 4);
+assert.equal(Buffer.from(buffer).toString(), 'abcd');
+assert.equal(await addon.write(reader, buffer), -EBADF);
+assert.equal((await addon.inspectFile(reader)).name, file);
+assert.throws(() => addon.read(reader, new Uint8Array(new SharedArrayBuffer(4))), TypeError);
+
+// whole records, from any alignment
+const records = new Uint8Array(1 + 8 + 24).subarray(1);
+records[8 + 4] = 1;
+const writer = await adopt(file, 'w');
+assert.deepEqual(await addon.writeRecords(writer, records), { bytesApplied: 32, recordsApplied: 2 });
+assert.deepEqual(await addon.writeRecords(writer, records.subarray(0, 31)), {
+  bytesApplied: 8,
+  recordsApplied: 1,
+  refusal: -EINVAL,
+});
+assert.equal(readFileSync(file).length, 40);
+const full = await adopt('/dev/full', 'w');
+assert.equal((await addon.writeRecords(full, records)).refusal, -ENOSPC);
+
+// descriptors from elsewhere
+const fd = openSync(file, 'r');
+const taken = await addon.takeDescriptor(process.pid, fd).catch((/** @type {unknown} */ error) => error);
+// Emulated machines and containers may not have the call; on others it gives a descriptor.
+if (!(taken instanceof Error)) await /** @type {typeof reader} */ (taken).close();
+const duplicate = await addon.adopt(fd, true);
+closeSync(fd);
+await assert.rejects(addon.adopt(fd, true), { errno: EBADF });
+await assert.rejects(addon.offerDescriptor(duplicate, path.join(folder, 'socket'), 10), {
+  syscall: 'accept4',
+});
+await assert.rejects(addon.receiveDescriptors(path.join(folder, 'socket'), '', 10), { errno: ENOENT });
+
+// KVM, as far as it is there
+await assert.rejects(addon.openKvm(path.join(folder, 'kvm')), { errno: ENOENT, syscall: 'open' });
+assert.equal(await addon.allocateHtab(reader, 0), -EINVAL);
+assert.ok((await addon.getApiVersion(reader)) < 0);
+assert.ok((await addon.checkExtension(reader, 84)) < 0);
+assert.ok((await addon.allocateHtab(reader, 18)) < 0);
+assert.ok((await addon.prepareHptResize(reader, 18)) < 0);
+assert.ok((await addon.commitHptResize(reader, 18)) < 0);
+assert.ok((await addon.configureV3Mmu(reader, 0, 0n)) < 0);
+assert.ok((await addon.getSmmuInfo(reader, new Uint8Array(592))) < 0);
+assert.equal(await addon.getSmmuInfo(reader, new Uint8Array(591)), -EINVAL);
+await assert.rejects(addon.createVm(reader, 0), { syscall: 'KVM_CREATE_VM' });
+await assert.rejects(addon.getHtabFd(reader, 0, 0), { syscall: 'KVM_PPC_GET_HTAB_FD' });
+
+// closing under a call, and leaving one open for the end of the process
+const reading = addon.read(reader, new Uint8Array(1 << 16));
+await Promise.all([reading, reader.close(), writer.close(), full.close(), duplicate.close()]);
+assert.throws(() => addon.read(reader, buffer), /closed/);
+await adopt('/dev/null', 'r');
+
+rmSync(folder, { recursive: true });
+process.stdout.write(
+  `smoke: the addon works (${process.platform}-${process.arch}, Node ${process.versions.node})\n`,
+);
