@@ -24,6 +24,21 @@ export type { HeaderByteOrder, RecordHeader } from './format/header.js';
 // Where it lives.
 export type { BackendName, HtabHandle, HtabVm, OpenHtabOptions } from './vm/contract.js';
 export { EmulatedVm, type AccessResult, type EmulatedVmOptions } from './vm/emulated/emulated-vm.js';
+export {
+  H_ANDCOND,
+  H_AVPN,
+  H_BULK_REMOVE,
+  H_CLEAR_MOD,
+  H_CLEAR_REF,
+  H_ENTER,
+  H_EXACT_HIGH,
+  H_PROTECT,
+  H_READ,
+  H_READ_4_HIGH,
+  H_REMOVE,
+  type Hypercalls,
+} from './vm/emulated/hcalls.js';
+export type { HtabFile } from './vm/emulated/htab-file.js';
 export type { MemoryRegion } from './vm/emulated/memory.js';
 export type { HostModel } from './vm/emulated/mmu.js';
 export { ImageVm } from './vm/image/image-vm.js';
@@ -66,5 +81,7 @@ export {
   isHtabError,
   type HtabErrorCode,
   type HtabState,
+  type FormatErrorDetails,
+  type SystemErrorDetails,
   type UnavailableReason,
 } from './errors.js';

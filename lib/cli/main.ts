@@ -1,9 +1,17 @@
 #!/usr/bin/env node
+import { EXIT_CODES } from './exit-codes.js';
 import { run } from './program.js';
 
-// A reader that has seen enough (`kvm-htab ... | head`) is no failure of ours.
+// Nobody reading, or no room, must not end a migration half way: the command goes on and takes care of its guest.
+// A reader that has seen enough (`kvm-htab ... | head`) is no failure of ours either.
+process.stderr.on('error', () => undefined);
+let unwritten = false;
 process.stdout.on('error', (error: NodeJS.ErrnoException) => {
-  if (error.code !== 'EPIPE') throw error;
+  unwritten = error.code !== 'EPIPE';
 });
 
-process.exitCode = await run(process.argv.slice(2), process);
+const exitCode = await run(process.argv.slice(2), process);
+process.exitCode = exitCode;
+process.on('exit', () => {
+  if (unwritten && exitCode === EXIT_CODES.ok) process.exitCode = EXIT_CODES.failed;
+});

@@ -180,7 +180,7 @@ export function createWriteStream(
   const vm = 'openHtab' in target ? target : undefined;
   if (options.order !== undefined) checkOrder(options.order, MAX_STREAM_ORDER);
   const order = vm === undefined ? options.order : streamOrder(vm, options.order);
-  if ('access' in target && target.access !== 'write') {
+  if (!('openHtab' in target) && target.access !== 'write') {
     throw Object.assign(new TypeError('The "target" argument must be open for writing'), {
       code: 'ERR_INVALID_ARG_VALUE',
     });

@@ -7,11 +7,12 @@ import type { OpenHtabOptions } from '../contract.js';
 import { Guest } from './guest.js';
 import { Hypercalls } from './hcalls.js';
 import { GET_HTAB_BOLTED_ONLY, GET_HTAB_WRITE, HtabFile, isVrma } from './htab-file.js';
-import { type MemoryRegion, frameOf } from './memory.js';
-import { type HostModel } from './mmu.js';
+import { MAX_REGION_PAGES, type MemoryRegion, frameOf } from './memory.js';
+import { type HostModel, isEntryOf } from './mmu.js';
 import { commitResize, prepareResize } from './resize.js';
 
 const { EINVAL } = constants.errno;
+const HOSTS: readonly HostModel[] = ['power8', 'power9'];
 
 /** What an {@link EmulatedVm} is like. */
 export interface EmulatedVmOptions {
@@ -47,21 +48,9 @@ export class EmulatedVm extends BaseVm {
   constructor(options: EmulatedVmOptions = {}) {
     super();
     const { host = 'power9', pageShift = 16, memoryRegions } = options;
+    if (!HOSTS.includes(host)) throw outOfRange('host', HOSTS.join(' or '), host);
     if (pageShift !== 12 && pageShift !== 16) throw outOfRange('pageShift', '12 or 16', pageShift);
-    const pageMask = (1n << BigInt(pageShift)) - 1n;
-    for (const { guestAddress, size, hostPageShift } of memoryRegions ?? []) {
-      if (
-        ((guestAddress | size) & pageMask) !== 0n ||
-        guestAddress < 0n ||
-        size <= 0n ||
-        guestAddress + size > 1n << 60n
-      ) {
-        throw outOfRange('memoryRegions', `whole host pages below 2^60`, `${size} bytes at ${guestAddress}`);
-      }
-      if (!Number.isInteger(hostPageShift) || hostPageShift < pageShift || hostPageShift > 34) {
-        throw outOfRange('hostPageShift', `an integer from ${pageShift} to 34`, hostPageShift);
-      }
-    }
+    if (memoryRegions !== undefined) checkRegions(memoryRegions, pageShift);
     this.#guest = new Guest(host, pageShift, memoryRegions);
     this.hypercalls = new Hypercalls(this.#guest);
   }
@@ -87,7 +76,10 @@ export class EmulatedVm extends BaseVm {
     return this.#guest.runningVcpus;
   }
 
+  /** @throws RangeError for a number that cannot be */
   set runningVcpus(count: number) {
+    if (!Number.isInteger(count) || count < 0)
+      throw outOfRange('runningVcpus', 'a non-negative integer', count);
     this.#guest.runningVcpus = count;
   }
 
@@ -111,7 +103,8 @@ export class EmulatedVm extends BaseVm {
   access(ptex: number, { store }: { readonly store: boolean }): AccessResult {
     const { entries, mmu, radix } = this.#guest;
     const hpte = this.#hpte;
-    if (radix || entries?.table.load(ptex, hpte) !== true) return 'fault';
+    if (radix || entries === undefined || !isEntryOf(entries, ptex)) return 'fault';
+    if (!entries.table.load(ptex, hpte)) return 'fault';
     const vHigh = hpte[0]!;
     const vLow = hpte[1]!;
     const rHigh = hpte[2]!;
@@ -182,8 +175,13 @@ export class EmulatedVm extends BaseVm {
   /**
    * KVM_PPC_GET_HTAB_FD with raw flags; the descriptor, or minus the errno. For replaying and for single-step tests:
    * its calls are synchronous and return what the kernel returns.
+   *
+   * @throws RangeError unless `startIndex` is a non-negative integer
    */
   openFile(flags: number, startIndex: number): HtabFile | number {
+    if (!Number.isInteger(startIndex) || startIndex < 0) {
+      throw outOfRange('startIndex', 'a non-negative integer', startIndex);
+    }
     return flags > (GET_HTAB_WRITE | GET_HTAB_BOLTED_ONLY)
       ? -EINVAL
       : new HtabFile(this.#guest, flags, startIndex);
@@ -209,6 +207,30 @@ export class EmulatedVm extends BaseVm {
   protected closeOnce(): void {
     // Descriptors keep the VM's table alive, as they do in the kernel.
   }
+}
+
+/** Refuses regions that KVM_SET_USER_MEMORY_REGION would. */
+function checkRegions(regions: readonly MemoryRegion[], pageShift: number): void {
+  const pageMask = (1n << BigInt(pageShift)) - 1n;
+  let end = 0n;
+  for (const { guestAddress, size, hostPageShift } of [...regions].sort(byAddress)) {
+    const region = `${size} bytes at ${guestAddress}`;
+    if (((guestAddress | size) & pageMask) !== 0n || guestAddress < 0n || size <= 0n) {
+      throw outOfRange('memoryRegions', 'whole host pages', region);
+    }
+    if (guestAddress + size > 1n << 60n || size >> BigInt(pageShift) > MAX_REGION_PAGES) {
+      throw outOfRange('memoryRegions', `below 2^60 and of at most ${MAX_REGION_PAGES} host pages`, region);
+    }
+    if (guestAddress < end) throw outOfRange('memoryRegions', 'apart from each other', region);
+    if (!Number.isInteger(hostPageShift) || hostPageShift < pageShift || hostPageShift > 34) {
+      throw outOfRange('hostPageShift', `an integer from ${pageShift} to 34`, hostPageShift);
+    }
+    end = guestAddress + size;
+  }
+}
+
+function byAddress(a: MemoryRegion, b: MemoryRegion): number {
+  return a.guestAddress < b.guestAddress ? -1 : 1;
 }
 
 class EmulatedHandle extends BaseHandle {

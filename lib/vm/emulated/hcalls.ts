@@ -12,7 +12,15 @@ import {
 } from '../../hpt/hpte.js';
 import { highHalf, joinHalves, lowHalf } from '../../hpt/table.js';
 import type { Guest } from './guest.js';
-import { type EntryState, H_FUNCTION, H_NOT_FOUND, H_PARAMETER, H_PTEG_FULL, H_SUCCESS } from './mmu.js';
+import {
+  type EntryState,
+  isEntryOf,
+  H_FUNCTION,
+  H_NOT_FOUND,
+  H_PARAMETER,
+  H_PTEG_FULL,
+  H_SUCCESS,
+} from './mmu.js';
 
 /** Hypercalls on the hashed page table (PAPR; kernel-abi.md 6). */
 export const H_REMOVE = 0x04;
@@ -186,7 +194,7 @@ export class Hypercalls {
   #entries(ptex: number): EntryState | number {
     if (this.#guest.radix) return H_FUNCTION;
     const { entries } = this.#guest;
-    return entries === undefined || ptex >= entries.table.entryCount ? H_PARAMETER : entries;
+    return entries !== undefined && isEntryOf(entries, ptex) ? entries : H_PARAMETER;
   }
 
   #exact(entries: EntryState, ptex: number): number {

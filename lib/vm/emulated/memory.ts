@@ -20,6 +20,9 @@ export type Backing =
   | 'absent'
   | 'present';
 
+/** Host pages a memslot can have, as KVM limits it. */
+export const MAX_REGION_PAGES = 2 ** 31 - 1;
+
 /** Guest page frames are counted in 4K units here, whatever the host's page size: they fit a number. */
 const FRAME_SHIFT = 12;
 
@@ -30,8 +33,8 @@ interface Slot {
   readonly populated: boolean;
   /** Host pages present in a region that was not populated. */
   readonly touched: Set<number>;
-  /** Host pages stored to since the last dirty log. */
-  readonly dirty: Set<number>;
+  /** Runs of host pages stored to since the last dirty log: their number by the first of them. */
+  readonly dirty: Map<number, number>;
 }
 
 /** Guest frame of an HPTE's page: its RPN without the bits below the page size. */
@@ -59,7 +62,7 @@ export class GuestMemory {
       hostPageShift: region.hostPageShift,
       populated: region.populated,
       touched: new Set(),
-      dirty: new Set(),
+      dirty: new Map(),
     }));
   }
 
@@ -113,7 +116,7 @@ export class GuestMemory {
     if (slot === undefined) return;
     const first = this.#pageOf(frame - slot.base);
     const pages = 2 ** Math.max(0, pageShift - this.#pageShift);
-    for (let page = first; page < first + pages; page++) slot.dirty.add(page);
+    if (pages > (slot.dirty.get(first) ?? 0)) slot.dirty.set(first, pages);
   }
 
   /** Number of the region a frame lies in, or -1. */
@@ -123,16 +126,22 @@ export class GuestMemory {
 
   /**
    * Takes a region's dirty log: bit n of the bitmap (byte n >> 3, least significant first) stands for host page n.
+   * Memory without regions is logged up to its last page stored to, and to the size that a region can have.
    *
    * @throws RangeError if there is no such region
    */
   takeDirtyLog(region: number): Uint8Array {
     const slot = this.#slots[region];
     if (slot === undefined) throw new RangeError(`there is no memory region ${region}`);
-    const last = this.#boundless ? Math.max(-1, ...slot.dirty) : this.#pageOf(slot.frames - 1);
+    let pages = this.#boundless ? 0 : this.#pageOf(slot.frames);
+    if (this.#boundless) for (const [first, count] of slot.dirty) pages = Math.max(pages, first + count);
+    pages = Math.min(pages, MAX_REGION_PAGES);
     // KVM's bitmap is made of 64-bit words.
-    const bitmap = new Uint8Array(Math.ceil((last + 1) / 64) * 8);
-    for (const page of slot.dirty) bitmap[page >>> 3]! |= 1 << (page & 7);
+    const bitmap = new Uint8Array(Math.ceil(pages / 64) * 8);
+    for (const [first, count] of slot.dirty) {
+      const end = Math.min(first + count, pages);
+      for (let page = first; page < end; page++) bitmap[page >>> 3]! |= 1 << (page & 7);
+    }
     slot.dirty.clear();
     return bitmap;
   }

@@ -108,6 +108,11 @@ export class EntryState {
   }
 }
 
+/** Whether the table has an entry of this number. */
+export function isEntryOf({ table }: EntryState, ptex: number): boolean {
+  return ptex >= 0 && ptex < table.entryCount && Number.isInteger(ptex);
+}
+
 /** What hypercalls and HTAB writes do to single entries (kernel-abi.md 3, 4.4, 6). Callers have checked the ptex. */
 export class Mmu {
   readonly host: HostModel;
