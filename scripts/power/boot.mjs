@@ -1,0 +1,72 @@
+// One boot of the emulated POWER machine.
+import { spawn } from 'node:child_process';
+import { createWriteStream } from 'node:fs';
+import { once } from 'node:events';
+import { Console } from './console.mjs';
+
+/**
+ * @typedef {{ machine: 'powernv8' | 'powernv9', hashHost: boolean }} Machine
+ * @typedef {Machine & { kernel: string, initramfs: string, log: string, memoryMiB: number }} BootOptions `kernel` and
+ *   `initramfs` are files; everything the console says goes into the file `log`
+ */
+
+/** A guest that says nothing for so long hangs: the slowest single step of the tests takes a fraction of it. */
+const SILENCE_MS = 300_000;
+
+/**
+ * @param {BootOptions} options
+ * @param {string} [append] more words for the kernel's command line
+ * @returns {string[]} arguments of qemu-system-ppc64
+ */
+function qemuArguments({ machine, hashHost, kernel, initramfs, memoryMiB }, append = '') {
+  return [
+    ['-M', machine, '-cpu', machine.replace('nv', ''), '-m', `${memoryMiB}M`, '-smp', '2'],
+    ['-accel', 'tcg,thread=multi', '-nographic', '-serial', 'mon:stdio', '-no-reboot'],
+    // Without the default devices firmware does not spend seconds on empty PCI bridges; but power-off needs a BMC.
+    ['-nodefaults', '-device', 'ipmi-bmc-sim,id=bmc0', '-device', 'isa-ipmi-bt,bmc=bmc0,irq=10'],
+    ['-kernel', kernel, '-initrd', initramfs],
+    ['-append', `console=hvc0 quiet ${hashHost ? 'disable_radix ' : ''}${append}`],
+  ].flat();
+}
+
+/**
+ * Runs the tests in a guest, showing what they print.
+ *
+ * @param {BootOptions} options
+ * @param {(line: string) => void} show
+ * @returns {Promise<Console>} what was counted; its `verdict` is undefined where the guest did not get to the end
+ */
+export async function boot(options, show) {
+  const child = spawn('qemu-system-ppc64', qemuArguments(options), { stdio: ['ignore', 'pipe', 'pipe'] });
+  const stop = () => child.kill('SIGKILL');
+  process.once('exit', stop);
+  const log = createWriteStream(options.log);
+  const output = new Console(show);
+  const silence = setTimeout(stop, SILENCE_MS);
+  const take = (/** @type {string} */ text) => {
+    silence.refresh();
+    log.write(text);
+    output.push(text);
+  };
+  child.stdout.setEncoding('utf8').on('data', take);
+  child.stderr.setEncoding('utf8').on('data', take);
+  try {
+    await once(child, 'close');
+  } finally {
+    clearTimeout(silence);
+    process.off('exit', stop);
+    log.end();
+  }
+  return output;
+}
+
+/**
+ * Boots to a prompt on this terminal.
+ *
+ * @param {BootOptions} options
+ * @returns {Promise<void>}
+ */
+export async function bootShell(options) {
+  const child = spawn('qemu-system-ppc64', qemuArguments(options, 'power-shell'), { stdio: 'inherit' });
+  await once(child, 'close');
+}

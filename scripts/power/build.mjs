@@ -1,0 +1,93 @@
+// Everything of this project that runs inside the guest, gathered in one folder.
+import { cp, mkdir, rm, writeFile } from 'node:fs/promises';
+import { join, relative } from 'node:path';
+import { run, say } from './command.mjs';
+
+/** Program -> its sources in test/power/vmm. */
+const PROGRAMS = {
+  handover: ['handover.c'],
+  launcher: ['launcher.c', 'vm.c'],
+  stepper: ['stepper.c', 'vm.c', 'control.c', 'guest/stubs.S'],
+  live: ['live.c', 'vm.c', 'control.c'],
+};
+const GUEST = ['guest/start.S', 'guest/checker.c', 'guest/mapping.c'];
+
+const COMMON_FLAGS = ['-std=c17', '-O1', '-Wall', '-Wextra', '-Werror', '-static'];
+// No vector registers, which KVM_RUN may lose. Static, so that nothing but the kernel is asked for inside.
+const PROGRAM_FLAGS = ['-D_GNU_SOURCE', '-pthread', '-mno-vsx', '-mno-altivec'];
+// Bare code for a fixed address; the compiler must not make calls of memcpy out of loops.
+const GUEST_FLAGS = [
+  ['-ffreestanding', '-nostdlib', '-fno-pic', '-no-pie', '-mcmodel=medium', '-fno-stack-protector'],
+  ['-fno-builtin', '-fno-tree-loop-distribute-patterns', '-fno-asynchronous-unwind-tables'],
+  ['-mcpu=power8', '-mno-vsx', '-mno-altivec', '-msoft-float', '-Wl,--build-id=none', '-Wl,-N'],
+].flat();
+
+/**
+ * @param {string} repository
+ * @param {string} app folder that becomes /app of the guest
+ * @param {import('./options.mjs').TestOptions} tests
+ */
+export async function buildApp(repository, app, tests) {
+  await rm(app, { recursive: true, force: true });
+  say('compiling what runs in the guest');
+  await compileTypeScript(repository, app);
+  await compilePrograms(join(repository, 'test/power/vmm'), join(app, 'bin'));
+  await buildAddon(repository, join(app, 'build/Release'));
+  await copyPackages(repository, app);
+  await cp(join(repository, 'test/golden/data'), join(app, 'test/golden/data'), { recursive: true });
+  await writeFile(join(app, 'options.json'), JSON.stringify(tests));
+  await writeFile(join(app, 'run'), 'exec bin/launcher node --expose-gc test/power/main.js\n');
+}
+
+/**
+ * @param {string} repository
+ * @param {string} target
+ */
+async function compileTypeScript(repository, target) {
+  const compiler = join(repository, 'node_modules/typescript/bin/tsc');
+  // Types are checked elsewhere (npm run types).
+  const flags = ['--noCheck', '--noEmit', 'false', '--rootDir', repository, '--outDir', target];
+  await run(process.execPath, [compiler, '-p', join(repository, 'tsconfig.json'), ...flags]);
+}
+
+/**
+ * @param {string} sources
+ * @param {string} target
+ */
+async function compilePrograms(sources, target) {
+  await mkdir(target, { recursive: true });
+  const options = { cwd: sources };
+  const compiler = 'powerpc64le-linux-gnu-gcc';
+  for (const [name, files] of Object.entries(PROGRAMS)) {
+    await run(compiler, [...COMMON_FLAGS, ...PROGRAM_FLAGS, '-o', join(target, name), ...files], options);
+  }
+  const guest = join(target, 'checker.elf');
+  const script = ['-Wl,-T,guest/checker.ld', '-o', guest];
+  await run(compiler, [...COMMON_FLAGS, ...GUEST_FLAGS, ...script, ...GUEST], options);
+  await run('powerpc64le-linux-gnu-objcopy', ['-O', 'binary', guest, join(target, 'checker.bin')]);
+}
+
+/**
+ * @param {string} repository
+ * @param {string} target
+ */
+async function buildAddon(repository, target) {
+  await mkdir(target, { recursive: true });
+  const script = join(repository, 'scripts/build-native.mjs');
+  await run(process.execPath, [script, '--target', 'ppc64le', '--out', join(target, 'kvm_htab.node')]);
+}
+
+/**
+ * The packages needed at run time.
+ *
+ * @param {string} repository
+ * @param {string} app
+ */
+async function copyPackages(repository, app) {
+  await cp(join(repository, 'package.json'), join(app, 'package.json'));
+  const list = ['ls', '--omit=dev', '--all', '--parseable'];
+  const [, ...packages] = (await run('npm', list, { cwd: repository })).trim().split('\n');
+  for (const path of packages) {
+    await cp(path, join(app, relative(repository, path)), { recursive: true });
+  }
+}

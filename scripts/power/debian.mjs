@@ -1,0 +1,120 @@
+// Debian packages for POWER, fetched by apt under a configuration of its own: this machine's package state stays as it is.
+import { mkdir, readdir, readFile, writeFile } from 'node:fs/promises';
+import { accessSync } from 'node:fs';
+import { join } from 'node:path';
+import { MissingError, run } from './command.mjs';
+
+const KEYRING = '/usr/share/keyrings/debian-archive-keyring.gpg';
+
+/**
+ * The Debian mirror this machine is set up for, as apt itself understands its configuration.
+ *
+ * @returns {Promise<string>} what stands before `/dists/` in the mirror's addresses
+ */
+async function findMirror() {
+  const codename = /^VERSION_CODENAME=(.+)$/m.exec(await readFile('/etc/os-release', 'utf8'))?.[1] ?? '';
+  const targets = await run('apt-get', ['update', '--print-uris']);
+  const mirror = new RegExp(`^'(.+)/dists/${codename}/InRelease'`, 'm').exec(targets)?.[1];
+  try {
+    accessSync(KEYRING);
+  } catch {
+    throw new MissingError(`${KEYRING} is missing; install debian-archive-keyring`);
+  }
+  if (mirror === undefined) throw new MissingError("apt's sources name no mirror of this Debian release");
+  return mirror;
+}
+
+/** One Debian release, seen as a ppc64el machine would see it. */
+export class DebianRelease {
+  /** @type {string} */ #folder;
+  /** @type {readonly string[]} */ #options;
+
+  /**
+   * @param {string} folder
+   * @param {readonly string[]} options
+   */
+  constructor(folder, options) {
+    this.#folder = folder;
+    this.#options = options;
+  }
+
+  /**
+   * @param {string} suite a release's name: `bookworm`, `trixie`
+   * @param {string} folder where lists and packages are kept
+   */
+  static async open(suite, folder) {
+    const mirror = await findMirror();
+    for (const name of ['lists/partial', 'cache/archives/partial']) {
+      await mkdir(join(folder, name), { recursive: true });
+    }
+    await writeFile(join(folder, 'sources.list'), `deb [signed-by=${KEYRING}] ${mirror} ${suite} main\n`);
+    await writeFile(join(folder, 'status'), '');
+    const settings = {
+      'Dir::Etc::sourcelist': join(folder, 'sources.list'),
+      'Dir::Etc::sourceparts': '-',
+      'Dir::State::lists': join(folder, 'lists'),
+      'Dir::State::status': join(folder, 'status'),
+      'Dir::Cache': join(folder, 'cache'),
+      'APT::Architecture': 'ppc64el',
+      'APT::Architectures': 'ppc64el',
+      'APT::Update::Error-Mode': 'any',
+      // The unprivileged user that apt would download as cannot reach into a private folder.
+      'APT::Sandbox::User': process.getuid?.() === 0 ? 'root' : '',
+    };
+    const release = new DebianRelease(
+      folder,
+      Object.entries(settings).flatMap(([name, value]) => ['-o', `${name}=${value}`]),
+    );
+    try {
+      await run('apt-get', [...release.#options, 'update']);
+    } catch (cause) {
+      throw new MissingError(`Debian ${suite} cannot be had from ${mirror}: ${String(cause)}`, { cause });
+    }
+    return release;
+  }
+
+  /**
+   * The package that a meta package stands for.
+   *
+   * @param {string} name
+   * @returns {Promise<string>} the first package it depends on
+   */
+  async resolve(name) {
+    const depends = await run('apt-cache', [...this.#options, 'depends', name]);
+    const found = /Depends: (\S+)/.exec(depends)?.[1];
+    if (found === undefined) throw new Error(`${name} depends on nothing in this release:\n${depends}`);
+    return found;
+  }
+
+  /**
+   * @param {string} name
+   * @param {string} target folder the package is unpacked into
+   */
+  async unpack(name, target) {
+    const folder = join(this.#folder, 'single', name);
+    await mkdir(folder, { recursive: true });
+    await run('apt-get', [...this.#options, 'download', name], { cwd: folder });
+    await unpackAll(folder, target);
+  }
+
+  /**
+   * @param {string} name
+   * @param {string} target folder the package and everything it depends on are unpacked into
+   */
+  async unpackWithDependencies(name, target) {
+    const flags = ['-y', '--no-install-recommends', '--download-only'];
+    await run('apt-get', [...this.#options, ...flags, 'install', name]);
+    await unpackAll(join(this.#folder, 'cache/archives'), target);
+  }
+}
+
+/**
+ * @param {string} folder
+ * @param {string} target
+ */
+async function unpackAll(folder, target) {
+  await mkdir(target, { recursive: true });
+  for (const name of await readdir(folder)) {
+    if (name.endsWith('.deb')) await run('dpkg-deb', ['-x', join(folder, name), target]);
+  }
+}

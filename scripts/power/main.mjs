@@ -1,0 +1,115 @@
+// npm run test:power: the tests of test/power on a real kernel with KVM-HV (--help tells more).
+import { mkdir, rm } from 'node:fs/promises';
+import { join } from 'node:path';
+import { fileURLToPath } from 'node:url';
+import { boot, bootShell } from './boot.mjs';
+import { buildApp } from './build.mjs';
+import { MissingError, say } from './command.mjs';
+import { fetchKernel, fetchRoot } from './fetch.mjs';
+import { prepareHost } from './host.mjs';
+import { buildInitramfs } from './initramfs.mjs';
+import { HELP, nameOf, parseOptions } from './options.mjs';
+
+const EXIT = /** @type {const} */ ({ passed: 0, failed: 1, usage: 2, machine: 3, missing: 77 });
+
+const repository = fileURLToPath(new URL('../..', import.meta.url));
+const cache = join(repository, '.cache/power');
+const app = join(cache, 'app');
+
+/**
+ * @param {import('./options.mjs').Configuration} configuration
+ * @param {string} folder where the files of this boot go
+ * @returns {Promise<import('./boot.mjs').BootOptions>}
+ */
+async function prepareBoot({ machine, hashHost, kernel: series }, folder) {
+  const kernel = await fetchKernel(cache, series);
+  const root = await fetchRoot(cache);
+  const initramfs = join(folder, 'initramfs');
+  await buildInitramfs({ cache, root, kernel, app, file: initramfs });
+  const log = join(folder, 'console.log');
+  return { machine, hashHost, kernel: join(kernel, 'vmlinux'), initramfs, log, memoryMiB: 2048 };
+}
+
+/**
+ * @param {import('./boot.mjs').BootOptions} options
+ * @returns {Promise<import('./console.mjs').Console>}
+ */
+async function bootTests(options) {
+  const show = (/** @type {string} */ line) => process.stdout.write(`${line}\n`);
+  const output = await boot(options, show);
+  // Now and then the emulated machine ends right after firmware has started the kernel, before anything of ours ran.
+  if (output.begun !== undefined) return output;
+  say('the machine died before it had booted; once more');
+  return boot(options, show);
+}
+
+/**
+ * @param {import('./options.mjs').Configuration} configuration
+ * @param {string} folder
+ * @param {boolean} keep
+ * @returns {Promise<import('./console.mjs').Console>}
+ */
+async function runConfiguration(configuration, folder, keep) {
+  const bootOptions = await prepareBoot(configuration, folder);
+  say(`booting ${nameOf(configuration)}`);
+  const begun = Date.now();
+  const output = await bootTests(bootOptions);
+  const seconds = Math.round((Date.now() - begun) / 1000);
+  const { passed, failed, skipped } = output.counts;
+  say(`${nameOf(configuration)}: ${passed} passed, ${failed} failed, ${skipped} skipped in ${seconds} s`);
+  if (output.verdict === undefined) say(`the machine died or hung; its console: ${bootOptions.log}`);
+  else if (keep) say(`files of the boot: ${folder}`);
+  else await rm(folder, { recursive: true });
+  return output;
+}
+
+/**
+ * @param {import('./options.mjs').Options} options
+ * @returns {Promise<number>} exit status
+ */
+async function main(options) {
+  await prepareHost();
+  if (options.refresh) await rm(cache, { recursive: true, force: true });
+  await buildApp(repository, app, options.tests);
+  const total = { passed: 0, failed: 0, skipped: 0 };
+  /** @type {number} */
+  let status = EXIT.passed;
+  for (const [index, configuration] of options.configurations.entries()) {
+    const folder = join(cache, 'run', String(index + 1));
+    await mkdir(folder, { recursive: true });
+    if (options.shell) {
+      await bootShell(await prepareBoot(configuration, folder));
+      return EXIT.passed;
+    }
+    const { verdict, counts } = await runConfiguration(configuration, folder, options.keep);
+    total.passed += counts.passed;
+    total.failed += counts.failed;
+    total.skipped += counts.skipped;
+    status = Math.max(status, verdict ?? EXIT.machine);
+  }
+  process.stdout.write(`${total.passed} passed, ${total.failed} failed, ${total.skipped} skipped\n`);
+  return status;
+}
+
+/** @returns {import('./options.mjs').Options | undefined} */
+function options() {
+  try {
+    return parseOptions(process.argv.slice(2));
+  } catch (error) {
+    process.stderr.write(`${error instanceof Error ? error.message : String(error)}\n\n${HELP}`);
+    return undefined;
+  }
+}
+
+const chosen = options();
+if (chosen === undefined) process.exitCode = EXIT.usage;
+else if (chosen.help) process.stdout.write(HELP);
+else {
+  try {
+    process.exitCode = await main(chosen);
+  } catch (error) {
+    if (!(error instanceof MissingError)) throw error;
+    say(`cannot run here: ${error.message}`);
+    process.exitCode = EXIT.missing;
+  }
+}

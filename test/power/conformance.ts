@@ -1,0 +1,66 @@
+import { conformanceCases, reasonToSkip, runCase, titleOf } from '../../lib/testing/conformance.js';
+import type {
+  Capability,
+  ConformanceBackend,
+  ConformanceGuest,
+} from '../../lib/testing/conformance/context.js';
+import type { HtabVm } from '../../lib/vm/contract.js';
+import { KvmVm } from '../../lib/vm/kvm/kvm-vm.js';
+import type { Host } from './host.js';
+import type { Test } from './runner.js';
+import { SteppedVm } from './stepped-vm.js';
+
+/** What takes a guest that does as it is told. */
+const GUEST: readonly Capability[] = ['vcpu', 'running'];
+
+/**
+ * The suite every backend passes, on the real kernel: with VMs of this process, and what needs a guest that runs with
+ * those of another one.
+ */
+export function conformanceSuite(test: Test, host: Host): void {
+  const common: readonly Capability[] = [
+    'lock-bit',
+    host.processor,
+    'resize',
+    'over-read',
+    ...(host.mmu === 'radix' ? (['radix'] as const) : []),
+  ];
+  const own: ConformanceBackend = {
+    name: 'kvm',
+    capabilities: common,
+    createVm: () => createHashVm(host),
+    guestOf: ownGuest,
+  };
+  const stepped: ConformanceBackend = {
+    name: 'kvm with a guest',
+    capabilities: [...common, ...GUEST],
+    createVm: () => SteppedVm.create(),
+    guestOf: steppedGuest,
+  };
+  for (const each of conformanceCases) {
+    const needsGuest = each.requires?.some((capability) => GUEST.includes(capability)) ?? false;
+    const backend = needsGuest ? stepped : own;
+    test(titleOf(each), async (t) => {
+      const reason = reasonToSkip(each, backend);
+      if (reason !== undefined) t.skip(reason);
+      await runCase(each, backend);
+    });
+  }
+}
+
+/** A VM without a table; on a radix host it is a radix guest's until it is told otherwise. */
+export async function createHashVm(host: Host): Promise<KvmVm> {
+  const vm = await KvmVm.create();
+  if (host.mmu === 'radix') await vm.configureMmu('hash');
+  return vm;
+}
+
+function steppedGuest(vm: HtabVm): ConformanceGuest {
+  if (!(vm instanceof SteppedVm)) throw new TypeError('not a VM with a guest');
+  return vm;
+}
+
+function ownGuest(vm: HtabVm): ConformanceGuest {
+  if (!(vm instanceof KvmVm)) throw new TypeError('not a VM of this process');
+  return { setRadix: (radix) => vm.configureMmu(radix ? 'radix' : 'hash') };
+}

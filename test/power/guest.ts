@@ -1,0 +1,266 @@
+import assert from 'node:assert/strict';
+import { readdirSync, readFileSync, readlinkSync } from 'node:fs';
+import { setTimeout as delay } from 'node:timers/promises';
+import { RecordCursor } from '../../lib/format/cursor.js';
+import { foldRecords } from '../../lib/format/fold.js';
+import { compareTables } from '../../lib/hpt/digest.js';
+import { encodeAvpn, hashPage, primaryGroup, type VirtualPage } from '../../lib/hpt/hash.js';
+import { HptTable } from '../../lib/hpt/table.js';
+import { HptReader } from '../../lib/io/reader.js';
+import { type Entry, encode, record, removal, render } from '../../lib/testing/conformance/stream.js';
+import type { HtabHandle } from '../../lib/vm/contract.js';
+import { adoptHtab, receiveHtab, takeHtab } from '../../lib/vm/kvm/handover.js';
+import { KvmVm } from '../../lib/vm/kvm/kvm-vm.js';
+import type { Test } from './runner.js';
+import { SteppedVm } from './stepped-vm.js';
+import { Vmm } from './vmm.js';
+
+const H_REMOVE = 0x04;
+const H_ENTER = 0x08;
+const H_CLEAR_MOD = 0x10;
+const H_CLEAR_REF = 0x14;
+const H_PROTECT = 0x18;
+const REFERENCED = 0x100n;
+const CHANGED = 0x80n;
+/** The kernel's own bit of a returned v (kernel-abi.md 3.1). */
+const LOCKED = 0x40n;
+
+/** Descriptors that vmm/launcher.c leaves to this process: of its VM, whose entry 5 it wrote. */
+const INHERITED = { read: 3, write: 4, vm: 5 } as const;
+const LAUNCHER_ENTRY: Entry = [0x51n, 0x190n];
+
+/** Guests that run, in processes of their own, and the ways their descriptors come here. */
+export function guestSuite(test: Test): void {
+  test('each change of a guest shows once: entered, loaded, stored, protected, cleared, removed', async () => {
+    await using vm = await SteppedVm.create();
+    await vm.allocateHpt(18);
+    await using reader = await vm.openHtab();
+    const ptex = 2331; // a group of its own, slot 3
+    const page: VirtualPage = { segment: '256M', vsid: 0x123n, offset: 0n, basePageShift: 12 };
+    assert.equal(primaryGroup(hashPage(page), 18) * 8 + 3, ptex);
+    const v = encodeAvpn(page) | 1n;
+    let r = 0x20_0012n;
+    const later = async (...expected: string[]): Promise<void> => {
+      assert.deepEqual(await readAll(reader), expected);
+      assert.deepEqual(await readAll(reader), []);
+    };
+    const shows = (): Promise<void> => later(...render(encode(record(ptex, [[v | LOCKED, r]]))));
+    const hcall = async (opcode: number, ...args: bigint[]): Promise<void> => {
+      assert.equal((await vm.hcall(opcode, args))[0], 0n);
+    };
+
+    await later(...render(encode(removal(0, 16_384))));
+    await hcall(H_ENTER, 1n << 39n, BigInt(ptex), v, r);
+    await shows();
+    assert.equal(await vm.access(ptex, { store: false }), 'ok');
+    r |= REFERENCED;
+    await shows();
+    assert.equal(await vm.access(ptex, { store: true }), 'ok');
+    r |= CHANGED;
+    await shows();
+    await hcall(H_PROTECT, 3n, BigInt(ptex));
+    r |= 3n;
+    await shows();
+    assert.equal(await vm.access(ptex, { store: true }), 'fault');
+    await later();
+    await hcall(H_CLEAR_MOD, 0n, BigInt(ptex));
+    r &= ~CHANGED;
+    await shows();
+    await hcall(H_CLEAR_REF, 0n, BigInt(ptex));
+    r &= ~REFERENCED;
+    await shows();
+    await hcall(H_REMOVE, 0n, BigInt(ptex));
+    await later(...render(encode(removal(ptex))));
+  });
+
+  test('KVM_GET_DIRTY_LOG collects C, which the later pass then shows (3.2)', async () => {
+    await using vm = await SteppedVm.create();
+    await vm.allocateHpt(18);
+    await using reader = await vm.openHtab();
+    await using writer = await vm.openHtab({ access: 'write' });
+    await writer.write(encode(record(40, [[0x11n, 0x10_0010n]])));
+    await readAll(reader);
+    await vm.access(40, { store: true });
+    assert.notDeepEqual(await vm.vmm.command('dirty-log'), []);
+    assert.deepEqual(await readAll(reader), render(encode(record(40, [[0x51n, 0x10_0190n]]))));
+  });
+
+  test('passes over the table of a guest that never rests add up to its table', async (t) => {
+    await using guest = await startChecker(0);
+    const copy = new HptTable(22);
+    const cursor = new RecordCursor({ order: 22 });
+    await using reader = new HptReader(await openRead(guest), { order: 22 });
+    for (let pass = 0; pass < 8; pass++) await foldPass(reader, cursor, copy);
+    assert.equal(await guest.ask('pause'), 'ok paused');
+    do await foldPass(reader, cursor, copy);
+    while (!reader.quiescent);
+    const fresh = new HptTable(22);
+    await using second = new HptReader(await openRead(guest), { order: 22 });
+    await foldPass(second, new RecordCursor({ order: 22 }), fresh);
+    assert.deepEqual(compareTables(copy, fresh), { count: 0, ptexes: [] });
+    const stats = await checkedStats(guest);
+    t.note(
+      `${reader.passes} passes, ${fresh.validCount} valid entries, guest at iteration ${stats.iteration}`,
+    );
+  });
+
+  test('while the guest runs reads go on and writes are EBUSY', async () => {
+    await using guest = await startChecker(0);
+    const { length } = await collectRefusals(guest);
+    assert.ok(length > 0);
+    await checkedStats(guest);
+  });
+
+  test('a guest moved three times, and once stayed, computes what it computes unmoved', async (t) => {
+    await using moved = await startChecker(0);
+    await move(moved, 'commit');
+    await move(moved, 'drop');
+    await move(moved, 'commit');
+    await move(moved, 'commit');
+    await moved.ask('pause');
+    const last = (await checkedStats(moved)).iteration + 2000;
+    await moved.ask(`finish ${last}`);
+    await moved.ask('resume');
+    await using unmoved = await startChecker(last);
+    assert.equal(await finalChecksum(moved), await finalChecksum(unmoved));
+    t.note(`compared at iteration ${last}`);
+  });
+
+  test('an inherited descriptor works, also after a duplicate of it was adopted and closed', async () => {
+    const duplicate = await adoptHtab(INHERITED.read, { duplicate: true });
+    assert.equal(duplicate.access, 'read');
+    const lines = render(encode(removal(0, 5), record(5, [LAUNCHER_ENTRY], 16_378)));
+    assert.deepEqual(await readAll(duplicate), lines);
+    await duplicate.close();
+    await using writer = await adoptHtab(INHERITED.write, { duplicate: true });
+    assert.equal(writer.access, 'write');
+    await writer.write(encode(record(7, [[0x1n, 0x190n]])));
+    await using reader = await adoptHtab(INHERITED.read, { duplicate: true });
+    assert.deepEqual(await readAll(reader), render(encode(record(7, [[0x41n, 0x190n]]))));
+  });
+
+  test('a descriptor taken from another process by its number shares its cursor', async () => {
+    const [fd] = htabDescriptors(process.ppid).filter(({ access }) => access === 'read');
+    assert.ok(fd);
+    await using inherited = await adoptHtab(INHERITED.read, { duplicate: true });
+    await readAll(inherited);
+    await using taken = await takeHtab({ pid: process.ppid, fd: fd.number });
+    assert.equal(taken.access, 'read');
+    assert.deepEqual(await readAll(taken), []);
+    await assert.rejects(takeHtab({ pid: process.ppid, fd: 999 }), { errnoName: 'EBADF' });
+  });
+
+  test('every ioctl on the VM descriptor of another process is EIO (1.4)', async () => {
+    await using vm = await KvmVm.fromFd(INHERITED.vm, { duplicate: true, hptOrder: 18 });
+    await assert.rejects(vm.openHtab(), { errnoName: 'EIO', syscall: 'KVM_PPC_GET_HTAB_FD' });
+    await assert.rejects(vm.allocateHpt(18), { errnoName: 'EIO', syscall: 'KVM_PPC_ALLOCATE_HTAB' });
+    await assert.rejects(vm.checkExtension(84), { errnoName: 'EIO', syscall: 'KVM_CHECK_EXTENSION' });
+  });
+
+  test('descriptors go on working when their VMM is killed', async () => {
+    const vm = await SteppedVm.create();
+    await vm.allocateHpt(18);
+    await using reader = await vm.openHtab();
+    await using writer = await vm.openHtab({ access: 'write' });
+    await readAll(reader);
+    const reading = Promise.all(Array.from({ length: 50 }, () => reader.read(new Uint8Array(4096))));
+    await vm.vmm.kill();
+    assert.ok((await reading).every((bytes) => bytes === 0));
+    await writer.write(encode(record(3, [[0x1n, 0x190n]])));
+    assert.deepEqual(await readAll(reader), render(encode(record(3, [[0x41n, 0x190n]]))));
+  });
+}
+
+/** Everything one read brings, as lines. */
+async function readAll(handle: HtabHandle): Promise<string[]> {
+  const buffer = new Uint8Array(1 << 16);
+  return render(buffer.subarray(0, await handle.read(buffer)));
+}
+
+/** A checking guest that has set itself up; 0 iterations: it goes on for ever. */
+async function startChecker(iterations: number): Promise<Vmm> {
+  const vmm = await Vmm.start('live', ['bin/checker.bin', 22, 1, iterations]);
+  while ((await stats(vmm)).phase === 0) await delay(20);
+  return vmm;
+}
+
+interface GuestStats {
+  readonly state: 'paused' | 'running' | 'stopped' | 'faulted';
+  readonly fault: string;
+  readonly phase: number;
+  readonly iteration: number;
+  readonly checksum: string;
+  readonly errors: number;
+  readonly failures: readonly string[];
+}
+
+async function stats(vmm: Vmm): Promise<GuestStats> {
+  return JSON.parse(await vmm.ask('stats')) as GuestStats;
+}
+
+/** The guest must have found nothing wrong. */
+async function checkedStats(vmm: Vmm): Promise<GuestStats> {
+  const result = await stats(vmm);
+  assert.deepEqual([result.errors, result.failures, result.fault], [0, [], '']);
+  return result;
+}
+
+function openRead(vmm: Vmm): Promise<HtabHandle> {
+  return receiveHtab(vmm.socketPath, { request: 'open-read\n' });
+}
+
+async function foldPass(reader: HptReader, cursor: RecordCursor, table: HptTable): Promise<void> {
+  for await (const chunk of reader.pass()) {
+    cursor.push(chunk);
+    foldRecords(cursor, table);
+  }
+}
+
+/** Writes nothing into the running VM's table, until the kernel has refused it; reads go on meanwhile. */
+async function collectRefusals(guest: Vmm): Promise<string[]> {
+  await using reader = await openRead(guest);
+  await using writer = await receiveHtab(guest.socketPath, { request: 'open-write-current\n' });
+  const buffer = new Uint8Array(1 << 16);
+  const refusals: string[] = [];
+  while (refusals.length < 10) {
+    await reader.read(buffer);
+    await writer.write(new Uint8Array(0)).catch((error: unknown) => {
+      assert.ok(error instanceof Error && 'errnoName' in error && error.errnoName === 'EBUSY');
+      refusals.push(error.message);
+    });
+  }
+  return refusals;
+}
+
+/** Copies the table to a new VM while the guest runs, then stops it for the rest and goes on there, or here. */
+async function move(guest: Vmm, outcome: 'commit' | 'drop'): Promise<void> {
+  await using reader = new HptReader(await openRead(guest), { order: 22 });
+  await using writer = await receiveHtab(guest.socketPath, { request: 'open-write\n' });
+  const forward = async (): Promise<void> => {
+    for await (const chunk of reader.pass()) await writer.writeRecords(chunk);
+  };
+  for (let pass = 0; pass < 3; pass++) await forward();
+  assert.equal(await guest.ask('pause'), 'ok paused');
+  do await forward();
+  while (!reader.quiescent);
+  assert.equal(await guest.ask(outcome), 'ok');
+  if (outcome === 'drop') assert.equal(await guest.ask('resume'), 'ok');
+}
+
+/** Waits for a guest's last iteration. */
+async function finalChecksum(guest: Vmm): Promise<string> {
+  while ((await checkedStats(guest)).state === 'running') await delay(50);
+  const { state, checksum } = await checkedStats(guest);
+  assert.equal(state, 'stopped');
+  return checksum;
+}
+
+/** HTAB descriptors that a process has open. */
+function htabDescriptors(pid: number): { readonly number: number; readonly access: 'read' | 'write' }[] {
+  return readdirSync(`/proc/${pid}/fd`)
+    .filter((name) => readlinkSync(`/proc/${pid}/fd/${name}`) === 'anon_inode:kvm-htab')
+    .map((name) => {
+      const flags = /^flags:\s*0(\d+)/m.exec(readFileSync(`/proc/${pid}/fdinfo/${name}`, 'utf8'))?.[1] ?? '0';
+      return { number: Number(name), access: (parseInt(flags, 8) & 3) === 1 ? 'write' : 'read' };
+    });
+}

@@ -1,0 +1,108 @@
+// The host side of the rig, as far as it runs without a POWER machine.
+import { describe, expect, test } from 'vitest';
+import { Console } from '../../scripts/power/console.mjs';
+import { cpio, folderEntry, linkEntry, MODE } from '../../scripts/power/cpio.mjs';
+import { nameOf, parseOptions } from '../../scripts/power/options.mjs';
+
+describe('the console', () => {
+  test('shows what comes between the marks, counts the results and takes the verdict', () => {
+    const shown: string[] = [];
+    const output = new Console((line) => shown.push(line));
+    const text = [
+      '[    0.1] ok 1 - firmware is not a test',
+      'power-begin 6.1.0 MMU : Radix',
+      'ok 1 - a',
+      'not ok 2 - b',
+      '    ok 3 - quoted by a failure',
+      'ok 3 - c # SKIP no guest',
+      'power-end 1',
+      'reboot: Power down',
+      '',
+    ].join('\r\n');
+    for (const character of text) output.push(character);
+    expect(output.begun).toBe('6.1.0 MMU : Radix');
+    expect(output.verdict).toBe(1);
+    expect(output.counts).toEqual({ passed: 1, failed: 1, skipped: 1 });
+    expect(shown).toEqual([
+      '# Linux 6.1.0 MMU : Radix',
+      'ok 1 - a',
+      'not ok 2 - b',
+      '    ok 3 - quoted by a failure',
+      'ok 3 - c # SKIP no guest',
+    ]);
+  });
+
+  test('has no verdict where the machine died', () => {
+    const output = new Console(() => undefined);
+    output.push('power-begin 6.1.0\nok 1 - a\npower-en');
+    expect(output.verdict).toBeUndefined();
+  });
+});
+
+describe('the options', () => {
+  test('without a choice of machine ask for all four configurations', () => {
+    expect(parseOptions(['--filter', 'host']).configurations.map(nameOf)).toEqual([
+      'POWER9 radix host, Linux 6.1',
+      'POWER9 hash host, Linux 6.1',
+      'POWER8 hash host, Linux 6.1',
+      'POWER9 radix host, Linux 6.12',
+    ]);
+  });
+
+  test('with one ask for that machine alone', () => {
+    expect(parseOptions(['--kernel', '6.12', '--hash-host']).configurations.map(nameOf)).toEqual([
+      'POWER9 hash host, Linux 6.12',
+    ]);
+    expect(parseOptions(['--shell']).configurations).toHaveLength(1);
+  });
+
+  test.each([
+    [['--machine', 'powernv10'], /powernv8 or powernv9/],
+    [['--kernel', '5.10'], /6\.1 or 6\.12/],
+    [['--seed', '-1'], /--seed/],
+    [['--operations', 'many'], /whole number/],
+    [['--filter', '('], /regular expression/i],
+    [['--faster'], /--faster/],
+  ])('%s is refused', (args, message) => {
+    expect(() => parseOptions(args)).toThrow(message);
+  });
+});
+
+test('an archive is what the kernel unpacks: aligned members with their modes, and an end', async () => {
+  const parts: Buffer[] = [];
+  const entries = [
+    folderEntry('bin'),
+    { path: 'bin/a', mode: MODE.program, data: Buffer.from('hello') },
+    linkEntry('b', 'bin/a'),
+    { path: 'console', mode: MODE.terminal, device: [5, 1] as [number, number] },
+  ];
+  for await (const part of cpio(entries)) parts.push(part);
+  expect(members(Buffer.concat(parts))).toEqual([
+    { path: 'bin', mode: 0o040755, data: '', device: [0, 0] },
+    { path: 'bin/a', mode: 0o100755, data: 'hello', device: [0, 0] },
+    { path: 'b', mode: 0o120777, data: 'bin/a', device: [0, 0] },
+    { path: 'console', mode: 0o020600, data: '', device: [5, 1] },
+    { path: 'TRAILER!!!', mode: 0, data: '', device: [0, 0] },
+  ]);
+});
+
+/** Reads an archive by the format's description: 13 fields of 8 hexadecimal digits, then name and data, each aligned to 4. */
+function members(archive: Buffer): { path: string; mode: number; data: string; device: number[] }[] {
+  const found = [];
+  for (let at = 0; at < archive.length;) {
+    expect(archive.toString('latin1', at, at + 6)).toBe('070701');
+    const field = (number: number): number =>
+      parseInt(archive.toString('latin1', at + 6 + number * 8, at + 14 + number * 8), 16);
+    const nameEnd = at + 110 + field(11);
+    const dataStart = (nameEnd + 3) & ~3;
+    const dataEnd = dataStart + field(6);
+    found.push({
+      path: archive.toString('utf8', at + 110, nameEnd - 1),
+      mode: field(1),
+      data: archive.toString('utf8', dataStart, dataEnd),
+      device: [field(9), field(10)],
+    });
+    at = (dataEnd + 3) & ~3;
+  }
+  return found;
+}

@@ -1,0 +1,86 @@
+#ifndef KVM_HTAB_TEST_POWER_VMM_GUEST_MAPPING_H_
+#define KVM_HTAB_TEST_POWER_VMM_GUEST_MAPPING_H_
+
+// The checking guest's pages, and their entries in its hashed page table.
+
+#include <stdint.h>
+
+#include "layout.h"
+
+enum { kWordsPerPage = 8 };  // doublewords that the guest uses in each page
+
+enum PageState { kUnmapped, kReadWrite, kReadOnly };
+
+struct Page {
+  uint64_t address;  // effective
+  uint64_t real;
+  uint32_t ptex;
+  uint8_t state;
+  uint8_t segment;
+  uint8_t stored;     // a store has gone through the entry, so C must be set in it
+  uint8_t secondary;  // the entry is in its secondary group
+  uint32_t generation[kWordsPerPage];
+};
+
+struct Segment {
+  uint64_t address;
+  uint64_t vsid;
+  uint64_t stride;  // from page to page
+  uint32_t pages;
+  uint8_t is_1t;
+  uint8_t is_large;  // pages of 64 KiB
+};
+
+enum { kIdentitySegment = 0, kSegments = 6 };
+
+// What the guest checks; a failure is reported under its number.
+enum Check {
+  kValue = 1,
+  kEnter,
+  kRemove,
+  kRemovedEntry,
+  kProtect,
+  kRead,
+  kReadEntry,
+  kClearMod,
+  kBulkRemove,
+  kFault,
+  kFaultStatus,
+  kFaultAddress,
+  kTimeBase,
+  kRegister,  // and the numbers above it: one for each register
+};
+
+extern struct Segment segments[kSegments];
+
+static inline volatile struct Report* Report(void) {
+  return (volatile struct Report*)REPORT_ADDRESS;
+}
+static inline struct Page* PageAt(int number) { return (struct Page*)PAGES_ADDRESS + number; }
+static inline uint64_t PageShift(const struct Segment* segment) {
+  return segment->is_large ? 16 : 12;
+}
+static inline uint64_t PageBytes(const struct Segment* segment) {
+  return 1ull << PageShift(segment);
+}
+
+uint64_t Random(void);
+void SeedRandom(uint64_t seed);
+uint64_t Mix(uint64_t a, uint64_t b);
+void Fail(uint64_t check, uint64_t page, uint64_t got, uint64_t wanted);
+
+// Loads the segment lookaside buffer, once it is known which pages the host takes.
+void SetUpSegments(void);
+// Maps all below IDENTITY_END to itself, with bolted entries.
+void MapIdentity(void);
+
+// First doubleword of the page's entry, without software bits, and with V set.
+uint64_t EntryV(const struct Page* page);
+// Enters the page read-write: `choice` picks group and slot.
+void EnterPage(int number, uint64_t choice);
+// Removes its entry, and checks what H_REMOVE tells of it.
+void RemovePage(int number);
+// Checks both doublewords of the page's entry; C must be set exactly if a store went through it.
+void CheckEntry(uint64_t check, int number, uint64_t v, uint64_t r);
+
+#endif  // KVM_HTAB_TEST_POWER_VMM_GUEST_MAPPING_H_

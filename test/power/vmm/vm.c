@@ -1,0 +1,152 @@
+#include "vm.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/ioctl.h>
+#include <sys/mman.h>
+#include <unistd.h>
+
+#define LPCR_INTERRUPTS_LITTLE_ENDIAN (1ull << 25)
+
+// In this order: the kernel computes the decrementer's expiry from the time base offset.
+static const uint64_t kRegisters[] = {
+    KVM_REG_PPC_LPCR_64,    KVM_REG_PPC_TB_OFFSET, KVM_REG_PPC_DAR,   KVM_REG_PPC_DSISR,
+    KVM_REG_PPC_DSCR,       KVM_REG_PPC_AMR,       KVM_REG_PPC_UAMOR, KVM_REG_PPC_IAMR,
+    KVM_REG_PPC_VRSAVE,     KVM_REG_PPC_TAR,       KVM_REG_PPC_EBBHR, KVM_REG_PPC_FPSCR,
+    KVM_REG_PPC_DEC_EXPIRY,
+};
+
+int Must(int result, const char* call) {
+  if (result >= 0) return result;
+  fprintf(stderr, "%s: %s\n", call, strerror(errno));
+  exit(1);
+}
+
+static int KvmDevice(void) {
+  static int device = -1;
+  if (device < 0) device = Must(open("/dev/kvm", O_RDWR | O_CLOEXEC), "open /dev/kvm");
+  return device;
+}
+
+static int RunBytes(void) {
+  return Must(ioctl(KvmDevice(), KVM_GET_VCPU_MMAP_SIZE, 0), "KVM_GET_VCPU_MMAP_SIZE");
+}
+
+uint8_t* AllocateGuestMemory(void) {
+  void* memory =
+      mmap(NULL, MEMORY_BYTES, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+  Must(memory == MAP_FAILED ? -1 : 0, "mmap");
+  // Touched, so that a host page stands behind every guest page.
+  memset(memory, 0, MEMORY_BYTES);
+  return memory;
+}
+
+struct Vm VmCreate(uint8_t* memory, int log_dirty_pages) {
+  struct Vm vm = {.vcpu = -1};
+  vm.fd = Must(ioctl(KvmDevice(), KVM_CREATE_VM, 1), "KVM_CREATE_VM");
+  struct kvm_userspace_memory_region region = {
+      .flags = log_dirty_pages ? KVM_MEM_LOG_DIRTY_PAGES : 0,
+      .memory_size = MEMORY_BYTES,
+      .userspace_addr = (uintptr_t)memory,
+  };
+  Must(ioctl(vm.fd, KVM_SET_USER_MEMORY_REGION, &region), "KVM_SET_USER_MEMORY_REGION");
+  static const uint64_t kOffByDefault[] = {kHcallRead, kHcallClearMod, kHcallClearRef};
+  for (size_t i = 0; i < sizeof kOffByDefault / sizeof *kOffByDefault; i++) {
+    struct kvm_enable_cap enable = {.cap = KVM_CAP_PPC_ENABLE_HCALL, .args = {kOffByDefault[i], 1}};
+    Must(ioctl(vm.fd, KVM_ENABLE_CAP, &enable), "KVM_CAP_PPC_ENABLE_HCALL");
+  }
+  return vm;
+}
+
+int VmAllocateHtab(struct Vm* vm, uint32_t order) {
+  uint32_t wanted = order;
+  int result = ioctl(vm->fd, KVM_PPC_ALLOCATE_HTAB, &wanted);
+  if (result == 0) vm->order = order;
+  return result;
+}
+
+static void SetRegister(const struct Vm* vm, uint64_t id, void* value) {
+  struct kvm_one_reg reg = {id, (uintptr_t)value};
+  Must(ioctl(vm->vcpu, KVM_SET_ONE_REG, &reg), "KVM_SET_ONE_REG");
+}
+
+uint64_t GetRegister(const struct Vm* vm, uint64_t id) {
+  uint64_t value = 0;
+  struct kvm_one_reg reg = {id, (uintptr_t)&value};
+  Must(ioctl(vm->vcpu, KVM_GET_ONE_REG, &reg), "KVM_GET_ONE_REG");
+  return value;
+}
+
+void VmAddVcpu(struct Vm* vm, uint64_t pc) {
+  vm->vcpu = Must(ioctl(vm->fd, KVM_CREATE_VCPU, 0), "KVM_CREATE_VCPU");
+  vm->run = mmap(NULL, RunBytes(), PROT_READ | PROT_WRITE, MAP_SHARED, vm->vcpu, 0);
+  Must(vm->run == MAP_FAILED ? -1 : 0, "mmap of the vcpu");
+  struct kvm_enable_cap papr = {.cap = KVM_CAP_PPC_PAPR};
+  Must(ioctl(vm->vcpu, KVM_ENABLE_CAP, &papr), "KVM_CAP_PPC_PAPR");
+  uint64_t lpcr = GetRegister(vm, KVM_REG_PPC_LPCR_64) | LPCR_INTERRUPTS_LITTLE_ENDIAN;
+  SetRegister(vm, KVM_REG_PPC_LPCR_64, &lpcr);
+  struct kvm_regs regs;
+  Must(ioctl(vm->vcpu, KVM_GET_REGS, &regs), "KVM_GET_REGS");
+  regs.pc = pc;
+  regs.msr = MSR_REAL_MODE;
+  Must(ioctl(vm->vcpu, KVM_SET_REGS, &regs), "KVM_SET_REGS");
+}
+
+void VmClose(struct Vm* vm) {
+  if (vm->vcpu >= 0) {
+    munmap(vm->run, RunBytes());
+    close(vm->vcpu);
+  }
+  close(vm->fd);
+  vm->fd = vm->vcpu = -1;
+}
+
+int VmOpenHtab(const struct Vm* vm, uint64_t flags, uint64_t start_index) {
+  struct kvm_get_htab_fd request = {.flags = flags, .start_index = start_index};
+  return ioctl(vm->fd, KVM_PPC_GET_HTAB_FD, &request);
+}
+
+enum RunResult RunVcpu(const struct Vm* vm) {
+  int result = ioctl(vm->vcpu, KVM_RUN, 0);
+  if (result < 0 && errno == EINTR) return kInterrupted;
+  Must(result, "KVM_RUN");
+  struct kvm_run* run = vm->run;
+  if (run->exit_reason == KVM_EXIT_INTR) return kInterrupted;
+  if (run->exit_reason != KVM_EXIT_PAPR_HCALL || run->papr_hcall.nr != kHcallExit) {
+    return kUnexpectedExit;
+  }
+  run->papr_hcall.ret = 0;
+  return kCalledVmm;
+}
+
+void CompleteExit(const struct Vm* vm) {
+  vm->run->immediate_exit = 1;
+  ioctl(vm->vcpu, KVM_RUN, 0);  // always EINTR
+  vm->run->immediate_exit = 0;
+}
+
+static void CopyRegister(const struct Vm* from, const struct Vm* to, uint64_t id) {
+  uint64_t value[2] = {0};  // the widest have 128 bits
+  struct kvm_one_reg reg = {id, (uintptr_t)value};
+  Must(ioctl(from->vcpu, KVM_GET_ONE_REG, &reg), "KVM_GET_ONE_REG");
+  SetRegister(to, id, value);
+}
+
+void CopyRegisters(const struct Vm* from, const struct Vm* to) {
+  CompleteExit(from);
+  struct kvm_sregs special = {0};  // holds the segment lookaside buffer
+  Must(ioctl(from->vcpu, KVM_GET_SREGS, &special), "KVM_GET_SREGS");
+  Must(ioctl(to->vcpu, KVM_SET_SREGS, &special), "KVM_SET_SREGS");
+  for (size_t i = 0; i < sizeof kRegisters / sizeof *kRegisters; i++) {
+    CopyRegister(from, to, kRegisters[i]);
+  }
+  // The upper 32 vector-scalar registers are the 32 vector registers, and have only those numbers.
+  for (int i = 0; i < 32; i++) CopyRegister(from, to, KVM_REG_PPC_VSR(i));
+  for (int i = 0; i < 32; i++) CopyRegister(from, to, KVM_REG_PPC_VR(i));
+  struct kvm_regs general;
+  Must(ioctl(from->vcpu, KVM_GET_REGS, &general), "KVM_GET_REGS");
+  Must(ioctl(to->vcpu, KVM_SET_REGS, &general), "KVM_SET_REGS");
+}

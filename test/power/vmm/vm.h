@@ -1,0 +1,68 @@
+#ifndef KVM_HTAB_TEST_POWER_VMM_VM_H_
+#define KVM_HTAB_TEST_POWER_VMM_VM_H_
+
+// A KVM HV virtual machine: 64 MiB of memory at guest address 0, a hashed page table, at most one
+// vcpu. What cannot fail on a sound kernel ends the program when it does.
+
+#include <linux/kvm.h>
+#include <stdint.h>
+
+// Hypercalls, by their numbers in the architecture's platform reference.
+enum {
+  kHcallRead = 0x0c,
+  kHcallClearMod = 0x10,
+  kHcallClearRef = 0x14,
+  // Known to no kernel, so that it ends KVM_RUN: how the guests here speak to their VMM.
+  kHcallExit = 0x58,
+};
+
+#define MEMORY_BYTES (64ull << 20)
+
+// MSR of a guest in real mode: 64-bit, machine checks on, little-endian; and its translation bits.
+#define MSR_REAL_MODE 0x8000000000001001ull
+#define MSR_DATA_TRANSLATION 0x10ull
+
+struct Vm {
+  int fd;
+  int vcpu;  // -1 before VmAddVcpu
+  uint32_t order;
+  struct kvm_run* run;
+};
+
+// Ends the program, with the name of the call that failed and its errno, if `result` is negative.
+int Must(int result, const char* call);
+
+// Memory that several VMs can have at once, all zeros.
+uint8_t* AllocateGuestMemory(void);
+
+// A VM with that memory and no table. `log_dirty_pages`: whether KVM_GET_DIRTY_LOG works on it.
+struct Vm VmCreate(uint8_t* memory, int log_dirty_pages);
+
+// KVM_PPC_ALLOCATE_HTAB; -1 and errno if the kernel refuses.
+int VmAllocateHtab(struct Vm* vm, uint32_t order);
+
+// Adds the vcpu, in real mode at `pc`; interrupts are taken in little-endian order.
+void VmAddVcpu(struct Vm* vm, uint64_t pc);
+
+// Closes what is open of it; descriptors of its table go on working.
+void VmClose(struct Vm* vm);
+
+// KVM_PPC_GET_HTAB_FD; -1 and errno if the kernel refuses.
+int VmOpenHtab(const struct Vm* vm, uint64_t flags, uint64_t start_index);
+
+// A register by its KVM_REG_PPC_ number.
+uint64_t GetRegister(const struct Vm* vm, uint64_t id);
+
+enum RunResult { kCalledVmm, kInterrupted, kUnexpectedExit };
+
+// KVM_RUN until the guest calls its VMM, a signal comes, or something happens that never should.
+// Only integer arithmetic may go on around it: floating-point registers can be lost across KVM_RUN.
+enum RunResult RunVcpu(const struct Vm* vm);
+
+// Completes what the last exit left half done, so that the registers are whole and may be changed.
+void CompleteExit(const struct Vm* vm);
+
+// Gives `to`, whose vcpu has not run yet, the registers of `from`.
+void CopyRegisters(const struct Vm* from, const struct Vm* to);
+
+#endif  // KVM_HTAB_TEST_POWER_VMM_VM_H_
