@@ -1,4 +1,5 @@
 import { constants } from 'node:os';
+import { inspect } from 'node:util';
 
 /** Every `code` an error of this package carries. Codes and fields are API; messages are not. */
 export type HtabErrorCode =
@@ -129,7 +130,8 @@ export class HtabFormatError extends HtabError {
  *
  * - `closing`, `closed`: it is on its way out, or gone.
  * - `busy`: another operation or another reader stands in the way.
- * - `lost`: a reader lost changes that the kernel will not report again; only a new first pass helps.
+ * - `lost`: something is gone that will not come again. A reader lost changes: only a new first pass helps. An encoder's
+ *   sink threw; an image's memory was transferred away.
  * - `order-changed`: the table was replaced or resized under a reader.
  * - `would-crash`: the real kernel would crash on this call.
  */
@@ -198,7 +200,8 @@ export function errnoName(errno: number): string {
 export function outOfRange(name: string, range: string, received: unknown): RangeError {
   return Object.assign(
     new RangeError(
-      `The value of "${name}" is out of range. It must be ${range}. Received ${String(received)}`,
+      // As Node shows it: strings quoted, bigints with their n.
+      `The value of "${name}" is out of range. It must be ${range}. Received ${inspect(received, { breakLength: Infinity })}`,
     ),
     {
       code: 'ERR_OUT_OF_RANGE',

@@ -14,6 +14,7 @@ export {
   type ConformanceCase,
   type ConformanceGuest,
 } from './testing/conformance/context.js';
+export { emulatedBackend } from './testing/emulated-backend.js';
 export { FaultScript, Gate, type Fault, type FaultRecord, type FaultyCall } from './testing/faults.js';
 export { SeededRandom } from './testing/random.js';
 export { prepareTable, resizeTable } from './testing/resize.js';

@@ -1,8 +1,15 @@
 import { endianness } from 'node:os';
+import { checkBytes, invalidArgument } from '../arguments.js';
 import { type FormatErrorDetails, HtabFormatError, HtabStateError, HtabUnavailableError } from '../errors.js';
 import { HPTE_BYTES, MAX_STREAM_ORDER, checkOrder, entryCount } from '../hpt/geometry.js';
 import { swapBigEndian } from '../hpt/wire.js';
-import { HEADER_BYTES, MAX_STREAM_ENTRIES, type HeaderByteOrder, readHeader } from './header.js';
+import {
+  HEADER_BYTES,
+  MAX_STREAM_ENTRIES,
+  type HeaderByteOrder,
+  checkHeaderByteOrder,
+  readHeader,
+} from './header.js';
 import { HPTE_WORDS, legalPair, legalRun, whatIsIllegal } from './hpte-check.js';
 
 export interface RecordCursorOptions {
@@ -86,7 +93,10 @@ export class RecordCursor {
   #carried = 0;
   #copy = new Uint8Array(0);
 
-  /** @throws RangeError for an order outside 18..36 */
+  /**
+   * @throws RangeError for an order outside 18..36
+   * @throws TypeError for a `headerByteOrder` that is none
+   */
   constructor(options: RecordCursorOptions = {}) {
     const { order, headerByteOrder = 'LE', ascending = false } = options;
     if (endianness() !== 'LE') {
@@ -100,6 +110,7 @@ export class RecordCursor {
       checkOrder(order, MAX_STREAM_ORDER);
       this.entryLimit = entryCount(order);
     }
+    checkHeaderByteOrder(headerByteOrder);
     this.#headerByteOrder = headerByteOrder;
     if (headerByteOrder === 'BE') this.#bigEndianHeaders = 1;
     if (ascending) this.#ascending = 1;
@@ -126,8 +137,10 @@ export class RecordCursor {
    * Gives the cursor the stream's next bytes. They must not change until `next()` has returned false.
    *
    * @throws HtabStateError (`busy`) while there are records left of the last chunk
+   * @throws TypeError for what is not a Uint8Array, or has no memory any more
    */
   push(chunk: Uint8Array): void {
+    checkBytes('chunk', chunk);
     if (!this.#hungry) throw new HtabStateError('busy', 'push() was called before next() had returned false');
     if (this.#carried === 0) {
       this.#hungry = false;
@@ -153,6 +166,7 @@ export class RecordCursor {
    *
    * @returns false if the chunk is used up
    * @throws HtabFormatError with the place, if the kernel would not write such a record, or not take it
+   * @throws TypeError if the chunk's memory has been transferred away
    */
   next(): boolean {
     const words = this.words;
@@ -170,7 +184,8 @@ export class RecordCursor {
     const validCount = counts & 0xffff;
     const invalidCount = counts >>> 16;
     const stop = index + validCount + invalidCount;
-    if (counts === 0 || stop > this.entryLimit || (this.#ascending !== 0 && index < this.#reached)) {
+    // Not `stop > limit`: where the chunk's memory is gone, words are undefined and stop is NaN.
+    if (counts === 0 || !(stop <= this.entryLimit) || (this.#ascending !== 0 && index < this.#reached)) {
       this.#checkHeader(index, stop);
     }
 
@@ -241,6 +256,7 @@ export class RecordCursor {
 
   /** Shows what the window holds of the cut record; one HPTE at least. */
   #showPart(): boolean {
+    this.#checkMemory();
     const first = this.#at;
     const count = Math.min(this.#owedValid, Math.floor((this.#end - first) / HPTE_WORDS));
     if (!legalRun(this.words, this.#longs, first, count)) {
@@ -259,8 +275,10 @@ export class RecordCursor {
   /** Leaves the window: for the rest of the chunk, or with what is left of it in the carry and false. */
   #nextWindow(): boolean {
     if (this.#hungry) return false;
-    this.#windowOffset += this.#at * 4;
+    this.#checkMemory();
     const rest = this.#rest;
+    if (rest !== undefined) checkBytes('chunk', rest);
+    this.#windowOffset += this.#at * 4;
     if (rest !== undefined) {
       this.#rest = undefined;
       this.#open(rest);
@@ -299,8 +317,15 @@ export class RecordCursor {
     return validCount === 0 ? HEADER_BYTES : HEADER_BYTES + HPTE_BYTES;
   }
 
+  /** Throws if the window's memory has gone since it was opened. */
+  #checkMemory(): void {
+    if (this.bytes.length >= this.#end * 4 + this.#tailBytes) return;
+    throw invalidArgument('ERR_INVALID_ARG_VALUE', 'The memory of the "chunk" argument was transferred away');
+  }
+
   /** Throws if the header at the window's place is not right. */
   #checkHeader(index: number, stop: number): void {
+    this.#checkMemory();
     const place = {
       byteOffset: this.#windowOffset + this.#at * 4,
       recordIndex: this.recordIndex + 1,

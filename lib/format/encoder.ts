@@ -1,8 +1,15 @@
-import { outOfRange } from '../errors.js';
+import { HtabStateError, outOfRange } from '../errors.js';
 import { HPTE_BYTES } from '../hpt/geometry.js';
-import { HEADER_BYTES, MAX_RUN, MAX_STREAM_ENTRIES, type HeaderByteOrder, putHeader } from './header.js';
+import {
+  HEADER_BYTES,
+  MAX_RUN,
+  MAX_STREAM_ENTRIES,
+  type HeaderByteOrder,
+  checkHeaderByteOrder,
+  putHeader,
+} from './header.js';
 
-/** Takes a filled buffer: whole records. The encoder does not touch it again. */
+/** Takes a filled buffer: whole records. The encoder does not touch it again, and must not be called from here. */
 export type RecordSink = (records: Uint8Array) => void;
 
 export interface RecordEncoderOptions {
@@ -12,7 +19,7 @@ export interface RecordEncoderOptions {
   readonly maxValid?: number;
   /** Bytes of a buffer, 24 or more. Default 64 KiB. */
   readonly bufferBytes?: number;
-  /** Where buffers come from, if they are to be the caller's own: `bufferBytes` long each. */
+  /** Where buffers come from, if they are to be the caller's own: `bufferBytes` long each, or longer. */
   readonly allocate?: (bufferBytes: number) => Uint8Array;
 }
 
@@ -33,6 +40,8 @@ const SHORT_COPY = 64;
  * }
  * encoder.flush();
  * ```
+ *
+ * A sink, or an `allocate`, that throws ends the encoder: what it held is lost, and every later call throws too.
  */
 export class RecordEncoder {
   readonly #sink: RecordSink;
@@ -43,8 +52,13 @@ export class RecordEncoder {
   #buffer: Uint8Array = NO_BYTES;
   #view: DataView = new DataView(NO_BYTES.buffer);
   #filled = 0;
+  #calledOut = false;
+  #failure: HtabStateError | undefined;
 
-  /** @throws RangeError for a buffer too short for one entry, or a record length that the header cannot say */
+  /**
+   * @throws RangeError for a buffer too short for one entry, or a record length that the header cannot say
+   * @throws TypeError for a `headerByteOrder` that is none
+   */
   constructor(sink: RecordSink, options: RecordEncoderOptions = {}) {
     const { headerByteOrder = 'LE', maxValid = MAX_RUN, bufferBytes = 65_536 } = options;
     const { allocate = (bytes: number) => Buffer.allocUnsafeSlow(bytes) } = options;
@@ -55,6 +69,7 @@ export class RecordEncoder {
       throw outOfRange('bufferBytes', `an integer of at least ${HEADER_BYTES + HPTE_BYTES}`, bufferBytes);
     }
     this.#sink = sink;
+    checkHeaderByteOrder(headerByteOrder);
     this.#headerByteOrder = headerByteOrder;
     this.#bufferBytes = bufferBytes;
     this.#allocate = allocate;
@@ -67,6 +82,7 @@ export class RecordEncoder {
    * @param index ptex of the first entry; the last may be 2^32 - 1
    * @param bytes holds the HPTEs of the valid entries, at `byteOffset`; they are copied as they are, not checked
    * @throws RangeError if the entries or their bytes are out of range; nothing is added then
+   * @throws HtabStateError `busy` from within the sink, `lost` after it has thrown
    */
   add(
     index: number,
@@ -75,15 +91,20 @@ export class RecordEncoder {
     bytes: Uint8Array = NO_BYTES,
     byteOffset = 0,
   ): void {
+    this.#checkState();
     checkCount('index', index);
     checkCount('validCount', validCount);
     checkCount('invalidCount', invalidCount);
     const end = index + validCount + invalidCount;
     if (end > MAX_STREAM_ENTRIES) throw outOfRange('index + counts', `at most ${MAX_STREAM_ENTRIES}`, end);
-    if (byteOffset < 0 || byteOffset + validCount * HPTE_BYTES > bytes.length) {
+    if (
+      !Number.isInteger(byteOffset) ||
+      byteOffset < 0 ||
+      byteOffset + validCount * HPTE_BYTES > bytes.length
+    ) {
       throw outOfRange(
         'byteOffset',
-        `followed by ${validCount * HPTE_BYTES} of ${bytes.length} bytes`,
+        `an integer, followed by ${validCount * HPTE_BYTES} of ${bytes.length} bytes`,
         byteOffset,
       );
     }
@@ -102,20 +123,27 @@ export class RecordEncoder {
     }
   }
 
-  /** Hands over what the buffer holds, if anything. */
+  /**
+   * Hands over what the buffer holds, if anything.
+   *
+   * @throws HtabStateError as {@link add} does
+   */
   flush(): void {
+    this.#checkState();
     if (this.#filled === 0) return;
     const records = this.#buffer.subarray(0, this.#filled);
     this.#buffer = NO_BYTES;
     this.#filled = 0;
-    this.#sink(records);
+    this.#callOut(() => {
+      this.#sink(records);
+    });
   }
 
   #put(index: number, validCount: number, invalidCount: number, bytes: Uint8Array, byteOffset: number): void {
     const hpteBytes = validCount * HPTE_BYTES;
     if (this.#buffer.length - this.#filled < HEADER_BYTES + hpteBytes) {
       this.flush();
-      this.#buffer = this.#allocate(this.#bufferBytes);
+      this.#buffer = this.#callOut(() => this.#newBuffer());
       this.#view = new DataView(this.#buffer.buffer, this.#buffer.byteOffset, this.#buffer.length);
     }
     putHeader(this.#view, this.#filled, { index, validCount, invalidCount }, this.#headerByteOrder);
@@ -126,6 +154,33 @@ export class RecordEncoder {
       for (let k = 0; k < hpteBytes; k++) this.#buffer[this.#filled + k] = bytes[byteOffset + k]!;
     }
     this.#filled += hpteBytes;
+  }
+
+  #newBuffer(): Uint8Array {
+    const buffer = this.#allocate(this.#bufferBytes);
+    if (buffer.length >= this.#bufferBytes) return buffer;
+    throw outOfRange('allocate()', `a Uint8Array of at least ${this.#bufferBytes} bytes`, buffer.length);
+  }
+
+  /** Runs the caller's code. A call from there would put records before those of the add() under way. */
+  #callOut<T>(call: () => T): T {
+    this.#calledOut = true;
+    try {
+      return call();
+    } catch (error) {
+      this.#failure = new HtabStateError('lost', 'records were lost: the sink, or allocate(), threw', {
+        cause: error,
+      });
+      throw error;
+    } finally {
+      this.#calledOut = false;
+    }
+  }
+
+  #checkState(): void {
+    if (this.#failure !== undefined) throw this.#failure;
+    if (this.#calledOut)
+      throw new HtabStateError('busy', 'the encoder was called from its own sink, or allocate()');
   }
 }
 

@@ -1,8 +1,15 @@
+import { checkOneOf } from '../arguments.js';
+
 /**
  * Byte order of record headers: the host's own in the HTAB descriptor, so `LE` on every supported host; `BE` in QEMU's
- * migration stream (qemu.md 2). HPTEs are big-endian in both.
+ * migration stream. HPTEs are big-endian in both.
  */
 export type HeaderByteOrder = 'LE' | 'BE';
+
+/** @throws TypeError (`ERR_INVALID_ARG_VALUE`) for any other than the two */
+export function checkHeaderByteOrder(byteOrder: HeaderByteOrder): void {
+  checkOneOf('headerByteOrder', byteOrder, ['LE', 'BE']);
+}
 
 /** Bytes of a record header: u32 index, u16 valid count, u16 invalid count (kernel-abi.md 2.1). */
 export const HEADER_BYTES = 8;

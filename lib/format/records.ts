@@ -1,3 +1,4 @@
+import { invalidArgument } from '../arguments.js';
 import { HPTE_BYTES } from '../hpt/geometry.js';
 import { RecordCursor, type RecordCursorOptions } from './cursor.js';
 import type { RecordHeader } from './header.js';
@@ -20,6 +21,7 @@ export interface HtabRecord extends RecordHeader {
  * ```
  *
  * @param chunks one chunk, or chunks cut anywhere
+ * @throws TypeError for what is neither, such as text
  * @throws HtabFormatError with the place, at the first record that is not right or not whole
  */
 export function decodeRecords(
@@ -36,7 +38,18 @@ export function decodeRecords(
 ): Generator<HtabRecord, void, undefined> | AsyncGenerator<HtabRecord, void, undefined> {
   const decoder = new RecordDecoder(options);
   if (chunks instanceof Uint8Array) return decodeSync([chunks], decoder);
+  checkIterable(chunks);
   return Symbol.asyncIterator in chunks ? decodeAsync(chunks, decoder) : decodeSync(chunks, decoder);
+}
+
+function checkIterable(chunks: unknown): void {
+  if (typeof chunks === 'object' && chunks !== null) {
+    if (Symbol.iterator in chunks || Symbol.asyncIterator in chunks) return;
+  }
+  throw invalidArgument(
+    'ERR_INVALID_ARG_TYPE',
+    'The "chunks" argument must be a Uint8Array, or an iterable of them such as reader.pass()',
+  );
 }
 
 function* decodeSync(

@@ -29,6 +29,8 @@ export interface VirtualPage {
 
 /** The architecture hashes to 39 bits; a table of order 46 uses them all. */
 const HASH_RANGE = 2 ** 39;
+const SEGMENT_SIZES: readonly SegmentSize[] = ['256M', '1T'];
+const PAGE_SHIFTS: readonly PageShift[] = [12, 16, 24, 34];
 /** An AVPN leaves out the address bits below this one. */
 const AVPN_SHIFT = 23;
 
@@ -45,22 +47,35 @@ export function hashAddress(segment: SegmentSize, vsid: number, offset: number, 
 }
 
 /**
- * The hash of a virtual page: 39 bits.
+ * The hash of a virtual page, from which {@link primaryGroup} and {@link secondaryGroup} give the PTEGs of a table.
  *
- * @throws RangeError (`ERR_OUT_OF_RANGE`) if the page is not one: VSID or offset too large, offset not on a page
- *   boundary, page larger than its segment
+ * @returns 39 bits: an integer in 0..2^39 - 1
+ * @throws RangeError (`ERR_OUT_OF_RANGE`) if the page is not one: a segment or page size that does not exist, VSID or
+ *   offset too large, offset not on a page boundary, page larger than its segment
  */
 export function hashPage(page: VirtualPage): number {
   checkPage(page);
   return hashAddress(page.segment, Number(page.vsid), Number(page.offset), page.basePageShift);
 }
 
-/** The PTEG looked at first; an entry there has H = 0. */
+/**
+ * The PTEG looked at first; an entry there has H = 0.
+ *
+ * @param hash as {@link hashPage} gives it
+ * @returns PTEG number, 0..ptegCount(order) - 1; its entries are ptex group * HPTES_PER_GROUP and the next seven
+ * @throws RangeError (`ERR_OUT_OF_RANGE`) for an order that does not exist
+ */
 export function primaryGroup(hash: number, order: number): number {
   return hash % ptegCount(order);
 }
 
-/** The PTEG looked at second, at the complement of the hash; an entry there has H = 1. */
+/**
+ * The PTEG looked at second, at the complement of the hash; an entry there has H = 1.
+ *
+ * @param hash as {@link hashPage} gives it
+ * @returns PTEG number, as {@link primaryGroup}
+ * @throws RangeError (`ERR_OUT_OF_RANGE`) for an order that does not exist
+ */
 export function secondaryGroup(hash: number, order: number): number {
   const groups = ptegCount(order);
   return groups - 1 - (hash % groups);
@@ -185,9 +200,11 @@ function segmentShift(segment: SegmentSize): number {
 }
 
 function checkPage({ segment, vsid, offset, basePageShift: pageShift }: VirtualPage): void {
+  if (!SEGMENT_SIZES.includes(segment)) throw outOfRange('segment', "'256M' or '1T'", segment);
   const shift = segmentShift(segment);
-  if (pageShift > shift) {
-    throw outOfRange('basePageShift', `a page that fits a ${segment} segment`, pageShift);
+  const pageShifts = PAGE_SHIFTS.filter((each) => each <= shift);
+  if (!pageShifts.includes(pageShift)) {
+    throw outOfRange('basePageShift', `one of ${pageShifts.join(', ')} in a ${segment} segment`, pageShift);
   }
   const vsidBits = BigInt(78 - shift);
   if (vsid < 0n || vsid >> vsidBits !== 0n) throw outOfRange('vsid', `in 0..2^${vsidBits} - 1`, vsid);

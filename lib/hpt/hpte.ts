@@ -155,8 +155,11 @@ export interface Hpte {
  * @param v first doubleword, 64 bits
  * @param r second doubleword, 64 bits
  * @returns undefined where B or the LP code is reserved: such an entry means nothing, and no kernel accepts it
+ * @throws RangeError (`ERR_OUT_OF_RANGE`) for what is not 64 bits
  */
 export function decodeHpte(v: bigint, r: bigint): Hpte | undefined {
+  checkBits('v', v, DOUBLEWORD);
+  checkBits('r', r, DOUBLEWORD);
   const vHigh = Number(v >> 32n);
   const vLow = Number(v & 0xffffffffn);
   const rHigh = Number(r >> 32n);
@@ -207,6 +210,8 @@ export function encodeHpte(fields: Partial<Hpte>): { v: bigint; r: bigint } {
   checkSmall('pp', pp, 7);
   checkSmall('key', key, 31);
   checkSmall('wimg', wimg, 15);
+  const segment = SEGMENT_BITS.get(fields.segment ?? '256M');
+  if (segment === undefined) throw outOfRange('segment', "'256M' or '1T'", fields.segment);
 
   const vFlags =
     flag(fields.valid, HPTE_V_VALID) |
@@ -229,12 +234,16 @@ export function encodeHpte(fields: Partial<Hpte>): { v: bigint; r: bigint } {
     flag(fields.noExecute, HPTE_R_N) |
     (pp & HPTE_R_PP);
   return {
-    v: (fields.segment === '1T' ? SEGMENT_1T : 0n) | (avpn << 7n) | BigInt(vFlags),
+    v: segment | (avpn << 7n) | BigInt(vFlags),
     r: (BigInt(rHigh >>> 0) << 32n) | guestAddress | unusedAddressBits | BigInt(rLow),
   };
 }
 
-const SEGMENT_1T = 1n << 62n;
+const DOUBLEWORD = (1n << 64n) - 1n;
+const SEGMENT_BITS = new Map<SegmentSize, bigint>([
+  ['256M', 0n],
+  ['1T', 1n << 62n],
+]);
 const AVPN_MASK = (1n << 55n) - 1n;
 /** r bits 59-12. */
 const ADDRESS_MASK = 0x0fff_ffff_ffff_f000n;

@@ -1,7 +1,9 @@
 import { Readable } from 'node:stream';
+import { checkOneOf } from '../arguments.js';
 import type { HtabHandle, HtabVm } from '../vm/contract.js';
 import { destroyOnAbort } from './abort.js';
 import { DEFAULT_BUFFER_BYTES, HptReader, checkReaderOptions, type OpenReaderOptions } from './reader.js';
+import { isHandle, isVm, neitherVmNorHandle } from './vm-or-handle.js';
 
 /** What a stream of records covers; `shared`, `boltedOnly` and `startIndex` only apply where it opens the descriptor. */
 export interface ReadStreamOptions extends Omit<OpenReaderOptions, 'recycle'> {
@@ -72,14 +74,16 @@ class HtabReadStream extends Readable {
  * kernel; an abort ends it with the signal's own reason.
  *
  * @param source a VM, of which a read descriptor is opened, or an open read handle
- * @throws TypeError or RangeError for a handle or options that cannot be; all else is the stream's `error` event, as
+ * @throws TypeError or RangeError for a source or options that cannot be; all else is the stream's `error` event, as
  *   {@link HptReader.open} and {@link HptReader.pass} say
  */
 export function createReadStream(source: HtabVm | HtabHandle, options: ReadStreamOptions = {}): Readable {
-  const { until: _, ...rest } = options;
+  const { until = 'pass', ...rest } = options;
+  checkOneOf('until', until, ['pass', 'quiescent']);
   const readerOptions = { ...rest, recycle: false };
   checkReaderOptions(readerOptions);
-  if ('openHtab' in source) return new HtabReadStream(() => HptReader.open(source, readerOptions), options);
+  if (isVm(source)) return new HtabReadStream(() => HptReader.open(source, readerOptions), options);
+  if (!isHandle(source)) throw neitherVmNorHandle('source');
   // Outside the stream: a stream whose constructor throws goes on to call `_construct`.
   const reader = new HptReader(source, readerOptions);
   return new HtabReadStream(() => Promise.resolve(reader), options);

@@ -1,7 +1,9 @@
+import { invalidArgument } from '../arguments.js';
 import { HtabStateError, outOfRange } from '../errors.js';
 import { MAX_STREAM_ORDER, checkOrder, entryCount } from '../hpt/geometry.js';
 import type { HtabHandle, HtabVm, OpenHtabOptions } from '../vm/contract.js';
 import { chunkExtent } from './chunk.js';
+import { isHandle, isVm } from './vm-or-handle.js';
 import { streamOrder } from './stream-order.js';
 
 /** Bytes one read may fill if the caller does not say: larger buffers gain little and fall out of the caches. */
@@ -57,8 +59,9 @@ const readerCounts = new WeakMap<HtabVm, number>();
  * The reader owns its descriptor and closes it. A read may take seconds inside the kernel (a huge quiet table is one
  * uninterruptible scan): {@link close} and an aborted pass wait for it.
  *
- * What it cannot tell: a VM whose MMU is radix reads 0 for ever, as a quiet table does (kernel-abi.md 2.3), and a table
- * replaced by another of the same order shows no sign. Ask the VM about the first, reopen readers around the second.
+ * What it cannot tell: a VM that has no table yet, or whose MMU is radix, reads 0 for ever, as a quiet table does
+ * (kernel-abi.md 2.3), and a table replaced by another of the same order shows no sign. Ask the VM about the first (its
+ * `hptOrder` is undefined), reopen readers around the second.
  */
 export class HptReader implements AsyncDisposable {
   readonly #handle: HtabHandle;
@@ -88,9 +91,16 @@ export class HptReader implements AsyncDisposable {
    *
    * @throws HtabStateError `busy` if the VM has an open reader, unless `shared`
    * @throws HtabUnavailableError `unsupported` if the table's order is above 36
+   * @throws TypeError for what is no VM
    * @throws RangeError for options out of range, or an `order` that is not the VM's
    */
   static async open(vm: HtabVm, options: OpenReaderOptions = {}): Promise<HptReader> {
+    if (!isVm(vm)) {
+      throw invalidArgument(
+        'ERR_INVALID_ARG_TYPE',
+        'The "vm" argument must be an HtabVm: HptReader.open(vm); for a handle use new HptReader(handle)',
+      );
+    }
     const { shared = false, order: given, bufferBytes, recycle, ...htab } = options;
     const vmOrder = vm.hptOrder;
     const order = streamOrder(vm, given);
@@ -124,14 +134,18 @@ export class HptReader implements AsyncDisposable {
    * Takes over a read descriptor, such as one received from a VMM; {@link close} closes it. A descriptor that has been
    * read before goes on from where it stands: only a fresh one gives the whole table.
    *
-   * @throws TypeError if the handle is not open for reading
+   * @throws TypeError for what is no handle, or one that is not open for reading
    * @throws RangeError for options out of range
    */
   constructor(handle: HtabHandle, options: HptReaderOptions = {}) {
+    if (!isHandle(handle)) {
+      throw invalidArgument(
+        'ERR_INVALID_ARG_TYPE',
+        'The "handle" argument must be an HtabHandle: new HptReader(handle); for a VM use HptReader.open(vm)',
+      );
+    }
     if (handle.access !== 'read') {
-      throw Object.assign(new TypeError('The "handle" argument must be open for reading'), {
-        code: 'ERR_INVALID_ARG_VALUE',
-      });
+      throw invalidArgument('ERR_INVALID_ARG_VALUE', 'The "handle" argument must be open for reading');
     }
     checkReaderOptions(options);
     this.#handle = handle;
@@ -164,6 +178,8 @@ export class HptReader implements AsyncDisposable {
    * @throws HtabStateError `busy` while another pass of this reader runs, `closed` after {@link close}
    */
   async *pass(options: { readonly signal?: AbortSignal } = {}): AsyncGenerator<Uint8Array, void, undefined> {
+    // First: a pass that was abandoned without an end is under way for ever.
+    if (this.#closed !== undefined) throw closedError();
     if (this.#inPass) throw new HtabStateError('busy', 'a pass of this reader is under way');
     this.#inPass = true;
     try {

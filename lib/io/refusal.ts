@@ -1,16 +1,23 @@
 import { HtabSystemError } from '../errors.js';
-import { HEADER_BYTES, readHeader, writeHeader } from '../format/header.js';
+import { HEADER_BYTES, MAX_STREAM_ENTRIES, readHeader, writeHeader } from '../format/header.js';
 import { HPTE_BYTES } from '../hpt/geometry.js';
 import { HPTE_V_VALID, basePageShift, decodeHpte, hasReservedSegment } from '../hpt/hpte.js';
 import type { HtabHandle } from '../vm/contract.js';
 
 const PAGE_NAMES = { 12: '4K', 16: '64K', 24: '16M', 34: '16G' } as const;
 
+/** Where a record is refused, and why. */
+interface Refusal {
+  readonly ptex: number;
+  readonly hint: string | undefined;
+}
+
 /**
  * Says which entry of a record the kernel refused, and why, from the error of `writeRecords`.
  *
- * The kernel tells neither. The record is written again entry by entry until one is refused: entries before it are
- * applied by that, as they were already (kernel-abi.md 4.2).
+ * The kernel tells neither, so it is asked again. A record that goes beyond the table is found out by records without
+ * entries, which have no effect. Otherwise the record's valid entries are written one by one until one is refused:
+ * those before it are applied by that, as they were already (kernel-abi.md 4.2). Nothing is removed.
  *
  * @param bytes what `writeRecords` was given
  * @param error what it rejected with
@@ -24,18 +31,16 @@ export async function explainRefusal(
   const { bytesApplied, recordIndex, errnoName } = error;
   if (bytesApplied === undefined || recordIndex === undefined) return error;
   const record = bytes.subarray(bytesApplied);
-  const { index } = readHeader(record, 0);
-  let ptex = index;
+  let { index: ptex } = readHeader(record, 0);
   let hint: string | undefined;
   if (errnoName === 'EBUSY') {
     hint = 'a vcpu is running: stop all vcpus before the table is written';
   } else if (errnoName === 'EIO' || errnoName === 'EINVAL') {
-    const offset = await refusedEntry(handle, record, errnoName);
-    if (offset === undefined) {
+    const refusal = await findRefusal(handle, record, errnoName).catch(() => undefined);
+    if (refusal === undefined) {
       hint = 'written again entry by entry the record was not refused so: the cause comes and goes';
     } else {
-      ptex += offset;
-      hint = errnoName === 'EIO' ? mappingHint(record, offset) : contentHint(record, offset);
+      ({ ptex, hint } = refusal);
     }
   }
   return new HtabSystemError(error.syscall, errnoName, {
@@ -48,24 +53,61 @@ export async function explainRefusal(
   });
 }
 
-/** Offset in the record of the first entry that is refused with this errno when each is written alone. */
-async function refusedEntry(
+/** @returns undefined if the record, which `record` begins with, is not refused with this errno again */
+async function findRefusal(
   handle: HtabHandle,
   record: Uint8Array,
-  errnoName: string,
-): Promise<number | undefined> {
+  errnoName: 'EINVAL' | 'EIO',
+): Promise<Refusal | undefined> {
+  const { index, validCount, invalidCount } = readHeader(record, 0);
+  if (errnoName === 'EINVAL') {
+    // The kernel looks at the range before it touches an entry: entry by entry, those inside would be written.
+    const last = Math.max(index, index + validCount + invalidCount - 1);
+    if (!(await exists(handle, last))) return beyondEnd(index, await tableEnd(handle, last));
+  }
+  const error = await failureOf(handle, entryByEntry(record));
+  if (error?.errnoName !== errnoName || error.recordIndex === undefined) return undefined;
+  const ptex = index + error.recordIndex;
+  const { v, r } = hpteAt(record, error.recordIndex);
+  return { ptex, hint: errnoName === 'EIO' ? mappingHint(v, r) : contentHint(v, r) };
+}
+
+/** Whether the table has this entry: a record without entries is EINVAL where it begins beyond the end. */
+async function exists(handle: HtabHandle, ptex: number): Promise<boolean> {
+  if (ptex >= MAX_STREAM_ENTRIES) return false;
+  const empty = new Uint8Array(HEADER_BYTES);
+  writeHeader(empty, 0, { index: ptex, validCount: 0, invalidCount: 0 });
+  const error = await failureOf(handle, empty);
+  if (error !== undefined && error.errnoName !== 'EINVAL') throw error;
+  return error === undefined;
+}
+
+/** Number of entries of a table that has no entry `beyond`. */
+async function tableEnd(handle: HtabHandle, beyond: number): Promise<number> {
+  let low = 0;
+  let high = beyond;
+  while (low < high) {
+    const middle = Math.floor((low + high) / 2);
+    if (await exists(handle, middle)) low = middle + 1;
+    else high = middle;
+  }
+  return low;
+}
+
+async function failureOf(handle: HtabHandle, records: Uint8Array): Promise<HtabSystemError | undefined> {
   try {
-    await handle.writeRecords(entryByEntry(record));
+    await handle.writeRecords(records);
     return undefined;
   } catch (error) {
-    return error instanceof HtabSystemError && error.errnoName === errnoName ? error.recordIndex : undefined;
+    if (error instanceof HtabSystemError) return error;
+    throw error;
   }
 }
 
-/** The entries of the record that `bytes` begins with, each as a record of its own. */
+/** The valid entries of the record that `bytes` begins with, each as a record of its own. */
 function entryByEntry(bytes: Uint8Array): Uint8Array {
-  const { index, validCount, invalidCount } = readHeader(bytes, 0);
-  const singles = new Uint8Array(validCount * (HEADER_BYTES + HPTE_BYTES) + invalidCount * HEADER_BYTES);
+  const { index, validCount } = readHeader(bytes, 0);
+  const singles = new Uint8Array(validCount * (HEADER_BYTES + HPTE_BYTES));
   let at = 0;
   for (let k = 0; k < validCount; k++) {
     const hpte = HEADER_BYTES + k * HPTE_BYTES;
@@ -73,34 +115,34 @@ function entryByEntry(bytes: Uint8Array): Uint8Array {
     singles.set(bytes.subarray(hpte, hpte + HPTE_BYTES), at + HEADER_BYTES);
     at += HEADER_BYTES + HPTE_BYTES;
   }
-  for (let k = validCount; k < validCount + invalidCount; k++) {
-    writeHeader(singles, at, { index: index + k, validCount: 0, invalidCount: 1 });
-    at += HEADER_BYTES;
-  }
   return singles;
 }
 
-/** Why an entry, or a place in the table, is EINVAL (kernel-abi.md 4.2). */
-function contentHint(record: Uint8Array, offset: number): string {
-  const { index, validCount } = readHeader(record, 0);
-  if (offset < validCount) {
-    const { v, r } = hpteAt(record, offset);
-    const vLow = Number(v & 0xffffffffn);
-    const rLow = Number(r & 0xffffffffn);
-    if ((vLow & HPTE_V_VALID) === 0) return 'the entry is not marked valid';
-    if (basePageShift(vLow, rLow) === 0) {
-      return `the entry has page-size code 0x${((rLow >>> 12) & 0xff).toString(16)}, which no kernel accepts`;
-    }
+/** A record that begins at `index` and goes beyond a table of `end` entries. */
+function beyondEnd(index: number, end: number): Refusal {
+  return {
+    ptex: Math.max(index, end),
+    hint:
+      end === 0
+        ? 'there is no table: the VM has none, or its MMU is radix'
+        : `the table ends before ptex ${end}`,
+  };
+}
+
+/** Why an entry is EINVAL (kernel-abi.md 4.2). */
+function contentHint(v: bigint, r: bigint): string | undefined {
+  const vLow = Number(v & 0xffffffffn);
+  const rLow = Number(r & 0xffffffffn);
+  if ((vLow & HPTE_V_VALID) === 0) return 'the entry is not marked valid';
+  if (basePageShift(vLow, rLow) === 0) {
+    return `the entry has page-size code 0x${((rLow >>> 12) & 0xff).toString(16)}, which no kernel accepts`;
   }
-  const end = `the table ends before ptex ${index + offset}`;
-  return offset > 0 ? end : `${end}, or the VM has none, or its MMU is radix`;
+  return undefined;
 }
 
 /** Why an entry is EIO (kernel-abi.md 4.4). */
-function mappingHint(record: Uint8Array, offset: number): string | undefined {
-  if (offset >= readHeader(record, 0).validCount) return undefined;
+function mappingHint(v: bigint, r: bigint): string {
   const removed = 'what the entry held before is gone';
-  const { v, r } = hpteAt(record, offset);
   if (hasReservedSegment(Number(v >> 32n))) {
     return `the entry has segment size code ${v >> 62n}, which is reserved; ${removed}`;
   }

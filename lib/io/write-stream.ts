@@ -1,4 +1,5 @@
 import { Writable } from 'node:stream';
+import { invalidArgument } from '../arguments.js';
 import { HtabStateError, HtabSystemError } from '../errors.js';
 import { RecordCursor } from '../format/cursor.js';
 import type { HeaderByteOrder } from '../format/header.js';
@@ -8,6 +9,7 @@ import { destroyOnAbort } from './abort.js';
 import { BATCH_BYTES, RecordBatch } from './record-batch.js';
 import { explainRefusal } from './refusal.js';
 import { streamOrder } from './stream-order.js';
+import { isHandle, isVm, neitherVmNorHandle } from './vm-or-handle.js';
 
 /** How a stream of records is taken and checked. */
 export interface WriteStreamOptions {
@@ -177,20 +179,19 @@ export function createWriteStream(
   options: WriteStreamOptions = {},
 ): HtabWriteStream {
   const { signal, headerByteOrder } = options;
-  const vm = 'openHtab' in target ? target : undefined;
+  if (!isVm(target) && !isHandle(target)) throw neitherVmNorHandle('target');
+  const vm = isVm(target) ? target : undefined;
   if (options.order !== undefined) checkOrder(options.order, MAX_STREAM_ORDER);
   const order = vm === undefined ? options.order : streamOrder(vm, options.order);
-  if (!('openHtab' in target) && target.access !== 'write') {
-    throw Object.assign(new TypeError('The "target" argument must be open for writing'), {
-      code: 'ERR_INVALID_ARG_VALUE',
-    });
+  if (!isVm(target) && target.access !== 'write') {
+    throw invalidArgument('ERR_INVALID_ARG_VALUE', 'The "target" argument must be open for writing');
   }
   const cursor = new RecordCursor({
     ...(order === undefined ? {} : { order }),
     ...(headerByteOrder === undefined ? {} : { headerByteOrder }),
   });
   const open = (): Promise<HtabHandle> =>
-    'openHtab' in target
+    isVm(target)
       ? target.openHtab({ access: 'write', ...(signal === undefined ? {} : { signal }) })
       : Promise.resolve(target);
   return new HtabWriteStream(open, cursor, vm, signal);

@@ -1,5 +1,10 @@
 import { allocationCases } from './conformance/allocation.js';
-import { ConformanceContext, type ConformanceBackend, type ConformanceCase } from './conformance/context.js';
+import {
+  ConformanceContext,
+  checkCapabilities,
+  type ConformanceBackend,
+  type ConformanceCase,
+} from './conformance/context.js';
 import { guestCases } from './conformance/guest.js';
 import { lifecycleCases } from './conformance/lifecycle.js';
 import { readingCases } from './conformance/reading.js';
@@ -36,11 +41,16 @@ export function titleOf({ name, section }: ConformanceCase): string {
   return `${name} (${section})`;
 }
 
-/** Why the case cannot run on this backend; undefined if it can. */
+/**
+ * Why the case cannot run on this backend; undefined if it can.
+ *
+ * @throws TypeError for a backend with a capability that does not exist
+ */
 export function reasonToSkip(
   { requires = [] }: ConformanceCase,
   backend: ConformanceBackend,
 ): string | undefined {
+  checkCapabilities(backend);
   const missing = requires.filter((capability) => !backend.capabilities.includes(capability));
   return missing.length === 0 ? undefined : `${backend.name} has no ${missing.join(', ')}`;
 }
@@ -66,6 +76,7 @@ export interface ConformanceResult {
  *
  * @param onResult called after each case
  * @returns the results in order; none failed if none has the outcome `failed`
+ * @throws TypeError for a backend with a capability that does not exist
  */
 export async function runConformance(
   backend: ConformanceBackend,

@@ -1,12 +1,16 @@
+import { constants } from 'node:os';
+import { checkOneOf } from '../arguments.js';
 import { HtabSystemError, errnoNumber } from '../errors.js';
 import { HEADER_BYTES, readHeader, writeHeader } from '../format/header.js';
 import { HPTE_BYTES } from '../hpt/geometry.js';
 import { BaseHandle, BaseVm, checkCall, type CallResult } from '../vm/base.js';
 import type { BackendName, HtabHandle, HtabVm, OpenHtabOptions } from '../vm/contract.js';
 
+const CALLS = ['openHtab', 'allocateHpt', 'prepareHptResize', 'commitHptResize', 'read', 'write'] as const;
+const KINDS: readonly Fault['kind'][] = ['errno', 'answer', 'short', 'hold', 'run', 'entry'];
+
 /** Calls a fault can strike. `writeRecords` is one `write` per record, as it is for the kernel. */
-export type FaultyCall =
-  'openHtab' | 'allocateHpt' | 'prepareHptResize' | 'commitHptResize' | 'read' | 'write';
+export type FaultyCall = (typeof CALLS)[number];
 
 /** Which calls a fault strikes. */
 interface Strike {
@@ -87,7 +91,9 @@ export class FaultScript {
   readonly #struck: FaultRecord[] = [];
   readonly #calls = new Map<FaultyCall, number>();
 
+  /** @throws TypeError for a fault that could never strike: its kind, call or errno does not exist */
   constructor(faults: readonly Fault[] = []) {
+    faults.forEach(checkFault);
     this.#faults = faults;
   }
 
@@ -96,8 +102,13 @@ export class FaultScript {
     return this.#struck;
   }
 
-  /** How many such calls were made so far. */
+  /**
+   * How many such calls were made so far.
+   *
+   * @throws TypeError for a call that does not exist
+   */
   calls(call: FaultyCall): number {
+    checkOneOf('call', call, CALLS);
     return this.#calls.get(call) ?? 0;
   }
 
@@ -142,6 +153,12 @@ export class FaultScript {
       this.#struck.push({ fault: found, call: 'write', callNumber: this.calls('write') });
     return found;
   }
+}
+
+function checkFault(fault: Fault): void {
+  checkOneOf('fault.kind', fault.kind, KINDS);
+  if (fault.kind !== 'entry') checkOneOf('fault.call', fault.call, CALLS);
+  if ('errno' in fault) checkOneOf('fault.errno', fault.errno, Object.keys(constants.errno));
 }
 
 /** What becomes of a call: a result of its own, before or after the real one, or fewer bytes to work on. */

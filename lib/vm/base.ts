@@ -1,3 +1,4 @@
+import { checkBytes, checkOneOf } from '../arguments.js';
 import {
   HtabFormatError,
   HtabStateError,
@@ -77,15 +78,19 @@ export abstract class BaseHandle implements HtabHandle {
   }
 
   read(buffer: Uint8Array): Promise<number> {
-    return this.#call(async () => checkCall(await this.readOnce(buffer), 'read', 'read HPT records'));
+    return this.#callWith('buffer', buffer, async () =>
+      checkCall(await this.readOnce(buffer), 'read', 'read HPT records'),
+    );
   }
 
   write(bytes: Uint8Array): Promise<number> {
-    return this.#call(async () => checkCall(await this.writeOnce(bytes), 'write', 'write HPT records'));
+    return this.#callWith('bytes', bytes, async () =>
+      checkCall(await this.writeOnce(bytes), 'write', 'write HPT records'),
+    );
   }
 
   writeRecords(bytes: Uint8Array): Promise<number> {
-    return this.#call(async () => {
+    return this.#callWith('bytes', bytes, async () => {
       const result = await this.writeEach(bytes, recordEnds(bytes));
       if (result.refusal === undefined) return result.bytesApplied;
       const { refusal, bytesApplied, recordsApplied } = result;
@@ -115,11 +120,17 @@ export abstract class BaseHandle implements HtabHandle {
     return this.close();
   }
 
-  #call<T>(job: () => Promise<T>): Promise<T> {
+  /** Runs a call on the caller's bytes in its turn: until then they can be transferred away, which leaves none. */
+  async #callWith<T>(name: string, bytes: Uint8Array, job: () => Promise<T>): Promise<T> {
+    checkBytes(name, bytes);
     if (this.#closing !== undefined) {
-      return Promise.reject(new HtabStateError('closed', `the HTAB ${this.access} handle is closed`));
+      throw new HtabStateError('closed', `the HTAB ${this.access} handle is closed`);
     }
-    return this.#queue.run(job);
+    const { length } = bytes;
+    return this.#queue.run(() => {
+      checkBytes(name, bytes, length);
+      return job();
+    });
   }
 }
 
@@ -145,7 +156,8 @@ export abstract class BaseVm implements HtabVm {
     );
   }
 
-  prepareHptResize(order: number): Promise<number> {
+  async prepareHptResize(order: number): Promise<number> {
+    checkResizeOrder(order);
     return this.call(async () =>
       checkCall(
         await this.prepareResize(order),
@@ -156,6 +168,7 @@ export abstract class BaseVm implements HtabVm {
   }
 
   async commitHptResize(order: number): Promise<void> {
+    checkResizeOrder(order);
     await this.call(async () =>
       checkCall(
         await this.commitResize(order),
@@ -166,7 +179,8 @@ export abstract class BaseVm implements HtabVm {
   }
 
   async openHtab(options: OpenHtabOptions = {}): Promise<HtabHandle> {
-    const { startIndex = 0, signal } = options;
+    const { access = 'read', startIndex = 0, signal } = options;
+    checkOneOf('access', access, ['read', 'write']);
     if (!Number.isSafeInteger(startIndex) || startIndex < 0) {
       throw outOfRange('startIndex', 'a non-negative safe integer', startIndex);
     }
@@ -196,6 +210,13 @@ export abstract class BaseVm implements HtabVm {
     if (this.#closing !== undefined)
       return Promise.reject(new HtabStateError('closed', `the ${this.backend} VM is closed`));
     return this.queue.run(job);
+  }
+}
+
+/** Every order that the ioctl can be told is the kernel's to refuse: it changes nothing by that (kernel-abi.md 5). */
+function checkResizeOrder(order: number): void {
+  if (!Number.isInteger(order) || order < 0 || order > 0xffff_ffff) {
+    throw outOfRange('order', 'an integer in 0..4294967295', order);
   }
 }
 

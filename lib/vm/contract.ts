@@ -21,10 +21,14 @@ export interface OpenHtabOptions {
 /** A virtual machine that has, or may be given, a hashed page table. */
 export interface HtabVm extends AsyncDisposable {
   readonly backend: BackendName;
-  /** log2 of the table's bytes, 18..46; undefined while there is no table, or where it cannot be known. */
+  /**
+   * log2 of the table's bytes, 18..46; undefined while there is no table, or where it cannot be known. From 37 on a
+   * descriptor cannot name all entries (kernel-abi.md 2.1): `HptReader` and the streams refuse such a table.
+   */
   readonly hptOrder: number | undefined;
   /**
-   * Gives the VM an empty table of this order (`KVM_PPC_ALLOCATE_HTAB`).
+   * Gives the VM an empty table of this order (`KVM_PPC_ALLOCATE_HTAB`). Orders 37..46 exist in KVM, but `HptReader` and
+   * the streams refuse them, and a host that has not that much memory answers ENOMEM and frees the old table first.
    *
    * @throws RangeError outside 18..46: the kernel would free the live table first, and order 0 can crash it.
    * @throws HtabSystemError EBUSY while a vcpu runs; ENOMEM (the old table is gone then)
@@ -48,7 +52,13 @@ export interface HtabHandle extends AsyncDisposable {
    * @param buffer more than 24 bytes, or the kernel returns 0 and changes nothing; its last byte is never used
    */
   read(buffer: Uint8Array): Promise<number>;
-  /** Exactly one write(2); the kernel's own return value, which can be more than the bytes given (kernel-abi.md 4.2). */
+  /**
+   * Exactly one write(2) of one record: of several, the kernel destroys entries (kernel-abi.md 4.3). Prefer
+   * {@link writeRecords}, which takes any number and says which one was refused.
+   *
+   * @returns the kernel's own return value: 0 means that nothing was applied, because the record is not all there; it
+   *   can also be more than the bytes given (kernel-abi.md 4.2)
+   */
   write(bytes: Uint8Array): Promise<number>;
   /**
    * Whole records, one write(2) each, in order.

@@ -52,7 +52,9 @@ const hints: Readonly<Record<string, string>> = {
   'pidfd_open ESRCH': 'no process has this pid',
   'pidfd_open ENOSYS': 'pidfd_getfd needs Linux 5.6: have the VMM send the descriptor over a Unix socket',
   'pidfd_getfd EPERM':
-    'taking a descriptor needs the right to trace the process: run as root (CAP_SYS_PTRACE)',
+    'taking a descriptor needs the right to trace the process: run as root (CAP_SYS_PTRACE); if root may not either, ' +
+    'Yama forbids it (kernel.yama.ptrace_scope is 3), or a seccomp filter or container withholds the call or the ' +
+    'capability: have the VMM send the descriptor over a Unix socket',
   'pidfd_getfd EBADF': 'no such descriptor is open in that process',
   'pidfd_getfd ENOSYS': 'pidfd_getfd needs Linux 5.6: have the VMM send the descriptor over a Unix socket',
   'connect ENOENT': 'nothing listens at this path',

@@ -1,3 +1,4 @@
+import { checkOneOf } from '../arguments.js';
 import type { BackendName, HtabVm } from './contract.js';
 import { EmulatedVm, type EmulatedVmOptions } from './emulated/emulated-vm.js';
 import { ImageVm } from './image/image-vm.js';
@@ -17,17 +18,27 @@ export interface OpenVmOptions {
   readonly emulated?: EmulatedVmOptions;
 }
 
+const BACKENDS: readonly OpenVmOptions['backend'][] = ['kvm', 'emulated', 'image', 'auto'];
+
 /**
  * Makes a VM of a backend; its `backend` says which one it is.
  *
+ * @throws TypeError (`ERR_INVALID_ARG_VALUE`) for a backend that does not exist, or none
  * @throws HtabUnavailableError if `kvm` is asked for and cannot be had: why, and what to do
  */
-export async function openVm({ backend, kvm, emulated }: OpenVmOptions): Promise<HtabVm> {
+export async function openVm(options: OpenVmOptions): Promise<HtabVm> {
+  // The likeliest mistake is no options at all.
+  checkOneOf('options.backend', (options as OpenVmOptions | undefined)?.backend, BACKENDS);
+  const { backend, kvm, emulated } = options;
   if (backend === 'emulated') return new EmulatedVm(emulated);
   if (backend === 'image') return new ImageVm();
   const { problem } = await probe(kvm?.device === undefined ? {} : { device: kvm.device });
   if (problem === undefined) return KvmVm.create(kvm);
   if (backend === 'kvm') throw problem;
-  process.emitWarning(`openVm chose the emulated backend: ${problem.message}`, { code: 'HTAB_EMULATED' });
+  // Without the hint, which may be to use the emulated backend.
+  const reason = problem.message.replace(`; ${problem.hint}`, '');
+  process.emitWarning(`openVm chose the emulated backend: ${reason} (see probe())`, {
+    code: 'HTAB_EMULATED',
+  });
   return new EmulatedVm(emulated);
 }

@@ -1,19 +1,19 @@
 import type { HtabVm } from '../../lib/vm/contract.js';
+import { emulatedBackend } from '../../lib/testing/emulated-backend.js';
 import { FaultScript } from '../../lib/testing/faults.js';
-import { EmulatedVm } from '../../lib/vm/emulated/emulated-vm.js';
-import { emulatedGuest } from './emulated-guest.js';
 import { describeConformance } from './suite.js';
 
-const wrapped = new WeakMap<HtabVm, EmulatedVm>();
+const emulated = emulatedBackend({ host: 'power9' });
+const wrapped = new WeakMap<HtabVm, HtabVm>();
 
 describeConformance({
-  name: 'emulated POWER9 behind an empty fault script',
-  capabilities: ['lock-bit', 'power9', 'resize', 'crash-guard', 'bounded-write', 'vcpu', 'running', 'radix'],
-  createVm: () => {
-    const inner = new EmulatedVm({ host: 'power9' });
+  ...emulated,
+  name: `${emulated.name} behind an empty fault script`,
+  createVm: async () => {
+    const inner = await emulated.createVm();
     const vm = new FaultScript().wrapVm(inner);
     wrapped.set(vm, inner);
     return vm;
   },
-  guestOf: (vm) => emulatedGuest(wrapped.get(vm) ?? vm),
+  guestOf: (vm) => emulated.guestOf!(wrapped.get(vm) ?? vm),
 });

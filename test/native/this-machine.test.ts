@@ -161,6 +161,9 @@ describe.skipIf(!elsewhere)('openVm on a machine that is not POWER', () => {
     await using vm = await openVm({ backend: 'auto' });
     warn.mockRestore();
     expect(vm.backend).toBe('emulated');
-    expect(warnings).toEqual([expect.stringMatching(/^openVm chose the emulated backend: /)]);
+    expect(warnings).toEqual([
+      expect.stringMatching(/^openVm chose the emulated backend: .+ \(see probe\(\)\)$/),
+    ]);
+    expect(warnings[0]).not.toContain('use the emulated');
   });
 });

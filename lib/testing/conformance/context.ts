@@ -1,9 +1,23 @@
 import assert from 'node:assert/strict';
 import { constants } from 'node:os';
+import { checkOneOf } from '../../arguments.js';
 import { HtabStateError, HtabSystemError, type HtabState } from '../../errors.js';
 import { entryCount } from '../../hpt/geometry.js';
 import type { HtabHandle, HtabVm, OpenHtabOptions } from '../../vm/contract.js';
 import { encode, record, render, VRMA, type StreamRecord } from './stream.js';
+
+const CAPABILITIES = [
+  'lock-bit',
+  'power8',
+  'power9',
+  'resize',
+  'crash-guard',
+  'over-read',
+  'bounded-write',
+  'vcpu',
+  'running',
+  'radix',
+] as const;
 
 /**
  * What a backend can be asked for beyond the contract.
@@ -18,17 +32,7 @@ import { encode, record, render, VRMA, type StreamRecord } from './stream.js';
  * - `running`: a vcpu can be put into KVM_RUN
  * - `radix`: the guest can be switched to radix and back
  */
-export type Capability =
-  | 'lock-bit'
-  | 'power8'
-  | 'power9'
-  | 'resize'
-  | 'crash-guard'
-  | 'over-read'
-  | 'bounded-write'
-  | 'vcpu'
-  | 'running'
-  | 'radix';
+export type Capability = (typeof CAPABILITIES)[number];
 
 /** What the suite can make the guest of a VM do; what no declared capability needs may be left out. */
 export interface ConformanceGuest {
@@ -56,11 +60,16 @@ export interface ConformanceBackend {
 export interface ConformanceCase {
   /** The behaviour as a sentence; unique in the suite. */
   readonly name: string;
-  /** Where kernel-abi.md or design.md states it. A golden vector of kernel-abi.md 11 is `11 #n`. */
+  /** The section of kernel-abi.md that states it, `11 #n` for a golden vector; or `contract`, the interface of `HtabVm`. */
   readonly section: string;
   readonly requires?: readonly Capability[];
   /** Rejects, with an `AssertionError` where something differs. */
   run(context: ConformanceContext): Promise<void>;
+}
+
+/** @throws TypeError for a capability that does not exist: its cases would be skipped without a word */
+export function checkCapabilities({ capabilities }: ConformanceBackend): void {
+  for (const each of capabilities) checkOneOf('backend.capabilities', each, CAPABILITIES);
 }
 
 /** What a case works with: VMs and descriptors that are closed after it, and comparisons of exact bytes. */
@@ -70,6 +79,7 @@ export class ConformanceContext implements AsyncDisposable {
   readonly #writers = new Map<HtabVm, HtabHandle>();
 
   constructor(backend: ConformanceBackend) {
+    checkCapabilities(backend);
     this.#backend = backend;
   }
 

@@ -3,11 +3,11 @@ import { entryCount } from '../../hpt/geometry.js';
 import { rejectionOf, type ConformanceCase } from './context.js';
 import { encode, removal, render, run } from './stream.js';
 
-/** Order of calls, closing, aborting (design.md 4). */
+/** Order of calls, closing, aborting: what the contract adds to the kernel. */
 export const lifecycleCases: readonly ConformanceCase[] = [
   {
     name: 'calls on one handle run in the order they were made',
-    section: 'design 4',
+    section: 'contract',
     async run(t) {
       const vm = await t.vm(18);
       await t.put(vm, run(100, 10));
@@ -21,7 +21,7 @@ export const lifecycleCases: readonly ConformanceCase[] = [
   },
   {
     name: 'writes and records on one handle keep their order among each other',
-    section: 'design 4',
+    section: 'contract',
     async run(t) {
       const vm = await t.vm(18);
       const handle = await t.open(vm, { access: 'write' });
@@ -36,7 +36,7 @@ export const lifecycleCases: readonly ConformanceCase[] = [
   },
   {
     name: 'a failed call does not stop the calls behind it',
-    section: 'design 4',
+    section: 'contract',
     async run(t) {
       const vm = await t.vm(18);
       const handle = await t.open(vm, { access: 'write' });
@@ -50,7 +50,7 @@ export const lifecycleCases: readonly ConformanceCase[] = [
   },
   {
     name: 'close waits for calls in flight, which end as if nothing were',
-    section: 'design 4',
+    section: 'contract',
     async run(t) {
       const handle = await t.open(await t.vm(18));
       const buffer = new Uint8Array(4096);
@@ -67,7 +67,7 @@ export const lifecycleCases: readonly ConformanceCase[] = [
   },
   {
     name: 'a closed handle refuses every call, and closes again without a word',
-    section: 'design 4',
+    section: 'contract',
     async run(t) {
       const vm = await t.vm(18);
       const reader = await t.open(vm);
@@ -83,7 +83,7 @@ export const lifecycleCases: readonly ConformanceCase[] = [
   },
   {
     name: 'a call made after close, while it still waits, is refused',
-    section: 'design 4',
+    section: 'contract',
     async run(t) {
       const handle = await t.open(await t.vm(18));
       const read = handle.read(new Uint8Array(4096));
@@ -131,7 +131,7 @@ export const lifecycleCases: readonly ConformanceCase[] = [
   },
   {
     name: 'a signal aborted after the opening leaves the handle alone',
-    section: 'design 4',
+    section: 'contract',
     async run(t) {
       const controller = new AbortController();
       const handle = await t.open(await t.vm(18), { signal: controller.signal });
@@ -141,7 +141,7 @@ export const lifecycleCases: readonly ConformanceCase[] = [
   },
   {
     name: 'a start index that is no entry number is refused',
-    section: 'design 4',
+    section: 'contract',
     async run(t) {
       const vm = await t.vm(18);
       for (const startIndex of [-1, 0.5, Number.NaN, 2 ** 60]) {

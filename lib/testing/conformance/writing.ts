@@ -260,7 +260,7 @@ export const writingCases: readonly ConformanceCase[] = [
   },
 ];
 
-/** Whole records, one write each (design.md 4, kernel-abi.md 4.3). */
+/** Whole records, one write each (kernel-abi.md 4.3). */
 export const recordCases: readonly ConformanceCase[] = [
   {
     name: 'writeRecords applies every record of a buffer in order',
@@ -288,7 +288,7 @@ export const recordCases: readonly ConformanceCase[] = [
   },
   {
     name: 'a refused record is named, with the bytes applied before it',
-    section: 'design 4',
+    section: 'contract',
     async run(t) {
       const { vm, writer } = await setup(t, 18);
       const bytes = encode(run(0, 2), removal(9), record(20, [PLAIN, BAD_SEGMENT]), run(30, 1));
@@ -312,7 +312,7 @@ export const recordCases: readonly ConformanceCase[] = [
   },
   {
     name: 'bytes that do not end with a record’s end are refused before anything is applied',
-    section: 'design 4',
+    section: 'contract',
     async run(t) {
       const { writer, later } = await setup(t, 18);
       const bytes = encode(run(0, 1), run(5, 1));

@@ -1,4 +1,4 @@
-import { checkOrder, HPTE_BYTES, MAX_STREAM_ORDER } from '../../hpt/geometry.js';
+import { checkOrder, HPTE_BYTES, MAX_STREAM_ORDER, tableBytes } from '../../hpt/geometry.js';
 import {
   HPTE_R_MODIFIED_HIGH,
   HPTE_V_ABSENT,
@@ -8,12 +8,14 @@ import {
 } from '../../hpt/hpte.js';
 import { HptTable } from '../../hpt/table.js';
 import { swapBigEndian } from '../../hpt/wire.js';
-import { outOfRange } from '../../errors.js';
+import { HtabStateError, outOfRange } from '../../errors.js';
 import type { EntrySink } from '../record-loop.js';
 
 const WORDS_PER_HPTE = HPTE_BYTES / 4;
 /** Private to whoever keeps the table: KVM's lock, which is QEMU's changed-mark, and KVM's ABSENT. */
 const V_PRIVATE = HPTE_V_HVLOCK | HPTE_V_ABSENT;
+/** V, as it stands in the image's words. */
+const WORD_VALID = swapBigEndian(HPTE_V_VALID);
 
 /** Open read descriptors of a VM: only while there are any, changes are marked (kernel-abi.md 3.2). */
 export interface Interest {
@@ -48,6 +50,20 @@ export class FlatTable implements EntrySink {
     return this.known.entryCount;
   }
 
+  /**
+   * Refuses to look at memory that the owner has transferred away, to a worker say: it reads as an empty table.
+   *
+   * @throws HtabStateError `lost`
+   */
+  checkMemory(): void {
+    const bytes = tableBytes(this.known.order);
+    if (this.image.length === bytes) return;
+    throw new HtabStateError(
+      'lost',
+      `the image's memory was transferred away or resized: the table has ${bytes} bytes, and ${this.image.length} are there`,
+    );
+  }
+
   /** Takes an entry over from the image; returns whether it differed from what readers know. */
   take(ptex: number): boolean {
     const words = this.#words;
@@ -73,11 +89,19 @@ export class FlatTable implements EntrySink {
 
   /** Takes every entry over from the image and marks those that differed; returns how many did. */
   takeAll(): number {
+    const { entryCount } = this;
+    const { valid } = this.known;
+    const words = this.#words;
     let changes = 0;
-    for (let ptex = 0; ptex < this.entryCount; ptex++) {
-      if (!this.take(ptex)) continue;
-      this.mark(ptex);
-      changes++;
+    let nextKnown = valid.next(0);
+    for (let ptex = 0; ptex < entryCount; ptex++) {
+      // Tables are mostly empty: where nothing is and nothing was, one word is all that is looked at.
+      if (ptex < nextKnown && (words[ptex * WORDS_PER_HPTE + 1]! & WORD_VALID) === 0) continue;
+      if (this.take(ptex)) {
+        this.mark(ptex);
+        changes++;
+      }
+      if (ptex === nextKnown) nextKnown = valid.next(ptex + 1);
     }
     return changes;
   }

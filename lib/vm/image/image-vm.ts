@@ -51,6 +51,7 @@ export class ImageVm extends BaseVm {
    * what it was; one that was and is invalid does not (kernel-abi.md 3.2).
    *
    * @throws RangeError for entries the table does not have
+   * @throws HtabStateError `lost` if the image's memory has been transferred away
    */
   markChanged(ptex: number, count = 1): void {
     const { table } = this.#state;
@@ -61,6 +62,7 @@ export class ImageVm extends BaseVm {
     if (!Number.isInteger(count) || count < 0 || count > entryCount - ptex) {
       throw outOfRange('count', `an integer in 0..${entryCount - ptex}`, count);
     }
+    table.checkMemory();
     for (let index = ptex; index < ptex + count; index++) {
       if (table.take(index) || table.known.has(index)) table.mark(index);
     }
@@ -71,14 +73,18 @@ export class ImageVm extends BaseVm {
    * so too, so that its first pass is the table as it stands.
    *
    * @returns number of entries that differed
+   * @throws HtabStateError `lost` if the image's memory has been transferred away
    */
   findChanges(): number {
-    return this.#state.table?.takeAll() ?? 0;
+    const { table } = this.#state;
+    table?.checkMemory();
+    return table?.takeAll() ?? 0;
   }
 
   protected override allocate(order: number): CallResult {
     const { table } = this.#state;
     if (table?.known.order === order) {
+      table.checkMemory();
       table.reset();
       return 0;
     }
@@ -98,6 +104,7 @@ export class ImageVm extends BaseVm {
   }
 
   protected override open(options: OpenHtabOptions): ImageHandle {
+    this.#state.table?.checkMemory();
     if (options.access !== 'write') this.findChanges();
     return new ImageHandle(this.#state, options, this.queue);
   }
@@ -131,6 +138,7 @@ class ImageHandle extends BaseHandle {
 
   protected override writeOnce(bytes: Uint8Array): CallResult {
     if (this.access === 'read') return -EBADF;
+    this.#state.table?.checkMemory();
     return writeLoop(bytes, this.#state.table ?? NO_TABLE);
   }
 

@@ -64,8 +64,11 @@ export interface Addon {
   offerDescriptor(descriptor: Descriptor, path: string, timeoutMs: number): Promise<void>;
 }
 
+/** The package's root, as far from `dist/vm/kvm` as from `lib/vm/kvm`. */
+const PACKAGE = fileURLToPath(new URL('../../..', import.meta.url));
 const BUILD_HINT =
-  'build it ("npm run build:native" in a checkout, "npx node-gyp rebuild" in an installed package), or use the emulated backend';
+  `build it with "npx node-gyp rebuild" in ${PACKAGE}, which needs a C++ compiler, make and Python ` +
+  '(released packages contain it for linux-ppc64le and linux-x64); the emulated backend works without it';
 
 let loaded: Addon | undefined;
 
@@ -106,7 +109,7 @@ function load(): Addon {
   const find = require('node-gyp-build') as { path(folder: string): string };
   let file: string;
   try {
-    file = find.path(fileURLToPath(new URL('../../..', import.meta.url)));
+    file = find.path(PACKAGE);
   } catch (cause) {
     throw new HtabUnavailableError('no-prebuild', 'the addon is not built', BUILD_HINT, { cause });
   }

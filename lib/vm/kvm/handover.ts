@@ -22,6 +22,13 @@ export interface ReceiveOptions extends PassingOptions {
   readonly request?: string;
 }
 
+/** A handle, and what the message it came with says. */
+export interface ReceivedHtab {
+  readonly handle: KvmHandle;
+  /** At most 512 bytes; `ok 24\n`, say. */
+  readonly text: string;
+}
+
 /**
  * A handle over an HTAB descriptor that is open in this process: inherited, or opened by another library. What the
  * descriptor is (an HTAB, for reading or for writing) is asked of the kernel; the table's order it does not tell.
@@ -56,6 +63,11 @@ export async function takeHtab({ pid, fd }: ForeignDescriptor): Promise<KvmHandl
  * @throws HtabUnavailableError `unsupported` if what comes is not one HTAB descriptor
  */
 export async function receiveHtab(socketPath: string, options: ReceiveOptions = {}): Promise<KvmHandle> {
+  return (await requestHtab(socketPath, options)).handle;
+}
+
+/** {@link receiveHtab} from a peer whose message also says something, such as the table's order. */
+export async function requestHtab(socketPath: string, options: ReceiveOptions = {}): Promise<ReceivedHtab> {
   const { request = '', timeoutMs = DEFAULT_TIMEOUT_MS } = options;
   const addon = loadAddon();
   const { descriptors, text } = await attempt(
@@ -63,7 +75,9 @@ export async function receiveHtab(socketPath: string, options: ReceiveOptions = 
     addon.receiveDescriptors(socketPath, request, timeoutMs),
   );
   const [descriptor, ...others] = descriptors;
-  if (descriptor !== undefined && others.length === 0) return toHandle(addon, descriptor);
+  if (descriptor !== undefined && others.length === 0) {
+    return { handle: await toHandle(addon, descriptor), text };
+  }
   await Promise.all(descriptors.map((each) => each.close()));
   throw new HtabUnavailableError(
     'unsupported',

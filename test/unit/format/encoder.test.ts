@@ -1,6 +1,6 @@
 import { expect, test } from 'vitest';
 import { RecordEncoder, type RecordEncoderOptions } from '../../../lib/format/encoder.js';
-import { readHeader } from '../../../lib/format/header.js';
+import { type HeaderByteOrder, readHeader } from '../../../lib/format/header.js';
 import { record, run } from './streams.js';
 
 /** The buffers an encoder fills. */
@@ -173,6 +173,8 @@ test('entries and bytes out of range are refused, and nothing is added', () => {
       refused(0, 3, 0, hptes);
       refused(0, 2, 0, hptes, 1);
       refused(0, 1, 0, hptes, -1);
+      refused(0, 1, 0, hptes, 0.5);
+      refused(0, 1, 0, hptes, Number.NaN);
       refused(0, 1, 0);
     }),
   ).toEqual([]);
@@ -182,4 +184,63 @@ test('a buffer without room for an entry, and a record length that no header can
   const make = (options: RecordEncoderOptions) => () => new RecordEncoder(() => undefined, options);
   for (const bufferBytes of [0, 23, 100.5, Number.NaN]) expect(make({ bufferBytes })).toThrow(RangeError);
   for (const maxValid of [0, 65_536, 1.5, Number.NaN]) expect(make({ maxValid })).toThrow(RangeError);
+});
+
+test('a byte order that is none is refused', () => {
+  const headerByteOrder = 'be' as HeaderByteOrder;
+  expect(() => new RecordEncoder(() => undefined, { headerByteOrder })).toThrow(
+    expect.objectContaining({ name: 'TypeError', code: 'ERR_INVALID_ARG_VALUE' }),
+  );
+});
+
+test('from within its sink the encoder is busy, and goes on as if it had not been called', () => {
+  const filled: Uint8Array[] = [];
+  const calls = [
+    (): void => {
+      encoder.add(9, 0, 9);
+    },
+    (): void => {
+      encoder.flush();
+    },
+  ];
+  const encoder = new RecordEncoder(
+    (records) => {
+      for (const call of calls) expect(call).toThrow(expect.objectContaining({ state: 'busy' }));
+      filled.push(records);
+    },
+    { bufferBytes: 24 },
+  );
+  encoder.add(0, 2, 1, Buffer.concat(run(2)));
+  encoder.flush();
+  expect(filled).toEqual([record(0, run(1)), record(1, run(1, 1), 1)]);
+});
+
+test('a sink that throws ends the encoder: later records would follow a gap', () => {
+  let calls = 0;
+  const failure = new Error('disk full');
+  const encoder = new RecordEncoder(() => {
+    calls++;
+    throw failure;
+  });
+  encoder.add(5, 0, 1);
+  expect(() => {
+    encoder.flush();
+  }).toThrow(failure);
+  const lost: unknown = expect.objectContaining({ state: 'lost', cause: failure });
+  expect(() => {
+    encoder.add(6, 0, 1);
+  }).toThrow(lost);
+  expect(() => {
+    encoder.flush();
+  }).toThrow(lost);
+  expect(calls).toBe(1);
+});
+
+test('a buffer shorter than asked for is refused, and ends the encoder', () => {
+  const encoder = new RecordEncoder(() => undefined, { allocate: () => new Uint8Array(23) });
+  const add = (): void => {
+    encoder.add(0, 1, 0, Buffer.concat(run(1)));
+  };
+  expect(add).toThrow(expect.objectContaining({ name: 'RangeError', code: 'ERR_OUT_OF_RANGE' }));
+  expect(add).toThrow(expect.objectContaining({ state: 'lost' }));
 });

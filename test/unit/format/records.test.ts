@@ -64,3 +64,13 @@ test('a stream that ends too soon is an error', async () => {
   };
   await expect(collect(chunks())).rejects.toThrow(HtabFormatError);
 });
+
+test.each([['text'], [undefined], [null], [24], [{}]])('%j is no stream of records', (wrong) => {
+  expect(() => decodeRecords(wrong as unknown as Uint8Array)).toThrow(
+    expect.objectContaining({
+      name: 'TypeError',
+      code: 'ERR_INVALID_ARG_TYPE',
+      message: expect.stringContaining('reader.pass()') as string,
+    }),
+  );
+});

@@ -27,6 +27,16 @@ describe('geometry', () => {
     }).toThrow(expect.objectContaining({ name: 'RangeError', code: 'ERR_OUT_OF_RANGE' }));
   });
 
+  test.each([17, 47, 18.5, undefined as unknown as number, '20' as unknown as number])(
+    'a table of order %o has no size',
+    (order) => {
+      const refusal: unknown = expect.objectContaining({ code: 'ERR_OUT_OF_RANGE' });
+      expect(() => tableBytes(order)).toThrow(refusal);
+      expect(() => entryCount(order)).toThrow(refusal);
+      expect(() => ptegCount(order)).toThrow(refusal);
+    },
+  );
+
   test('orders from 18 up to the caller’s limit are taken, and no more', () => {
     const taken = Array.from({ length: 60 }, (_, order) => order).filter((order) => {
       try {

@@ -79,6 +79,11 @@ describe('hash', () => {
     );
   });
 
+  test.each([17, 47, 20.5])('there are no groups in a table of order %s', (order) => {
+    expect(() => primaryGroup(0, order)).toThrow(outOfRange);
+    expect(() => secondaryGroup(0, order)).toThrow(outOfRange);
+  });
+
   test('any address within a page hashes like the page', () => {
     expect(hashAddress('256M', 0x3_ffff_ffff_ffff, 0xfff_ffff, 16)).toBe(
       hashPage({ segment: '256M', vsid: 0x3_ffff_ffff_ffffn, offset: 0xfff_0000n, basePageShift: 16 }),
@@ -116,9 +121,12 @@ describe('encodeAvpn', () => {
     { segment: '1T', vsid: 0n, offset: 1n << 40n, basePageShift: 12 },
     { segment: '1T', vsid: 0n, offset: 0x1000n, basePageShift: 16 },
     { segment: '256M', vsid: 0n, offset: 0n, basePageShift: 34 },
+    { segment: '1t', vsid: 0n, offset: 0n, basePageShift: 12 },
+    { segment: '1T', vsid: 0n, offset: 0n, basePageShift: 20 },
+    { segment: '1T', vsid: 0n, offset: 0n, basePageShift: '12' },
   ] as const)('refuses what is not a page: %o', (page) => {
-    expect(() => encodeAvpn(page)).toThrow(outOfRange);
-    expect(() => hashPage(page)).toThrow(outOfRange);
+    expect(() => encodeAvpn(page as VirtualPage)).toThrow(outOfRange);
+    expect(() => hashPage(page as VirtualPage)).toThrow(outOfRange);
   });
 });
 

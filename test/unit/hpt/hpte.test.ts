@@ -197,7 +197,13 @@ describe('encodeHpte', () => {
     { key: 32 },
     { wimg: 16 },
     { wimg: 0.5 },
+    { segment: '2T' as '1T' },
   ] as const)('a value that does not fit its field is refused: %s', (fields) => {
     expect(() => encodeHpte(fields)).toThrow(outOfRange);
+  });
+
+  test.each([1n << 64n, -1n])('%i is no doubleword', (word) => {
+    expect(() => decodeHpte(word, 0n)).toThrow(outOfRange);
+    expect(() => decodeHpte(1n, word)).toThrow(outOfRange);
   });
 });

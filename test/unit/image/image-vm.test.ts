@@ -2,9 +2,10 @@ import { createHash } from 'node:crypto';
 import { readFileSync } from 'node:fs';
 import { brotliDecompressSync } from 'node:zlib';
 import fc from 'fast-check';
-import { describe, expect, test } from 'vitest';
+import { describe, expect, test, vi } from 'vitest';
 import { encode, record, render, run } from '../../../lib/testing/conformance/stream.js';
 import type { HtabHandle } from '../../../lib/vm/contract.js';
+import { FlatTable } from '../../../lib/vm/image/flat-table.js';
 import { ImageVm } from '../../../lib/vm/image/image-vm.js';
 
 const ORDER_18_BYTES = 2 ** 18;
@@ -129,6 +130,19 @@ describe('changes by the owner', () => {
     ]);
   });
 
+  test('a comparison looks closer only where an entry is, or was', () => {
+    const image = new Uint8Array(ORDER_18_BYTES);
+    for (const ptex of [0, 5, 16_383]) set(image, ptex, 0x11n, 0x190n);
+    const vm = ImageVm.fromImage(image);
+    set(image, 5, 0n, 0n);
+    set(image, 100, 0x11n, 0x190n);
+    set(image, 200, 0x10n, 0x190n);
+    const take = vi.spyOn(FlatTable.prototype, 'take');
+    expect(vm.findChanges()).toBe(2);
+    expect(take.mock.calls).toEqual([[0], [5], [100], [16_383]]);
+    take.mockRestore();
+  });
+
   test('the keeper’s own bits are no change', () => {
     const image = new Uint8Array(ORDER_18_BYTES);
     set(image, 5, 0x11n, 0x190n);
@@ -168,6 +182,40 @@ describe('changes by the owner', () => {
       }).toThrow(RangeError);
     }
     there.markChanged(0, 16_384);
+  });
+});
+
+describe('memory that was transferred away', () => {
+  const lost: unknown = expect.objectContaining({ code: 'ERR_HTAB_STATE', state: 'lost' });
+
+  async function transferred(): Promise<{ vm: ImageVm; reader: HtabHandle; writer: HtabHandle }> {
+    const image = new Uint8Array(ORDER_18_BYTES);
+    set(image, 5, 0x11n, 0x190n);
+    const vm = ImageVm.fromImage(image);
+    const reader = await laterReader(vm);
+    const writer = await vm.openHtab({ access: 'write' });
+    structuredClone(image, { transfer: [image.buffer] });
+    return { vm, reader, writer };
+  }
+
+  test('is not taken for an empty table', async () => {
+    const { vm, reader } = await transferred();
+    expect(() => vm.findChanges()).toThrow(lost);
+    expect(() => {
+      vm.markChanged(5);
+    }).toThrow(lost);
+    expect(await read(reader)).toEqual([]);
+    await expect(vm.openHtab()).rejects.toEqual(lost);
+  });
+
+  test('takes no entries and no reset; a table of another order has memory of its own', async () => {
+    const { vm, writer } = await transferred();
+    await expect(writer.writeRecords(encode(record(6, [[0x11n, 0x190n]])))).rejects.toEqual(lost);
+    await expect(vm.openHtab({ access: 'write' })).rejects.toEqual(lost);
+    await expect(vm.allocateHpt(18)).rejects.toEqual(lost);
+    await vm.allocateHpt(19);
+    await writer.writeRecords(encode(record(6, [[0x11n, 0x190n]])));
+    expect(get(vm.image!, 6)).toEqual([0x11n, 0x190n]);
   });
 });
 

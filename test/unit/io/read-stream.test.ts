@@ -6,6 +6,7 @@ import { describe, expect, test } from 'vitest';
 import { HtabSystemError } from '../../../lib/errors.js';
 import { HptReader } from '../../../lib/io/reader.js';
 import { createReadStream } from '../../../lib/io/read-stream.js';
+import type { HtabHandle } from '../../../lib/vm/contract.js';
 import { ModelVm, gate, headers, settle } from './model.js';
 
 function tenEntries(): ModelVm {
@@ -93,6 +94,16 @@ describe('createReadStream', () => {
     await expect(buffer(createReadStream(vm))).rejects.toBe(vm.openFailure);
   });
 
+  test.each([[{}], [undefined], [null], ['/dev/kvm'], [3]])('%j is neither a VM nor a handle', (wrong) => {
+    expect(() => createReadStream(wrong as HtabHandle)).toThrow(
+      expect.objectContaining({
+        name: 'TypeError',
+        code: 'ERR_INVALID_ARG_TYPE',
+        message: 'The "source" argument must be an HtabVm or an HtabHandle',
+      }),
+    );
+  });
+
   test('wrong arguments throw at once', async () => {
     const handle = await new ModelVm(18).openHtab({ access: 'write' });
     expect(() => createReadStream(handle)).toThrow(TypeError);
@@ -150,6 +161,17 @@ describe('createReadStream', () => {
     const reason = new Error('too late');
     expect(await failureOf(createReadStream(vm, { signal: AbortSignal.abort(reason) }))).toBe(reason);
     expect(vm.handles.every((handle) => handle.closed && handle.reads === 0)).toBe(true);
+  });
+
+  test('an abort for no reason at all is no quiet end', async () => {
+    const failure = await failureOf(createReadStream(tenEntries(), { signal: AbortSignal.abort(null) }));
+    expect(failure).toMatchObject({ name: 'AbortError', cause: null });
+  });
+
+  test('an end that is none is refused', () => {
+    expect(() => createReadStream(tenEntries(), { until: 'never' as 'pass' })).toThrow(
+      expect.objectContaining({ name: 'TypeError', code: 'ERR_INVALID_ARG_VALUE' }),
+    );
   });
 
   test('a consumer’s failure reaches the descriptor through pipeline', async () => {

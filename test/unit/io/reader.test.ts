@@ -1,7 +1,7 @@
 import { describe, expect, test } from 'vitest';
 import { HtabFormatError, HtabStateError, HtabSystemError } from '../../../lib/errors.js';
 import { HptReader } from '../../../lib/io/reader.js';
-import type { HtabHandle } from '../../../lib/vm/contract.js';
+import type { HtabHandle, HtabVm } from '../../../lib/vm/contract.js';
 import { ModelVm, gate, headers, settle } from './model.js';
 
 type Header = [number, number, number];
@@ -495,5 +495,38 @@ describe('abort and close', () => {
     const reader = await HptReader.open(tenEntries());
     await reader.close();
     await expect(readPass(reader)).rejects.toMatchObject({ state: 'closed' });
+  });
+
+  test('a closed reader says so, also when a pass was abandoned without an end', async () => {
+    const reader = await HptReader.open(tenEntries(), { bufferBytes: 41 });
+    await reader.pass().next();
+    await reader.close();
+    await expect(readPass(reader)).rejects.toMatchObject({ state: 'closed' });
+  });
+});
+
+describe('arguments taken for each other', () => {
+  const wrongKind = (says: string): unknown =>
+    expect.objectContaining({
+      name: 'TypeError',
+      code: 'ERR_INVALID_ARG_TYPE',
+      message: expect.stringContaining(says) as string,
+    });
+
+  test('a reader of a VM is opened, and open() says how one of a handle is made', async () => {
+    const handle = await new ModelVm(18).openHtab();
+    for (const notVm of [handle, undefined, null, 18, {}]) {
+      await expect(HptReader.open(notVm as unknown as HtabVm)).rejects.toEqual(
+        wrongKind('use new HptReader(handle)'),
+      );
+    }
+  });
+
+  test('a reader of a handle is made, and the constructor says how one of a VM is opened', () => {
+    for (const notHandle of [new ModelVm(18), undefined, null, 3, {}]) {
+      expect(() => new HptReader(notHandle as unknown as HtabHandle)).toThrow(
+        wrongKind('use HptReader.open(vm)'),
+      );
+    }
   });
 });

@@ -1,4 +1,4 @@
-import { expect, test } from 'vitest';
+import { describe, expect, test } from 'vitest';
 import { HtabSystemError } from '../../../lib/errors.js';
 import { explainRefusal } from '../../../lib/io/refusal.js';
 import { EmulatedVm } from '../../../lib/vm/emulated/emulated-vm.js';
@@ -6,13 +6,18 @@ import { record, type Pair } from './model.js';
 
 const GOOD: Pair = [0x11n, 0x190n];
 
-/** Writes records to an emulated POWER9 host and explains the refusal. */
-async function refusalOf(bytes: Uint8Array): Promise<HtabSystemError> {
+/** A VM of an emulated POWER9 host, with a table of order 18. */
+async function power9(): Promise<EmulatedVm> {
   const vm = new EmulatedVm({
     host: 'power9',
     memoryRegions: [{ guestAddress: 0x10_0000n, size: 0x100_0000n, hostPageShift: 16, populated: true }],
   });
   await vm.allocateHpt(18);
+  return vm;
+}
+
+/** Writes records and explains the refusal. */
+async function refusalOf(bytes: Uint8Array, vm: EmulatedVm): Promise<HtabSystemError> {
   await using handle = await vm.openHtab({ access: 'write' });
   const error = await handle.writeRecords(bytes).catch((refusal: unknown) => refusal);
   if (!(error instanceof HtabSystemError)) throw new Error('nothing was refused');
@@ -30,7 +35,10 @@ test.each<[string, Pair, string, RegExp]>([
     /16M page at guest address 0x1000000: .*memory slot/,
   ],
 ])('%s is found among good entries, and named', async (_, bad, errnoName, hint) => {
-  const refusal = await refusalOf(Buffer.concat([record(5, [GOOD]), record(10, [GOOD, GOOD, bad, GOOD])]));
+  const refusal = await refusalOf(
+    Buffer.concat([record(5, [GOOD]), record(10, [GOOD, GOOD, bad, GOOD])]),
+    await power9(),
+  );
   expect(refusal).toMatchObject({ errnoName, ptex: 12, recordIndex: 1, bytesApplied: 24 });
   expect(refusal.hint).toMatch(hint);
   expect(refusal.cause).toBeInstanceOf(HtabSystemError);
@@ -40,4 +48,46 @@ test('an error that names no record is given back as it is', async () => {
   await using handle = await new EmulatedVm().openHtab({ access: 'write' });
   const error = new HtabSystemError('write', 'EBADF', { operation: 'write HPT record' });
   expect(await explainRefusal(handle, record(5, [GOOD]), error)).toBe(error);
+});
+
+describe('a record that goes beyond the table is EINVAL, and leaves every entry alone (4.2)', () => {
+  test.each<[string, Uint8Array, number]>([
+    ['to remove entries', record(16_376, [], 20), 16_384],
+    ['to enter some', record(16_382, [GOOD, GOOD, GOOD, GOOD]), 16_384],
+    ['with bad entries besides', record(16_376, [GOOD, [0x10n, 0n]], 7), 16_384],
+    ['from its end on', record(16_384, [GOOD]), 16_384],
+    ['from far behind', record(0xffff_ffff, [GOOD, GOOD]), 0xffff_ffff],
+    ['without an entry of its own', record(20_000, []), 20_000],
+  ])('%s', async (_, bytes, ptex) => {
+    const vm = await power9();
+    await using handle = await vm.openHtab({ access: 'write' });
+    await handle.writeRecords(record(16_376, new Array<Pair>(8).fill([0x11n, 0x110n])));
+    await using reader = await vm.openHtab({ startIndex: 16_376 });
+    const before = Buffer.alloc(4096);
+    await reader.read(before);
+    const refusal = await refusalOf(bytes, vm);
+    expect(refusal).toMatchObject({ errnoName: 'EINVAL', ptex, hint: 'the table ends before ptex 16384' });
+    expect(await reader.read(Buffer.alloc(4096))).toBe(0);
+    await using again = await vm.openHtab({ startIndex: 16_376 });
+    const after = Buffer.alloc(4096);
+    await again.read(after);
+    expect(after).toEqual(before);
+  });
+
+  test('a VM without a table has none of them', async () => {
+    const refusal = await refusalOf(record(5, [GOOD]), new EmulatedVm());
+    expect(refusal).toMatchObject({
+      ptex: 5,
+      hint: 'there is no table: the VM has none, or its MMU is radix',
+    });
+  });
+});
+
+test('invalid entries behind a refused one are not removed by the explanation', async () => {
+  const vm = await power9();
+  await using handle = await vm.openHtab({ access: 'write' });
+  await handle.writeRecords(record(7, [GOOD]));
+  const refusal = await refusalOf(record(5, [GOOD, [0x10n, 0x190n]], 3), vm);
+  expect(refusal).toMatchObject({ ptex: 6, hint: 'the entry is not marked valid' });
+  expect(vm.table!.has(7)).toBe(true);
 });

@@ -6,6 +6,7 @@ import { describe, expect, test } from 'vitest';
 import { HtabFormatError, HtabStateError, HtabSystemError } from '../../../lib/errors.js';
 import { createReadStream } from '../../../lib/io/read-stream.js';
 import { createWriteStream } from '../../../lib/io/write-stream.js';
+import type { HtabHandle } from '../../../lib/vm/contract.js';
 import { ModelVm, gate, record, settle, type Pair } from './model.js';
 
 const PAGE_4K: Pair = [0x11n, 0x190n];
@@ -207,7 +208,7 @@ describe('what the kernel refuses', () => {
     });
   });
 
-  test('a table smaller than the stream’s is found out at its very end', async () => {
+  test('a table smaller than the stream’s is found out at its very end, and left as it was', async () => {
     const vm = new ModelVm(18);
     const handle = await vm.openHtab({ access: 'write' });
     const failure = await failureOf(createWriteStream(handle), [
@@ -220,11 +221,12 @@ describe('what the kernel refuses', () => {
       bytesApplied: 0,
       hint: 'the table ends before ptex 16384',
     });
-    expect(vm.entries.size).toBe(4);
+    expect(vm.entries.size).toBe(0);
   });
 
   test('so it is with entries to be removed', async () => {
     const vm = new ModelVm(18);
+    vm.set(16_383);
     const handle = await vm.openHtab({ access: 'write' });
     const failure = await failureOf(createWriteStream(handle), [record(16_383, [], 3)]);
     expect(failure).toMatchObject({
@@ -232,6 +234,7 @@ describe('what the kernel refuses', () => {
       ptex: 16_384,
       hint: 'the table ends before ptex 16384',
     });
+    expect([...vm.entries.keys()]).toEqual([16_383]);
   });
 
   test('a VM without a table', async () => {
@@ -281,6 +284,16 @@ describe('what the kernel refuses', () => {
 });
 
 describe('arguments', () => {
+  test.each([[{}], [undefined], [null], ['/dev/kvm'], [3]])('%j is neither a VM nor a handle', (wrong) => {
+    expect(() => createWriteStream(wrong as HtabHandle)).toThrow(
+      expect.objectContaining({
+        name: 'TypeError',
+        code: 'ERR_INVALID_ARG_TYPE',
+        message: 'The "target" argument must be an HtabVm or an HtabHandle',
+      }),
+    );
+  });
+
   test('a read handle is refused', async () => {
     const handle = await new ModelVm(18).openHtab();
     expect(() => createWriteStream(handle)).toThrow(TypeError);
@@ -330,6 +343,16 @@ describe('abort and destroy', () => {
     expect(await failure).toBe(reason);
     expect(vm.handles[0]).toMatchObject({ inFlight: 0, closed: true });
   });
+
+  test.each([null, 0, '', 'enough'])(
+    'an abort for %j, which is no Error, ends it with one',
+    async (reason) => {
+      const writing = createWriteStream(new ModelVm(18), { signal: AbortSignal.abort(reason) });
+      const failure = await failureOf(writing, []);
+      expect(failure).toBeInstanceOf(DOMException);
+      expect(failure).toMatchObject({ name: 'AbortError', cause: reason });
+    },
+  );
 
   test.each([0, 1, 2, 3, 4, 5, 6, 8])('destroy after %i turns leaves nothing open', async (turns) => {
     const vm = new ModelVm(18);

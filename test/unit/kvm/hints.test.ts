@@ -15,6 +15,12 @@ test('a refusal carries errno, call, what was tried and what to do', () => {
   );
 });
 
+test('root that may not take a descriptor learns what else can forbid it', () => {
+  for (const cause of ['CAP_SYS_PTRACE', 'ptrace_scope', 'seccomp', 'container']) {
+    expect(hintFor('pidfd_getfd', 'EPERM')).toContain(cause);
+  }
+});
+
 test('who knows better may say so, and who knows nothing says nothing', () => {
   expect(systemError('write', 'EIO', { operation: 'write', hint: 'mine' }).hint).toBe('mine');
   expect(() => checkCall(-EXDEV, 'write', 'write')).toThrow('write: write failed with EXDEV');

@@ -1,6 +1,13 @@
 import { describe, expect, test } from 'vitest';
-import { conformanceCases, reasonToSkip, runConformance, titleOf } from '../../../lib/testing/conformance.js';
+import {
+  conformanceCases,
+  reasonToSkip,
+  runCase,
+  runConformance,
+  titleOf,
+} from '../../../lib/testing/conformance.js';
 import type { ConformanceBackend } from '../../../lib/testing/conformance/context.js';
+import { emulatedBackend } from '../../../lib/testing/emulated-backend.js';
 import { FaultScript, type Fault } from '../../../lib/testing/faults.js';
 import { ImageVm } from '../../../lib/vm/image/image-vm.js';
 
@@ -36,6 +43,39 @@ describe('the suite without a test runner', () => {
     expect(reasonToSkip(needy, image)).toBe('image has no vcpu');
     expect(reasonToSkip(needy, { ...image, capabilities: [] })).toBe('image has no vcpu, power8');
     expect(reasonToSkip(needy, { ...image, capabilities: ['vcpu', 'power8'] })).toBeUndefined();
+  });
+});
+
+describe('a capability that does not exist', () => {
+  const misspelt = { ...image, capabilities: ['vcpus' as 'vcpu'] };
+  const refusal: unknown = expect.objectContaining({
+    name: 'TypeError',
+    code: 'ERR_INVALID_ARG_VALUE',
+    message: expect.stringContaining('Received vcpus') as string,
+  });
+
+  test('is refused, and its cases are not skipped without a word', async () => {
+    await expect(runConformance(misspelt)).rejects.toEqual(refusal);
+    await expect(runCase(conformanceCases[0]!, misspelt)).rejects.toEqual(refusal);
+    expect(() => reasonToSkip(conformanceCases[0]!, misspelt)).toThrow(refusal);
+  });
+});
+
+describe('emulatedBackend', () => {
+  test.each([
+    [{}, 'emulated POWER9 with 64K pages', 'power9'],
+    [{ host: 'power8', pageShift: 12 }, 'emulated POWER8 with 4K pages', 'power8'],
+  ] as const)('%j names itself and what it is', async (options, name, host) => {
+    const backend = emulatedBackend(options);
+    expect(backend.name).toBe(name);
+    expect(backend.capabilities).toContain(host);
+    expect(backend.capabilities.includes('radix')).toBe(host === 'power9');
+    await using vm = await backend.createVm();
+    expect(vm).toMatchObject({ backend: 'emulated', hptOrder: undefined });
+  });
+
+  test('has a guest of its own VMs only', () => {
+    expect(() => emulatedBackend().guestOf!(new ImageVm())).toThrow(TypeError);
   });
 });
 

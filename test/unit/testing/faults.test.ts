@@ -1,5 +1,5 @@
 import { describe, expect, test } from 'vitest';
-import { FaultScript, Gate } from '../../../lib/testing/faults.js';
+import { FaultScript, Gate, type Fault } from '../../../lib/testing/faults.js';
 import { encode, record, render, run, type StreamRecord } from '../../../lib/testing/conformance/stream.js';
 import { resizeTable } from '../../../lib/testing/resize.js';
 import type { HtabHandle, HtabVm } from '../../../lib/vm/contract.js';
@@ -251,5 +251,26 @@ describe('states', () => {
     await vm.allocateHpt(19);
     expect(script.radix).toBe(false);
     expect(await read(reader)).toEqual(['{0,0,32768}']);
+  });
+});
+
+describe('a fault that could never strike', () => {
+  test.each([
+    ['call', { kind: 'errno', call: 'raed', errno: 'EIO' }],
+    ['kind', { kind: 'errnos', call: 'read', errno: 'EIO' }],
+    ['errno', { kind: 'errno', call: 'read', errno: 'EOI' }],
+    ['errno', { kind: 'entry', entry: 3, errno: 'EOI' }],
+  ])('is refused when the script is made: its %s', (field, fault) => {
+    expect(() => new FaultScript([fault as Fault])).toThrow(
+      expect.objectContaining({
+        name: 'TypeError',
+        code: 'ERR_INVALID_ARG_VALUE',
+        message: expect.stringContaining(`"fault.${field}"`) as string,
+      }),
+    );
+  });
+
+  test('and calls of such a name are not counted as none', () => {
+    expect(() => new FaultScript().calls('raed' as 'read')).toThrow(TypeError);
   });
 });

@@ -1,0 +1,54 @@
+import { types } from 'node:util';
+
+// Checks of what only callers without types can get wrong, and where it would go unnoticed.
+
+/** A `TypeError` shaped like Node's own, for an argument that a call cannot take. */
+export function invalidArgument(
+  code: 'ERR_INVALID_ARG_TYPE' | 'ERR_INVALID_ARG_VALUE',
+  message: string,
+): TypeError {
+  return Object.assign(new TypeError(message), { code });
+}
+
+/**
+ * Refuses a value that is none of those a call knows.
+ *
+ * @throws TypeError (`ERR_INVALID_ARG_VALUE`)
+ */
+export function checkOneOf(name: string, value: unknown, allowed: readonly string[]): void {
+  if (allowed.some((one) => one === value)) return;
+  throw invalidArgument(
+    'ERR_INVALID_ARG_VALUE',
+    `The "${name}" argument must be one of: ${allowed.join(', ')}. Received ${String(value)}`,
+  );
+}
+
+/**
+ * Refuses what is not bytes, and bytes whose memory has been transferred away: those look like an empty array.
+ *
+ * @param length what the array had when it was given
+ * @throws TypeError (`ERR_INVALID_ARG_TYPE`, `ERR_INVALID_ARG_VALUE`)
+ */
+export function checkBytes(name: string, value: unknown, length?: number): void {
+  if (!types.isUint8Array(value)) {
+    throw invalidArgument(
+      'ERR_INVALID_ARG_TYPE',
+      `The "${name}" argument must be a Uint8Array. Received ${value === null ? 'null' : typeof value}`,
+    );
+  }
+  const { length: left } = value;
+  if (left === (length ?? left) && !(left === 0 && isDetached(value.buffer))) return;
+  throw invalidArgument(
+    'ERR_INVALID_ARG_VALUE',
+    `The memory of the "${name}" argument was transferred away or resized`,
+  );
+}
+
+function isDetached(memory: ArrayBufferLike): boolean {
+  try {
+    new Uint8Array(memory);
+    return false;
+  } catch {
+    return true;
+  }
+}
