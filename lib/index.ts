@@ -44,7 +44,7 @@ export type { HostModel } from './vm/emulated/mmu.js';
 export { ImageVm } from './vm/image/image-vm.js';
 export { KvmVm, type FromFdOptions, type KvmVmOptions } from './vm/kvm/kvm-vm.js';
 export type { KvmHandle, PassingOptions } from './vm/kvm/kvm-handle.js';
-export { adoptHtab, receiveHtab, takeHtab } from './vm/kvm/handover.js';
+export { adoptHtab, receiveHtab, requestHtab, takeHtab } from './vm/kvm/handover.js';
 export type {
   AdoptOptions,
   ForeignDescriptor,
@@ -59,6 +59,12 @@ export { HptReader, type HptReaderOptions, type OpenReaderOptions } from './io/r
 export { createReadStream, type ReadStreamOptions } from './io/read-stream.js';
 export { createWriteStream, type HtabWriteStream, type WriteStreamOptions } from './io/write-stream.js';
 
+// How it is kept.
+export { saveSnapshot, type SaveOptions, type SaveProgress, type SaveReport } from './snapshot/save.js';
+export { loadSnapshot, type LoadOptions, type LoadProgress } from './snapshot/load.js';
+export { readSnapshot } from './snapshot/read.js';
+export type { SnapshotInfo } from './snapshot/layout.js';
+
 // How it moves.
 export { sendHpt, type SendOptions, type SendReport } from './migration/source.js';
 export {
@@ -67,8 +73,21 @@ export {
   type ReceiveProgress,
   type ReceiveReport,
 } from './migration/destination.js';
+export { openJournal } from './migration/journal-file.js';
+export {
+  MemoryJournal,
+  type Decision,
+  type Journal,
+  type JournalEntry,
+  type JournalRecord,
+  type Side,
+} from './migration/journal.js';
+export { answerOutcomes, askOutcome } from './migration/outcome.js';
+export type { SourceTable, TargetTable } from './migration/endpoints.js';
+export type { OutcomeEvent, PassEvent, StateEvent } from './migration/events.js';
+export type { DestinationState, SourceState } from './migration/two-phase.js';
 export type { SendProgress } from './migration/pass-sender.js';
-export type { PassReport, PrecopyLimits } from './migration/policy.js';
+export type { NotConverging, PassReport, PrecopyLimits } from './migration/policy.js';
 export type { MigrationOptions } from './migration/options.js';
 
 // What can go wrong.

@@ -1,4 +1,4 @@
-// Fails where native/ is not as clang-format writes it.
+// Fails where C or C++ is not as clang-format writes it.
 import { spawnSync } from 'node:child_process';
 import { readdirSync } from 'node:fs';
 import path from 'node:path';
@@ -8,7 +8,11 @@ if (!hasCommand('clang-format')) {
   process.stderr.write('check-native-format: skipped: clang-format is not installed\n');
   process.exit(0);
 }
-const files = readdirSync(path.join(root, 'native')).map((name) => path.join('native', name));
+const files = ['native', 'test/power/vmm', 'test/power/vmm/guest'].flatMap((folder) =>
+  readdirSync(path.join(root, folder))
+    .filter((name) => /\.(c|cc|h)$/.test(name))
+    .map((name) => path.join(folder, name)),
+);
 const { status } = spawnSync('clang-format', ['--dry-run', '--Werror', ...files], {
   cwd: root,
   stdio: 'inherit',

@@ -1,5 +1,6 @@
 import { SingleBar } from 'cli-progress';
 import type { SendProgress } from '../migration/pass-sender.js';
+import type { ReceiveProgress } from '../migration/destination.js';
 import { formatBytes, formatCount } from './format.js';
 import type { Output } from './program.js';
 
@@ -7,8 +8,8 @@ const BAR_STEPS = 1000;
 const LINE_INTERVAL_MS = 1000;
 
 /** Shows how a migration goes on, to a person. */
-export interface ProgressDisplay {
-  update(progress: SendProgress): void;
+export interface ProgressDisplay<Progress = SendProgress> {
+  update(progress: Progress): void;
   /** Leaves the terminal as it was; whatever was shown stays readable. */
   stop(): void;
 }
@@ -16,6 +17,11 @@ export interface ProgressDisplay {
 /** A bar for each pass on a terminal, plain lines anywhere else. */
 export function createProgressDisplay(stderr: Output['stderr']): ProgressDisplay {
   return stderr.isTTY === true ? new PassBars(stderr) : new PlainLines(stderr);
+}
+
+/** The same for the destination, which cannot know how much is still to come: one line. */
+export function createReceiveDisplay(stderr: Output['stderr']): ProgressDisplay<ReceiveProgress> {
+  return stderr.isTTY === true ? new ReceiveLine(stderr) : new ReceiveLines(stderr);
 }
 
 class PassBars implements ProgressDisplay {
@@ -73,6 +79,57 @@ class PlainLines implements ProgressDisplay {
   stop(): void {
     // Every line is complete.
   }
+}
+
+/** One line that changes in its place. */
+class ReceiveLine implements ProgressDisplay<ReceiveProgress> {
+  readonly #stderr: Output['stderr'];
+  #bar: SingleBar | undefined;
+
+  constructor(stderr: Output['stderr']) {
+    this.#stderr = stderr;
+  }
+
+  update(progress: ReceiveProgress): void {
+    const text = receiveText(progress);
+    if (this.#bar !== undefined) {
+      this.#bar.update(0, { text });
+      return;
+    }
+    const look = { stream: this.#stderr, format: '{text}', hideCursor: true, linewrap: false };
+    this.#bar = new SingleBar({ ...look, gracefulExit: false });
+    this.#bar.start(1, 0, { text });
+  }
+
+  stop(): void {
+    this.#bar?.stop();
+    this.#bar = undefined;
+  }
+}
+
+/** A line a second. */
+class ReceiveLines implements ProgressDisplay<ReceiveProgress> {
+  readonly #stderr: Output['stderr'];
+  #lastLineAt = performance.now();
+
+  constructor(stderr: Output['stderr']) {
+    this.#stderr = stderr;
+  }
+
+  update(progress: ReceiveProgress): void {
+    const now = performance.now();
+    if (now - this.#lastLineAt < LINE_INTERVAL_MS) return;
+    this.#lastLineAt = now;
+    this.#stderr.write(`${receiveText(progress)}\n`);
+  }
+
+  stop(): void {
+    // Every line is complete.
+  }
+}
+
+function receiveText({ pass, bytes, validEntries }: ReceiveProgress): string {
+  return `pass ${pass}: ${formatCount(validEntries)} entries, ${formatBytes(bytes)} received`;
 }
 
 function fields(progress: SendProgress): { title: string; entries: string; rate: string; changing: string } {

@@ -15,7 +15,7 @@ export type RecordSink = (records: Uint8Array) => void;
 export interface RecordEncoderOptions {
   /** Byte order of record headers. Default `LE`, as the kernel of every supported host wants them; `BE` for QEMU. */
   readonly headerByteOrder?: HeaderByteOrder;
-  /** Most valid entries of one record, 1..65535. Default 65535; for QEMU 127 (qemu.md 3). */
+  /** Most valid entries of one record, 1..65535. Default 65535; for QEMU 127. */
   readonly maxValid?: number;
   /** Bytes of a buffer, 24 or more. Default 64 KiB. */
   readonly bufferBytes?: number;

@@ -1,22 +1,24 @@
 import type { Duplex } from 'node:stream';
 import { HtabError } from '../errors.js';
+import { FRAME_HEADER_BYTES } from '../format/frame.js';
+import { brokenConnection, isBrokenConnection, migrationError, verifyError } from './failure.js';
 import {
-  FRAME_HEADER_BYTES,
   decodeHeader,
   decodePayload,
   encodeFrame,
-  migrationError,
+  type Abort,
   type FrameHeader,
   type Message,
+  type MessageOf,
   type MessageType,
 } from './protocol.js';
 
 /** How long the peer may take to read an abort, and to close its side. */
 const LINGER_MS = 1000;
+/** A peer that gives only heartbeats for so many timeouts is stuck. */
+const MAX_IDLE_TIMEOUTS = 20;
 /** Longest reason sent with an abort, in characters: even fully escaped it fits a frame. */
 const MAX_REASON = 500;
-
-type MessageOf<T extends MessageType> = Extract<Message, { readonly type: T }>;
 
 /** A message and its frame's number. */
 export interface Received {
@@ -40,6 +42,8 @@ export class Connection {
   /** Header of the frame whose payload is not there yet. */
   #header: FrameHeader | undefined;
   #peerGaveUp = false;
+  /** Why this connection is of no use any more. */
+  #failure: { readonly error: unknown } | undefined;
   /** Whoever waits for something; called with an error it gives up. */
   readonly #waiters = new Set<(error: unknown) => void>();
   #wakeReceiver: (() => void) | undefined;
@@ -93,26 +97,23 @@ export class Connection {
       const payload = this.#take(header.length);
       if (payload === undefined) return undefined;
       this.#header = undefined;
-      const message = decodePayload(header, payload);
-      if (header.sequence !== this.#received) {
-        throw migrationError(`frame ${header.sequence} came where frame ${this.#received} was due`);
-      }
-      this.#received++;
+      const message = decodePayload(header, payload, this.#received++);
       if (message.type === 'abort') throw this.#givenUp(message);
       if (message.type !== 'heartbeat') return { message, sequence: header.sequence };
     }
   }
 
-  /** The next message; waits for it. A heartbeat gives the peer its full time again. */
+  /** The next message; waits for it. A heartbeat gives the peer its full time again, up to a limit. */
   async receive(): Promise<Received> {
     let frames = this.#received;
     let deadline = performance.now() + this.#timeoutMs;
+    const lastDeadline = performance.now() + this.#timeoutMs * MAX_IDLE_TIMEOUTS;
     for (;;) {
       const received = this.poll();
       if (received !== undefined) return received;
       if (this.#received !== frames) {
         frames = this.#received;
-        deadline = performance.now() + this.#timeoutMs;
+        deadline = Math.min(performance.now() + this.#timeoutMs, lastDeadline);
       }
       await this.#wait(deadline - performance.now(), this.#late, (settle) => {
         if (this.#channel.readableEnded) settle(this.#lost());
@@ -141,19 +142,34 @@ export class Connection {
     }, this.#timeoutMs / 3).unref();
   }
 
+  /** Ends every wait on this connection, now and later, with this error. */
+  fail(error: unknown): void {
+    this.#failure ??= { error };
+    for (const giveUp of [...this.#waiters]) giveUp(error);
+  }
+
   /** From here on the signal ends nothing any more. */
   ignoreSignal(): void {
     this.#signal?.removeEventListener('abort', this.#onAbort);
     this.#signal = undefined;
   }
 
-  /** Gives up: says why, if the peer can still hear it, and lets go of the channel. */
-  async abort(error: unknown): Promise<void> {
+  /**
+   * Gives up: says why, if the peer can still hear it, and lets go of the channel. Where only the connection has failed
+   * the peer is told that too: it may come back.
+   */
+  async abort(error: unknown, retry = isBrokenConnection(error)): Promise<void> {
     if (!this.#peerGaveUp && this.#channel.writable) {
       const code = error instanceof HtabError ? error.code : 'ERR_HTAB_MIGRATION';
       const reason = (error instanceof Error ? error.message : String(error)).slice(0, MAX_REASON);
-      this.#write({ type: 'abort', code, reason });
+      this.#write({ type: 'abort', code, reason, retry });
     }
+    await this.finish();
+  }
+
+  /** Says a last word, whether the peer takes it or not, and lets go of the channel. */
+  async finishWith(message: Message): Promise<void> {
+    if (this.#channel.writable) this.#write(message);
     await this.finish();
   }
 
@@ -163,6 +179,7 @@ export class Connection {
    */
   async finish(): Promise<void> {
     this.ignoreSignal();
+    this.#failure = undefined;
     clearInterval(this.#heartbeat);
     this.#channel.off('readable', this.#onReadable);
     this.#channel.off('end', this.#onReadable);
@@ -175,21 +192,24 @@ export class Connection {
     this.#channel.destroy();
   }
 
+  /** Lets go of the channel without another word. */
+  drop(): void {
+    this.ignoreSignal();
+    clearInterval(this.#heartbeat);
+    this.#channel.destroy();
+  }
+
   readonly #onReadable = (): void => {
     this.#wakeReceiver?.();
   };
 
   readonly #onAbort = (): void => {
-    this.#fail(this.#signal?.reason);
+    this.fail(this.#signal?.reason);
   };
 
   readonly #onClose = (): void => {
-    this.#fail(this.#lost());
+    for (const giveUp of [...this.#waiters]) giveUp(this.#lost());
   };
-
-  #fail(error: unknown): void {
-    for (const giveUp of [...this.#waiters]) giveUp(error);
-  }
 
   #write(message: Message, written?: (error: Error | null | undefined) => void): void {
     const { header, payload } = encodeFrame(message, this.#sent++);
@@ -209,19 +229,19 @@ export class Connection {
     return bytes;
   }
 
-  #givenUp({ code, reason }: MessageOf<'abort'>): HtabError {
+  #givenUp({ code, reason, retry }: Abort): HtabError {
     this.#peerGaveUp = true;
     // The reason goes to terminals and logs: a peer's control characters do not.
-    const said = reason.replace(/\p{Cc}+/gu, ' ');
-    const ours = code === 'ERR_HTAB_VERIFY' ? 'ERR_HTAB_VERIFY' : 'ERR_HTAB_MIGRATION';
-    return new HtabError(ours, `the peer gave up: ${said}`);
+    const said = `the peer gave up: ${reason.replace(/\p{Cc}+/gu, ' ')}`;
+    if (retry) return brokenConnection(said);
+    return code === 'ERR_HTAB_VERIFY' ? verifyError(said) : migrationError(said);
   }
 
   #lost(cause: unknown = this.#channel.errored ?? undefined): HtabError {
-    return migrationError('the connection ended in the middle of the migration', cause);
+    return brokenConnection('the connection ended in the middle of the migration', cause);
   }
 
-  readonly #late = (): HtabError => migrationError(`the peer stood still for ${this.#timeoutMs} ms`);
+  readonly #late = (): HtabError => brokenConnection(`the peer stood still for ${this.#timeoutMs} ms`);
 
   /**
    * Waits for `start` to call what it is given, or for the time to pass.
@@ -249,7 +269,8 @@ export class Connection {
         Math.max(0, timeoutMs),
       );
       this.#waiters.add(settle);
-      if (this.#signal?.aborted === true) settle(this.#signal.reason);
+      if (this.#failure !== undefined) settle(this.#failure.error);
+      else if (this.#signal?.aborted === true) settle(this.#signal.reason);
       else if (this.#channel.destroyed) settle(this.#lost());
       else start?.(settle);
     });

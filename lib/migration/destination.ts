@@ -1,22 +1,42 @@
 import type { Duplex } from 'node:stream';
-import { RecordCursor } from '../format/cursor.js';
+import { outOfRange } from '../errors.js';
+import type { PageShift } from '../hpt/hpte.js';
 import type { HtabVm } from '../vm/contract.js';
-import { Connection, unexpected } from './connection.js';
-import { timeoutOf, type MigrationOptions } from './options.js';
-import { migrationError, type Hello, type Message, type PassCounts } from './protocol.js';
-import { TableCopy } from './table-copy.js';
+import { acceptConnections, type Accepting } from './acceptor.js';
+import type { Connection } from './connection.js';
+import { checkTable, readBackOf, targetAccess, type TargetTable } from './endpoints.js';
+import { EntryRules } from './entry-rules.js';
+import { publishOutcome, publishState } from './events.js';
+import { brokenConnection, isBrokenConnection, isInDoubt, migrationError } from './failure.js';
+import { MemoryJournal, type Journal } from './journal.js';
+import { integerOption, reconnectTimeOf, timeoutOf, type MigrationOptions } from './options.js';
+import { outcomeOf } from './outcome.js';
+import type { AskedOutcome, Hello } from './protocol.js';
+import { ReceiveSession, type ReceiveContext, type ReceiveProgress } from './receive-session.js';
+import { within } from './waiting.js';
 
-/** How far the destination has come. */
-export interface ReceiveProgress {
-  /** Number of the pass, from 1. */
-  readonly pass: number;
-  /** Record bytes applied, over all passes. */
-  readonly bytes: number;
-  /** Valid entries in the table so far. */
-  readonly validEntries: number;
-}
+export type { ReceiveProgress } from './receive-session.js';
 
 export interface ReceiveOptions extends MigrationOptions {
+  /**
+   * What the decision is written to before the source hears of it. Default: one that ends with this process, and then a
+   * source that has lost the connection at the wrong moment can ask nobody.
+   */
+  readonly journal?: Journal;
+  /**
+   * Read the table back and compare it, while it comes and before it is called prepared. Default true; false, and the
+   * only choice, for a descriptor without `openRead`.
+   */
+  readonly readBack?: boolean;
+  /**
+   * Valid entries that a plausible table has when its first pass is complete. Default 1: a guest that has run at all has
+   * entries, the kernel makes those of its real-mode area. 0 for a guest that has never run.
+   */
+  readonly minEntries?: number;
+  /** Bolted entries among them; default 0. Linux bolts its kernel's mapping, other guests need not. */
+  readonly minBoltedEntries?: number;
+  /** Page sizes that this host can map, as their log2; default: what the kernel takes, entry by entry. */
+  readonly pageShifts?: readonly PageShift[];
   /** Called after every data frame. */
   readonly onProgress?: (progress: ReceiveProgress) => void;
 }
@@ -28,126 +48,197 @@ export interface ReceiveReport {
   readonly order: number;
   /** Valid entries in the table. */
   readonly validEntries: number;
-  /** Of the target's table as it was read back, as `digestTable`. */
+  /** Of the table, as `digestTable`; with `readBack`, the target's own has been compared with it. */
   readonly digest: string;
+  /** Passes on the last connection. */
   readonly passes: number;
-  /** Record bytes applied. */
+  /** Record bytes applied on the last connection. */
   readonly bytes: number;
+  /** Connections the source has used. */
+  readonly attempts: number;
 }
-
-type Prepare = Extract<Message, { readonly type: 'prepare' }>;
 
 /**
  * Takes a guest's table from the {@link sendHpt} at the channel's other end. The target gets an empty table of the
- * source's order first, whatever it had; its guest must not run. The channel is used up.
+ * source's order first, whatever it had; its guest must not run.
  *
- * When this resolves the table is complete, has been read back and compared, and the guest may run here. When it rejects
- * it may not: what had arrived is thrown away, and the target's table is empty.
+ * When this resolves the table is complete, has been compared, the journal says that the guest is the destination's, and
+ * it may run here. When it rejects it may not: what had arrived is thrown away, and the target's table is empty; except
+ * with `ERR_HTAB_IN_DOUBT`: then the journal may or may not have the decision, and nobody may run the guest until
+ * somebody has looked.
  *
+ * @param channel one connection, which is used up; or those of a listener, by which a source can come back after a
+ *   broken one. Of a listener only `next()` is called, so that {@link answerOutcomes} can go on with it
  * @throws HtabError `ERR_HTAB_VERIFY` if the target's table is not what the source sent
- * @throws HtabError `ERR_HTAB_MIGRATION` if the peer or the connection failed, or the copy could not be thrown away
+ * @throws HtabError `ERR_HTAB_MIGRATION` if the peer or the connection failed, the table is one that cannot be, or the
+ *   copy could not be thrown away
+ * @throws HtabError `ERR_HTAB_IN_DOUBT` see above
  * @throws HtabFormatError for records no kernel would give
- * @throws HtabSystemError for what the target refuses: a table of this order, or an entry
- * @throws RangeError for options out of range; the channel has not been touched then
- * @throws the signal's reason; after the commit the signal has no effect
+ * @throws HtabSystemError for what the target refuses (a table of this order, an entry), or the journal's file
+ * @throws RangeError, TypeError for options and descriptors that cannot be; the channel has not been touched then
+ * @throws the signal's reason; from the commit on the signal has no effect
  */
 export async function receiveHpt(
-  target: HtabVm,
-  channel: Duplex,
+  target: HtabVm | TargetTable,
+  channel: Duplex | AsyncIterable<Duplex>,
   options: ReceiveOptions = {},
 ): Promise<ReceiveReport> {
-  const connection = new Connection(channel, timeoutOf(options), options.signal);
-  let copy: TableCopy | undefined;
-  let report: ReceiveReport;
+  if (!('openHtab' in target)) checkTable(target, 'write');
+  const { host, signal, onProgress, pageShifts, journal = new MemoryJournal() } = options;
+  const timing = { timeoutMs: timeoutOf(options), reconnectMs: reconnectTimeOf(options), signal };
+  const readBack = readBackOf(target, options.readBack);
+  const minEntries = integerOption('minEntries', options.minEntries, 1, 0, 2 ** 32);
+  const minBoltedEntries = integerOption('minBoltedEntries', options.minBoltedEntries, 0, 0, 2 ** 32);
+  if (pageShifts?.length === 0) throw outOfRange('pageShifts', 'at least one page size', pageShifts);
+  const access = await targetAccess(target, host);
+  const entries = new EntryRules(access.host, pageShifts);
+  const rules = { entries, readBack, minEntries, minBoltedEntries };
   try {
-    const { migrationId, order } = checkHello(await connection.expect('hello'));
-    copy = await TableCopy.begin(target, order);
-    await connection.send({ type: 'welcome', backend: target.backend });
-    const prepare = await applyPasses(connection, copy, options);
-    const digest = await copy.verify(prepare);
-    await connection.send({ type: 'prepared', digest });
-    await connection.expect('commit');
-    const { validEntries, passes, bytes } = copy;
-    report = { migrationId, order, validEntries, digest, passes, bytes };
-  } catch (error) {
-    // The copy goes before the source hears of it: our abort tells it that nothing of its guest is left here.
-    const failure = await discard(copy, error);
-    await connection.abort(failure);
-    throw failure;
-  }
-  // The source has let go of the guest: nothing can make this a failure any more.
-  connection.ignoreSignal();
-  await connection.send({ type: 'committed' }).catch(() => undefined);
-  await connection.finish();
-  return report;
-}
-
-function checkHello(hello: Hello): Hello {
-  // Records are written to the target as they come, and every supported host reads little-endian headers.
-  if (hello.headerByteOrder !== 'LE') {
-    throw migrationError(
-      `the source sends record headers in ${hello.headerByteOrder} byte order; LE is supported`,
-    );
-  }
-  return hello;
-}
-
-/** Applies pass upon pass, until the source says that it has no more. */
-async function applyPasses(
-  connection: Connection,
-  copy: TableCopy,
-  options: ReceiveOptions,
-): Promise<Prepare> {
-  for (;;) {
-    const { message } = await connection.receive();
-    const pass = copy.passes + 1;
-    if (message.type === 'prepare' && copy.passes > 0) return message;
-    if (message.type !== 'pass-begin' || message.pass !== pass)
-      throw unexpected(message, `pass-begin of pass ${pass}`);
-    await applyPass(connection, copy, options);
-    copy.passes = pass;
+    return await new Receiver({ target: access, rules, journal, onProgress }, timing).run(channel);
+  } finally {
+    await access.close();
   }
 }
 
-async function applyPass(connection: Connection, copy: TableCopy, options: ReceiveOptions): Promise<void> {
-  const pass = copy.passes + 1;
-  const cursor = new RecordCursor({ order: copy.order, ascending: true });
-  const arrived = { validEntries: 0, invalidEntries: 0, bytes: 0 };
-  for (;;) {
-    const { message, sequence } = await connection.receive();
-    if (message.type === 'pass-end') {
-      if (message.pass === pass && sameCounts(message, arrived)) return;
-      throw migrationError(
-        `the source ends pass ${message.pass} with ${describe(message)}; pass ${pass} had ${describe(arrived)}`,
-      );
+interface Timing {
+  readonly timeoutMs: number;
+  readonly reconnectMs: number;
+  readonly signal: AbortSignal | undefined;
+}
+
+interface Greeted {
+  readonly connection: Connection;
+  readonly hello: Hello;
+}
+
+/** Takes one migration, over as many connections as it needs. */
+class Receiver {
+  readonly #context: ReceiveContext;
+  readonly #timing: Timing;
+  #session: ReceiveSession | undefined;
+  #migrationId: string | undefined;
+  /** A source that has said hello and is not served yet. */
+  #next: Greeted | undefined;
+  #wake: (() => void) | undefined;
+  /** No connection is taken any more, because of this. */
+  #over: { readonly error: Error } | undefined;
+
+  constructor(context: ReceiveContext, timing: Timing) {
+    this.#context = context;
+    this.#timing = timing;
+  }
+
+  async run(channel: Duplex | AsyncIterable<Duplex>): Promise<ReceiveReport> {
+    const { timeoutMs, signal } = this.#timing;
+    const accepting = acceptConnections(channel, {
+      timeoutMs,
+      signal,
+      answer: (migrationId) => this.#answer(migrationId),
+      take: (connection, hello) => this.#take({ connection, hello }),
+    });
+    const isListener = !('write' in channel);
+    try {
+      let greeted = await this.#greeted(accepting, Infinity);
+      for (;;) {
+        const { migrationId } = greeted.hello;
+        this.#migrationId = migrationId;
+        try {
+          return await this.#serve(greeted);
+        } catch (error) {
+          if (!isListener || !isBrokenConnection(error)) throw error;
+          publishState({ side: 'destination', migrationId, state: 'waiting' });
+          greeted = await this.#greeted(accepting, this.#timing.reconnectMs, error);
+        }
+      }
+    } catch (error) {
+      await this.#giveUp(error);
+      throw error;
+    } finally {
+      accepting.stop();
+      const late = this.#next;
+      this.#end(migrationError('this destination is done with its migration'));
+      if (late !== undefined) void late.connection.abort(this.#over?.error, false);
+      if (!isListener) await accepting.done.catch(() => undefined);
     }
-    if (message.type !== 'data') throw unexpected(message, 'data or pass-end');
-    const { validEntries, invalidEntries, bytes } = await copy.apply(message.records, cursor);
-    arrived.validEntries += validEntries;
-    arrived.invalidEntries += invalidEntries;
-    arrived.bytes += bytes;
-    await connection.send({ type: 'applied', sequence });
-    options.onProgress?.({ pass, bytes: copy.bytes, validEntries: copy.validEntries });
   }
-}
 
-function sameCounts(a: PassCounts, b: PassCounts): boolean {
-  return a.validEntries === b.validEntries && a.invalidEntries === b.invalidEntries && a.bytes === b.bytes;
-}
+  async #serve({ connection, hello }: Greeted): Promise<ReceiveReport> {
+    const { migrationId, order, attempt: attempts } = hello;
+    this.#session = new ReceiveSession(this.#context, connection, hello);
+    try {
+      const received = await this.#session.run();
+      publishOutcome({ side: 'destination', migrationId, outcome: 'moved' });
+      return { migrationId, order, attempts, ...received };
+    } finally {
+      this.#session = undefined;
+    }
+  }
 
-function describe({ validEntries, invalidEntries, bytes }: PassCounts): string {
-  return `${validEntries} valid and ${invalidEntries} invalid entries in ${bytes} bytes`;
-}
+  /** The next source that says hello, if one comes in time. */
+  async #greeted(accepting: Accepting, ms: number, lost?: unknown): Promise<Greeted> {
+    const expired = (): Error =>
+      migrationError(`the source did not come back within ${ms} ms after its connection had broken`, lost);
+    // A connection may be the last one and yet be a source's.
+    const exhausted = accepting.done.then(() => {
+      if (this.#next === undefined) {
+        throw migrationError('there are no more connections by which a source could come', lost);
+      }
+    });
+    exhausted.catch(() => undefined);
+    while (this.#next === undefined) {
+      if (this.#over !== undefined) throw this.#over.error;
+      const woken = new Promise<void>((resolve) => (this.#wake = resolve));
+      await within(Promise.race([woken, exhausted]), ms, this.#timing.signal, expired);
+    }
+    const greeted = this.#next;
+    this.#next = undefined;
+    return greeted;
+  }
 
-/** Throws away what has arrived; gives the error to report. */
-async function discard(copy: TableCopy | undefined, error: unknown): Promise<unknown> {
-  try {
-    await copy?.discard();
-    return error;
-  } catch (failure) {
-    return migrationError(
-      'the migration failed, and what had arrived could not be thrown away: the target must not be run',
-      new AggregateError([error, failure]),
-    );
+  async #take(greeted: Greeted): Promise<void> {
+    const { connection, hello } = greeted;
+    if (this.#over !== undefined) {
+      await connection.abort(this.#over.error, false);
+    } else if (this.#session !== undefined && this.#session.migrationId !== hello.migrationId) {
+      await connection.abort(migrationError('another migration is under way here'), false);
+    } else {
+      const before = this.#next;
+      this.#next = greeted;
+      // The source has given up the connection that seems to be there still.
+      const superseded = brokenConnection('the source has come back over another connection');
+      this.#session?.fail(superseded);
+      this.#wake?.();
+      await before?.connection.abort(superseded, false);
+    }
+  }
+
+  async #answer(migrationId: string): Promise<AskedOutcome> {
+    const outcome = await outcomeOf(this.#context.journal, migrationId);
+    if (outcome === 'aborted' && this.#migrationId === migrationId) {
+      const error = migrationError(
+        `the source has asked for migration ${migrationId}, and been told that it is aborted`,
+      );
+      this.#session?.fail(error);
+      this.#end(error);
+    }
+    return outcome;
+  }
+
+  #end(error: Error): void {
+    this.#over ??= { error };
+    this.#wake?.();
+  }
+
+  /** What is still undecided is decided: this destination will not commit any more. */
+  async #giveUp(error: unknown): Promise<void> {
+    const migrationId = this.#migrationId;
+    if (migrationId === undefined) return;
+    if (isInDoubt(error)) {
+      publishOutcome({ side: 'destination', migrationId, outcome: 'in-doubt', error });
+      return;
+    }
+    await outcomeOf(this.#context.journal, migrationId).catch(() => undefined);
+    publishState({ side: 'destination', migrationId, state: 'aborted' });
+    publishOutcome({ side: 'destination', migrationId, outcome: 'stayed', error });
   }
 }

@@ -1,16 +1,31 @@
 import { outOfRange } from '../errors.js';
+import type { HostModel } from '../vm/emulated/mmu.js';
 
 /** What both ends of a migration take. */
 export interface MigrationOptions {
-  /** Longest time the peer may take over one step, in ms, 100..2^31 - 1; default 30,000. */
+  /** Longest time the peer may show no sign of life, in ms, 100..2^31 - 1; default 30,000. */
   readonly timeoutMs?: number;
-  /** Ends the migration with its reason; the guest stays at the source. */
+  /**
+   * Ends the migration with its reason; the guest stays at the source. Once the source may have committed, it only ends
+   * the asking for the outcome.
+   */
   readonly signal?: AbortSignal;
+  /** Processor of this host, where the VM or this machine does not tell. */
+  readonly host?: HostModel;
+  /** Longest time to be without a connection before the migration is given up, in ms, 0..2^31 - 1; default 60,000. */
+  readonly reconnectMs?: number;
 }
 
+const MAX_MS = 2 ** 31 - 1;
+
 /** The `timeoutMs` of these options. */
-export function timeoutOf({ timeoutMs }: MigrationOptions): number {
-  return integerOption('timeoutMs', timeoutMs, 30_000, 100, 2 ** 31 - 1);
+export function timeoutOf({ timeoutMs }: Pick<MigrationOptions, 'timeoutMs'>): number {
+  return integerOption('timeoutMs', timeoutMs, 30_000, 100, MAX_MS);
+}
+
+/** The `reconnectMs` of these options. */
+export function reconnectTimeOf({ reconnectMs }: MigrationOptions): number {
+  return integerOption('reconnectMs', reconnectMs, 60_000, 0, MAX_MS);
 }
 
 /**

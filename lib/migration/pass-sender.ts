@@ -1,17 +1,15 @@
-import { RecordCursor } from '../format/cursor.js';
-import { foldRecords } from '../format/fold.js';
-import { HptTable } from '../hpt/table.js';
-import type { HptReader } from '../io/reader.js';
 import type { Connection, Received } from './connection.js';
-import { changedEntries, type PassReport } from './policy.js';
-import { migrationError } from './protocol.js';
+import type { EntryRules } from './entry-rules.js';
+import { migrationError } from './failure.js';
+import type { LiveTable, TableChunk } from './live-table.js';
+import type { PassReport } from './policy.js';
 
 /** Frames the destination may be behind: enough to keep it busy, little enough for the rate to be its own. */
 const WINDOW_FRAMES = 8;
 
 /** How far a pass has come. */
 export interface SendProgress {
-  /** Number of the pass, from 1. */
+  /** Number of the pass on this connection, from 1. */
   readonly pass: number;
   /** Whether the guest runs. */
   readonly live: boolean;
@@ -25,69 +23,103 @@ export interface SendProgress {
   readonly bytes: number;
   /** Rate at which the destination has applied this pass's bytes. */
   readonly bytesPerSecond: number;
-  /** Entries the last complete pass found changed; undefined until a second pass is complete. */
+  /** Entries the last complete pass found changed; undefined until a pass has told. */
   readonly changingEntries: number | undefined;
 }
 
 /** What shapes the passes. */
 export interface PassSettings {
-  readonly order: number;
   /** Record bytes per second while the guest runs; Infinity: as fast as the destination takes them. */
   readonly bytesPerSecond: number;
   readonly signal: AbortSignal | undefined;
   readonly onProgress: ((progress: SendProgress) => void) | undefined;
 }
 
-/** Sends a table pass by pass, and keeps what the destination must have come to: the fold of all that was sent. */
+/** Sends a table pass by pass over one connection. */
 export class PassSender {
-  readonly table: HptTable;
   readonly reports: PassReport[] = [];
   readonly #connection: Connection;
-  readonly #reader: HptReader;
+  readonly #table: LiveTable;
+  readonly #rules: EntryRules;
   readonly #settings: PassSettings;
-  /** Data frames sent and not yet applied at the destination, oldest first. */
+  /** Frames sent and not yet applied at the destination, oldest first. */
   readonly #unapplied: { readonly sequence: number; readonly bytes: number }[] = [];
   #appliedBytes = 0;
   /** When the rate allows the next frame, on `performance`'s clock. */
   #nextFrameAt = 0;
 
-  constructor(connection: Connection, reader: HptReader, settings: PassSettings) {
+  /** @param rules what the destination can hold */
+  constructor(connection: Connection, table: LiveTable, rules: EntryRules, settings: PassSettings) {
     this.#connection = connection;
-    this.#reader = reader;
+    this.#table = table;
+    this.#rules = rules;
     this.#settings = settings;
-    this.table = new HptTable(settings.order);
   }
 
-  /** One pass, until the destination has applied all of it. */
+  /** Sends all that the table was known to hold, to a destination that has nothing of it. */
+  async resend(): Promise<PassReport> {
+    return this.#send(true, this.#table.known(this.#rules), false);
+  }
+
+  /** One pass over the table, until the destination has applied all of it. */
   async sendPass(live: boolean): Promise<PassReport> {
-    const { order, signal } = this.#settings;
+    const { tells } = this.#table;
+    return this.#send(live, this.#table.pass(this.#rules, this.#settings.signal), tells);
+  }
+
+  async #send(
+    live: boolean,
+    chunks: AsyncIterable<TableChunk> | Iterable<TableChunk>,
+    tells: boolean,
+  ): Promise<PassReport> {
     const pass = this.reports.length + 1;
-    const counts = { validEntries: 0, invalidEntries: 0, bytes: 0 };
-    const cursor = new RecordCursor({ order, ascending: true });
+    const sum = { validEntries: 0, invalidEntries: 0, bytes: 0, readMs: 0, idleMs: 0, confirmMs: 0 };
     const begun = performance.now();
     this.#appliedBytes = 0;
-    const report = (): PassReport => ({ pass, live, ...counts, durationMs: performance.now() - begun });
+    const report = (): PassReport => ({
+      ...sum,
+      pass,
+      live,
+      changedEntries: tells ? sum.validEntries + sum.invalidEntries : undefined,
+      durationMs: performance.now() - begun,
+    });
 
     await this.#connection.send({ type: 'pass-begin', pass });
-    for await (const records of this.#reader.pass(signal === undefined ? {} : { signal })) {
-      cursor.push(records);
-      const folded = foldRecords(cursor, this.table);
-      counts.validEntries += folded.validEntries;
-      counts.invalidEntries += folded.invalidEntries;
-      counts.bytes += records.length;
-      if (live) await this.#keepRate(records.length);
+    let asked = performance.now();
+    for await (const { records, validEntries, invalidEntries, end } of chunks) {
+      sum.readMs += performance.now() - asked;
+      sum.validEntries += validEntries;
+      sum.invalidEntries += invalidEntries;
+      sum.bytes += records.length;
+      if (live) sum.idleMs += await this.#keepRate(records.length);
       await this.#awaitApplied(WINDOW_FRAMES - 1);
-      const sequence = await this.#connection.send({ type: 'data', records });
-      this.#unapplied.push({ sequence, bytes: records.length });
-      this.#tell(report(), false, cursor.index + cursor.validCount + cursor.invalidCount);
+      await this.#sendFrame(records);
+      this.#tell(report(), false, end);
+      asked = performance.now();
     }
-    cursor.finish();
-    await this.#connection.send({ type: 'pass-end', pass, ...counts });
+    sum.readMs += performance.now() - asked;
+    const { validEntries, invalidEntries, bytes } = sum;
+    const sequence = await this.#connection.send({
+      type: 'pass-end',
+      pass,
+      validEntries,
+      invalidEntries,
+      bytes,
+    });
+    this.#unapplied.push({ sequence, bytes: 0 });
+    await this.#awaitApplied(1);
+    const applied = performance.now();
     await this.#awaitApplied(0);
+    sum.confirmMs = performance.now() - applied;
     const done = report();
     this.reports.push(done);
-    this.#tell(done, true, this.table.entryCount);
+    this.#tell(done, true, this.#table.fold.entryCount);
     return done;
+  }
+
+  async #sendFrame(records: Uint8Array): Promise<void> {
+    const sequence = await this.#connection.send({ type: 'data', records });
+    this.#unapplied.push({ sequence, bytes: records.length });
   }
 
   /** Waits until at most this many frames are on their way; also takes what the destination has said meanwhile. */
@@ -107,24 +139,25 @@ export class PassSender {
     this.#appliedBytes += oldest.bytes;
   }
 
-  async #keepRate(bytes: number): Promise<void> {
+  /** @returns ms let pass */
+  async #keepRate(bytes: number): Promise<number> {
     const now = performance.now();
     const due = Math.max(now, this.#nextFrameAt);
     this.#nextFrameAt = due + (bytes / this.#settings.bytesPerSecond) * 1000;
     if (due > now) await this.#connection.idle(due - now);
+    return due - now;
   }
 
   #tell(report: PassReport, complete: boolean, scannedEntries: number): void {
-    const last = this.reports.at(-1);
     this.#settings.onProgress?.({
       pass: report.pass,
       live: report.live,
       complete,
-      scanned: scannedEntries / this.table.entryCount,
+      scanned: scannedEntries / this.#table.fold.entryCount,
       entries: report.validEntries + (report.pass === 1 ? 0 : report.invalidEntries),
       bytes: report.bytes,
       bytesPerSecond: report.durationMs === 0 ? 0 : (this.#appliedBytes / report.durationMs) * 1000,
-      changingEntries: last === undefined ? undefined : changedEntries(last),
+      changingEntries: this.reports.at(-1)?.changedEntries,
     });
   }
 }

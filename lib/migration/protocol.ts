@@ -1,77 +1,108 @@
-import { crc32 } from 'node:zlib';
-import { HtabError } from '../errors.js';
-import { MAX_STREAM_ORDER, MIN_ORDER } from '../hpt/geometry.js';
+import {
+  type FieldCheck,
+  type FieldChecks,
+  encodeFields,
+  parseFields,
+  pickFields,
+} from '../format/fields.js';
+import { isBoolean, isCount, isDigest, isOneOf, isText, isWithin } from '../format/fields.js';
+import { FrameCodec, type FrameHeader as HeaderOf, type FrameType } from '../format/frame.js';
 import type { HeaderByteOrder } from '../format/header.js';
+import { MAX_STREAM_ORDER, MIN_ORDER } from '../hpt/geometry.js';
 import type { BackendName } from '../vm/contract.js';
+import type { HostModel } from '../vm/emulated/mmu.js';
+import { brokenConnection, migrationError } from './failure.js';
 
 /**
- * What source and destination say to each other, and its bytes.
- *
- * A frame is a header of 16 bytes, all fields big-endian, and a payload:
- *
- * | bytes | field                                                              |
- * |-------|--------------------------------------------------------------------|
- * | 0-1   | 0x4b48, `KH`                                                       |
- * | 2     | type, see `TYPES`                                                  |
- * | 3     | 0                                                                  |
- * | 4-7   | payload length: at most 1 MiB for `data`, 4 KiB for anything else  |
- * | 8-11  | sequence number: frames of one direction count from 0              |
- * | 12-15 | CRC32 of bytes 0-11 and the payload                                |
- *
+ * What source and destination say to each other, and its bytes: frames (see `FrameFormat`) with the magic 0x4b48, `KH`.
  * The payload of `data` is whole records of the HTAB stream (kernel-abi.md 2.1); of every other type, a JSON object.
- * Unknown fields in it are ignored. Frame header, `hello` and `abort` are the same in every version, so that two
- * versions can tell each other apart by name.
+ * Unknown fields in it are ignored. Frame headers, `hello`, `ask` and `abort` are the same in every version, so that
+ * two versions can tell each other apart by name.
  *
- * | source                        | destination                                              |
- * |-------------------------------|----------------------------------------------------------|
- * | `hello`                       | `welcome`, once its table stands empty                   |
- * | `pass-begin`                  |                                                          |
- * | `data`, any number            | `applied`, for each, in order                            |
- * | `pass-end` with its counts    |                                                          |
- * | ... more passes ...           |                                                          |
- * | `prepare` with the digest     | `prepared` with that of its own table, read back         |
- * | `commit`                      | `committed`                                              |
- * | `heartbeat`, while it works   | `abort` from either side, at any moment before `commit`  |
+ * A connection that moves a table:
+ *
+ * | source                        | destination                                               |
+ * |-------------------------------|-----------------------------------------------------------|
+ * | `hello`                       | `welcome`, once its table stands empty                    |
+ * | `pass-begin`                  |                                                           |
+ * | `data`, any number            | `applied`, for each, in order                             |
+ * | `pass-end` with its counts    | `applied`, once the pass has been read back               |
+ * | ... more passes ...           |                                                           |
+ * | `prepare` with the digest     | `prepared` with its own                                   |
+ * | `commit`                      | `committed`, once its journal says so                     |
+ * | `heartbeat`, while it works   | `heartbeat`, while it works                               |
+ * | `abort` before `commit`       | `abort` before `committed`                                |
+ *
+ * A source that comes back after a broken connection says `hello` with the same migration id and the next attempt, and
+ * begins again with the whole table. One that has sent `commit` never says `hello` again, it says `ask`:
+ *
+ * | source                        | destination                                               |
+ * |-------------------------------|-----------------------------------------------------------|
+ * | `ask`                         | `outcome`                                                 |
+ *
+ * What each side does in which state is the table in two-phase.ts.
  */
 export const PROTOCOL_VERSION = 1;
 
-export const FRAME_HEADER_BYTES = 16;
 /** Longest payload of a `data` frame. */
 export const MAX_DATA_BYTES = 1 << 20;
 /** Longest payload of any other frame. */
 export const MAX_CONTROL_BYTES = 4096;
 
 const PROTOCOL_NAME = 'kvm-htab';
-const FRAME_MAGIC = 0x4b48;
+/** What a source may demand of its destination, by name. This version knows of nothing beyond what it always does. */
+const KNOWN_FEATURES: readonly string[] = [];
 
-const TYPES = {
-  hello: 1,
-  welcome: 2,
-  'pass-begin': 3,
-  data: 4,
-  applied: 5,
-  'pass-end': 6,
-  prepare: 7,
-  prepared: 8,
-  commit: 9,
-  committed: 10,
-  abort: 11,
-  heartbeat: 12,
-} as const;
+const control = (code: number): FrameType => ({ code, maxBytes: MAX_CONTROL_BYTES });
 
-/** The first thing the source says. */
-export interface Hello {
-  readonly type: 'hello';
+const codec = new FrameCodec<MessageType>({
+  magic: 0x4b48,
+  types: {
+    hello: control(1),
+    welcome: control(2),
+    'pass-begin': control(3),
+    data: { code: 4, maxBytes: MAX_DATA_BYTES },
+    applied: control(5),
+    'pass-end': control(6),
+    prepare: control(7),
+    prepared: control(8),
+    commit: control(9),
+    committed: control(10),
+    abort: control(11),
+    heartbeat: control(12),
+    ask: control(13),
+    outcome: control(14),
+  },
+  // A frame that is damaged or out of its place says nothing about the table: another connection may do better.
+  refuse: (reason) => brokenConnection(`what the peer sent is no good: ${reason}`),
+});
+
+/** What both first messages of a source begin with. */
+interface Greeting {
   readonly protocol: string;
   readonly version: number;
-  /** Names this migration on both sides and in what they record. */
+  /** Names this migration on both sides and in what they record: 1..64 letters, digits and hyphens. */
   readonly migrationId: string;
+}
+
+/** The first thing a source says that has a table to move. */
+export interface Hello extends Greeting {
+  readonly type: 'hello';
+  /** Number of connections this migration has used, this one included. */
+  readonly attempt: number;
   /** log2 of the table's bytes, 18..36. */
   readonly order: number;
   /** Byte order of the headers in `data`. */
   readonly headerByteOrder: HeaderByteOrder;
   readonly backend: BackendName;
+  /** Processor of the source's host, where it is known: a POWER9 host keeps less of an entry (kernel-abi.md 3.1). */
+  readonly host: HostModel | null;
+  /** What the destination must be able to do, by name. */
+  readonly features: readonly string[];
 }
+
+/** What a destination's journal knows; `unknown`: it never heard of this migration. */
+export type AskedOutcome = 'committed' | 'aborted' | 'unknown';
 
 /** Entries and bytes of one pass. */
 export interface PassCounts {
@@ -83,9 +114,23 @@ export interface PassCounts {
   readonly bytes: number;
 }
 
+export interface Abort {
+  readonly type: 'abort';
+  readonly code: string;
+  readonly reason: string;
+  /** Only the connection has failed: the peer may come back, or wait for it. */
+  readonly retry: boolean;
+}
+
 export type Message =
   | Hello
-  | { readonly type: 'welcome'; readonly backend: BackendName }
+  | {
+      readonly type: 'welcome';
+      readonly backend: BackendName;
+      readonly host: HostModel | null;
+      /** Whether the table will be read back and compared before it is `prepared`. */
+      readonly readBack: boolean;
+    }
   | { readonly type: 'pass-begin'; readonly pass: number }
   | { readonly type: 'data'; readonly records: Uint8Array }
   | { readonly type: 'applied'; readonly sequence: number }
@@ -94,32 +139,34 @@ export type Message =
   | { readonly type: 'prepared'; readonly digest: string }
   | { readonly type: 'commit' }
   | { readonly type: 'committed' }
-  | { readonly type: 'abort'; readonly code: string; readonly reason: string }
-  | { readonly type: 'heartbeat' };
+  | Abort
+  | { readonly type: 'heartbeat' }
+  | ({ readonly type: 'ask' } & Greeting)
+  | { readonly type: 'outcome'; readonly outcome: AskedOutcome };
 
 export type MessageType = Message['type'];
+export type MessageOf<T extends MessageType> = Extract<Message, { readonly type: T }>;
+export type FrameHeader = HeaderOf<MessageType>;
 
-type Check = (value: unknown) => boolean;
-
-const isCount: Check = (value) => Number.isSafeInteger(value) && (value as number) >= 0;
-const isText: Check = (value) => typeof value === 'string' && value.length <= 1024;
-const isDigest: Check = (value) => typeof value === 'string' && /^[0-9a-f]{64}$/.test(value);
-const isOrder: Check = (value) =>
-  isCount(value) && (value as number) >= MIN_ORDER && (value as number) <= MAX_STREAM_ORDER;
-const isBackend: Check = (value) => value === 'kvm' || value === 'emulated' || value === 'image';
-const isByteOrder: Check = (value) => value === 'LE' || value === 'BE';
+const isMigrationId: FieldCheck = (value) => typeof value === 'string' && /^[\dA-Za-z-]{1,64}$/.test(value);
+const isFeatureList: FieldCheck = (value) =>
+  Array.isArray(value) && value.length <= 32 && value.every(isText);
+const isBackend = isOneOf('kvm', 'emulated', 'image');
+const isHost = isOneOf('power8', 'power9', null);
+const GREETING: FieldChecks<Greeting> = { protocol: isText, version: isCount, migrationId: isMigrationId };
 
 /** What a peer must say in each message, and what is checked of it: exactly the fields of `Message`. */
-const FIELDS: Readonly<Record<MessageType, Readonly<Record<string, Check>>>> = {
+const FIELDS: { readonly [T in MessageType]: FieldChecks<Omit<MessageOf<T>, 'type'>> } = {
   hello: {
-    protocol: isText,
-    version: isCount,
-    migrationId: isText,
-    order: isOrder,
-    headerByteOrder: isByteOrder,
+    ...GREETING,
+    attempt: isCount,
+    order: isWithin(MIN_ORDER, MAX_STREAM_ORDER),
+    headerByteOrder: isOneOf('LE', 'BE'),
     backend: isBackend,
+    host: isHost,
+    features: isFeatureList,
   },
-  welcome: { backend: isBackend },
+  welcome: { backend: isBackend, host: isHost, readBack: isBoolean },
   'pass-begin': { pass: isCount },
   data: { records: () => true },
   applied: { sequence: isCount },
@@ -128,127 +175,86 @@ const FIELDS: Readonly<Record<MessageType, Readonly<Record<string, Check>>>> = {
   prepared: { digest: isDigest },
   commit: {},
   committed: {},
-  abort: { code: isText, reason: isText },
+  abort: { code: isText, reason: isText, retry: isBoolean },
   heartbeat: {},
-} satisfies { [M in Message as M['type']]: Record<Exclude<keyof M, 'type'>, Check> };
-
-const typeNames = new Map(
-  Object.entries(TYPES).map(([name, number]) => [number as number, name as MessageType]),
-);
-
-/** What a frame's header announces. */
-export interface FrameHeader {
-  readonly type: MessageType;
-  /** Payload bytes that follow, within the limit for the type. */
-  readonly length: number;
-  readonly sequence: number;
-  /** CRC32 of the header's first 12 bytes, to be carried on over the payload. */
-  readonly headerCrc: number;
-  /** What it must come to. */
-  readonly crc: number;
-}
+  ask: GREETING,
+  outcome: { outcome: isOneOf('committed', 'aborted', 'unknown') },
+};
 
 /** The `hello` of a source that speaks this version. */
-export function hello(about: Omit<Hello, 'type' | 'protocol' | 'version'>): Hello {
-  return { type: 'hello', protocol: PROTOCOL_NAME, version: PROTOCOL_VERSION, ...about };
+export function hello(
+  about: Omit<Hello, 'type' | 'protocol' | 'version' | 'features'>,
+  features: readonly string[] = [],
+): Hello {
+  return { type: 'hello', protocol: PROTOCOL_NAME, version: PROTOCOL_VERSION, ...about, features };
+}
+
+/** The `ask` of a source that speaks this version. */
+export function ask(migrationId: string): MessageOf<'ask'> {
+  return { type: 'ask', protocol: PROTOCOL_NAME, version: PROTOCOL_VERSION, migrationId };
+}
+
+/** Whether a text can name a migration. */
+export function isValidMigrationId(text: string): boolean {
+  return isMigrationId(text);
 }
 
 /**
  * A message as it goes over the wire. The payload of `data` is the caller's own memory, not a copy.
  *
+ * @param sequence number of frames sent before it
  * @throws RangeError if the payload is longer than a frame may be
  */
 export function encodeFrame(message: Message, sequence: number): { header: Buffer; payload: Uint8Array } {
-  const { type } = message;
-  const payload = type === 'data' ? message.records : encodeFields(message);
-  if (payload.length > payloadLimit(type)) {
-    throw new RangeError(`a ${type} frame cannot hold ${payload.length} bytes`);
-  }
-  const header = Buffer.alloc(FRAME_HEADER_BYTES);
-  header.writeUInt16BE(FRAME_MAGIC, 0);
-  header.writeUInt8(TYPES[type], 2);
-  header.writeUInt32BE(payload.length, 4);
-  header.writeUInt32BE(sequence, 8);
-  header.writeUInt32BE(crc32(payload, crc32(header.subarray(0, 12))), 12);
-  return { header, payload };
+  const { type, ...fields } = message;
+  const payload = message.type === 'data' ? message.records : encodeFields(fields);
+  return { header: codec.encodeHeader(type, sequence, payload), payload };
 }
 
 /**
  * Reads a frame's header; nothing more of the frame is needed to know whether it may go on.
  *
+ * @param header 16 bytes
  * @throws HtabError `ERR_HTAB_MIGRATION` if the peer does not speak this protocol or announces too much
  */
-export function decodeHeader(header: Buffer): FrameHeader {
-  const type = typeNames.get(header.readUInt8(2));
-  if (header.readUInt16BE(0) !== FRAME_MAGIC || header.readUInt8(3) !== 0 || type === undefined) {
-    throw migrationError(`the peer sent ${header.toString('hex')}, which begins no frame of this protocol`);
-  }
-  const length = header.readUInt32BE(4);
-  if (length > payloadLimit(type)) {
-    throw migrationError(
-      `the peer announced ${type} with ${length} bytes; ${payloadLimit(type)} are allowed`,
-    );
-  }
-  return {
-    type,
-    length,
-    sequence: header.readUInt32BE(8),
-    headerCrc: crc32(header.subarray(0, 12)),
-    crc: header.readUInt32BE(12),
-  };
+export function decodeHeader(header: Uint8Array): FrameHeader {
+  return codec.decodeHeader(header);
 }
 
 /**
  * Turns a frame into its message. The records of `data` stay in `payload`.
  *
- * @throws HtabError `ERR_HTAB_MIGRATION` if the frame is damaged or does not say what its type must
+ * @param due sequence number the frame must have
+ * @throws HtabError `ERR_HTAB_MIGRATION` if the frame is damaged, in another's place, or does not say what its type must
  */
-export function decodePayload(header: FrameHeader, payload: Buffer): Message {
+export function decodePayload(header: FrameHeader, payload: Buffer, due: number): Message {
+  codec.checkPayload(header, payload, due);
   const { type, sequence } = header;
-  if (crc32(payload, header.headerCrc) !== header.crc) {
-    throw migrationError(`frame ${sequence} (${type}) was damaged on its way: its CRC32 is wrong`);
-  }
   if (type === 'data') return { type, records: payload };
-  const fields = parseObject(payload);
+  const fields = parseFields(payload);
   if (fields === undefined) throw migrationError(`frame ${sequence} (${type}) holds no JSON object`);
-  if (type === 'hello') refuseOtherVersions(fields);
-  const known = Object.entries(FIELDS[type]).map(([name, check]) => {
-    if (!check(fields[name])) throw migrationError(`frame ${sequence} (${type}) lacks a valid "${name}"`);
-    return [name, fields[name]];
-  });
-  // Exactly the fields that the type's message has, each checked.
-  return { ...Object.fromEntries(known), type } as Message;
-}
-
-/** An error of the migration itself: the peer, the connection or the way it went. */
-export function migrationError(message: string, cause?: unknown): HtabError {
-  return new HtabError('ERR_HTAB_MIGRATION', message, cause === undefined ? undefined : { cause });
-}
-
-function payloadLimit(type: MessageType): number {
-  return type === 'data' ? MAX_DATA_BYTES : MAX_CONTROL_BYTES;
-}
-
-function encodeFields({ type: _type, ...fields }: Message): Buffer {
-  return Buffer.from(JSON.stringify(fields));
-}
-
-function parseObject(payload: Buffer): Readonly<Record<string, unknown>> | undefined {
-  try {
-    const value: unknown = JSON.parse(payload.toString());
-    return typeof value === 'object' && value !== null ? (value as Record<string, unknown>) : undefined;
-  } catch {
-    return undefined;
-  }
+  if (type === 'hello' || type === 'ask') refuseOtherVersions(fields);
+  const picked = pickFields<object>(fields, FIELDS[type], (name) =>
+    migrationError(`frame ${sequence} (${type}) lacks a valid "${name}"`),
+  );
+  const message = { ...picked, type } as Message;
+  if (message.type === 'hello') refuseUnknownFeatures(message);
+  return message;
 }
 
 function refuseOtherVersions(fields: Readonly<Record<string, unknown>>): void {
   if (fields['protocol'] !== PROTOCOL_NAME)
     throw migrationError('the peer does not say hello as kvm-htab does');
-  if (fields['version'] !== PROTOCOL_VERSION) {
-    const version = isCount(fields['version']) ? String(fields['version']) : 'unknown';
-    throw migrationError(
-      `the source speaks protocol version ${version}, the destination version ${PROTOCOL_VERSION}`,
-    );
-  }
+  if (fields['version'] === PROTOCOL_VERSION) return;
+  const version = isCount(fields['version']) ? String(fields['version']) : 'unknown';
+  throw migrationError(
+    `the source speaks protocol version ${version}, the destination version ${PROTOCOL_VERSION}`,
+  );
+}
+
+function refuseUnknownFeatures({ features }: Hello): void {
+  const unknown = features.filter((feature) => !KNOWN_FEATURES.includes(feature));
+  if (unknown.length === 0) return;
+  const names = unknown.join(', ').replace(/[^\x20-\x7e]+/g, '?');
+  throw migrationError(`the source demands what this destination does not know: ${names.slice(0, 200)}`);
 }

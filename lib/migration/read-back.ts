@@ -1,69 +1,66 @@
 import { HtabError } from '../errors.js';
 import { RecordCursor } from '../format/cursor.js';
-import { HPTE_V_ABSENT, HPTE_V_HVLOCK } from '../hpt/hpte.js';
 import type { HptTable } from '../hpt/table.js';
-import { swapBigEndian } from '../hpt/wire.js';
-import { HptReader } from '../io/reader.js';
-import type { HtabVm } from '../vm/contract.js';
-
-/** Bits of `v` that are the kernel's own (kernel-abi.md 3.1). */
-const PRIVATE_BITS = HPTE_V_ABSENT | HPTE_V_HVLOCK;
+import { differs, firstDifference } from '../io/read-back.js';
+import type { HptReader } from '../io/reader.js';
 
 /**
- * Reads a VM's whole table and compares it with the one it should be. Nothing is kept of what is read, so a second table
- * need not fit the memory.
- *
- * @throws HtabError `ERR_HTAB_VERIFY` naming the first entry that differs
- * @throws HtabStateError, HtabSystemError as `HptReader`
+ * Reads back what was written to a table, and compares it with what should be there. The reader was opened before the
+ * first write, so each check after the first reads only what was written since (kernel-abi.md 4.6): what has to be
+ * compared while the guest stands still is what changed last.
  */
-export async function checkAgainst(expected: HptTable, vm: HtabVm): Promise<void> {
-  const reader = await HptReader.open(vm);
-  const cursor = new RecordCursor({ order: expected.order, ascending: true });
-  let validEntries = 0;
-  try {
-    for await (const records of reader.pass()) {
+export class ReadBack {
+  readonly #reader: HptReader;
+  readonly #expected: HptTable;
+  #complete = false;
+
+  /** @param expected is looked at while a check is made, and must not change then */
+  constructor(reader: HptReader, expected: HptTable) {
+    this.#reader = reader;
+    this.#expected = expected;
+  }
+
+  /**
+   * Compares everything, the first time; then what was written since.
+   *
+   * @throws HtabError `ERR_HTAB_VERIFY` naming the first entry that differs
+   * @throws HtabStateError as `HptReader`
+   */
+  async check(): Promise<void> {
+    const { order, entryCount } = this.#expected;
+    const cursor = new RecordCursor({ order, ascending: true });
+    let named = 0;
+    for await (const records of this.#reader.pass()) {
       cursor.push(records);
       while (cursor.next()) {
-        validEntries += cursor.validCount;
-        const ptex = firstDifference(expected, cursor);
-        if (ptex !== undefined) throw differs(expected, ptex);
+        checkRecord(this.#expected, cursor);
+        named += cursor.validCount + cursor.invalidCount;
       }
     }
     cursor.finish();
-  } finally {
-    await reader.close();
+    if (!this.#complete && named !== entryCount) {
+      throw new HtabError(
+        'ERR_HTAB_VERIFY',
+        `reading the table back gave ${named} of its ${entryCount} entries`,
+      );
+    }
+    this.#complete = true;
   }
-  // All that was read is right; what is missing was not read as valid.
-  if (validEntries !== expected.validCount) {
-    throw new HtabError(
-      'ERR_HTAB_VERIFY',
-      `${expected.validCount - validEntries} of ${expected.validCount} entries are not in the target's table`,
-    );
+
+  close(): Promise<void> {
+    return this.#reader.close();
   }
 }
 
-/** The first valid entry of the cursor's record that is not as expected. */
-function firstDifference(expected: HptTable, cursor: RecordCursor): number | undefined {
-  const { index, validCount, words, wordOffset } = cursor;
-  const entry = new Uint32Array(4);
-  for (let k = 0; k < validCount; k++) {
-    const at = wordOffset + k * 4;
-    const same =
-      expected.load(index + k, entry) &&
-      entry[0] === swapBigEndian(words[at]!) &&
-      ((entry[1]! ^ swapBigEndian(words[at + 1]!)) & ~PRIVATE_BITS) === 0 &&
-      entry[2] === swapBigEndian(words[at + 2]!) &&
-      entry[3] === swapBigEndian(words[at + 3]!);
-    if (!same) return index + k;
-  }
-  return undefined;
-}
-
-function differs(expected: HptTable, ptex: number): HtabError {
-  const entry = expected.get(ptex);
-  const sent = entry === undefined ? 'invalid' : `v=${entry.v.toString(16)} r=${entry.r.toString(16)}`;
-  return new HtabError(
-    'ERR_HTAB_VERIFY',
-    `entry ${ptex} was sent as ${sent}, and the target's table has it otherwise`,
-  );
+/**
+ * Compares the cursor's record with what its entries should be.
+ *
+ * @throws HtabError `ERR_HTAB_VERIFY` naming the first entry that differs
+ */
+export function checkRecord(expected: HptTable, cursor: RecordCursor): void {
+  const invalidFrom = cursor.index + cursor.validCount;
+  const end = invalidFrom + cursor.invalidCount;
+  const missing = cursor.invalidCount === 0 ? end : expected.valid.next(invalidFrom, end);
+  const ptex = firstDifference(expected, cursor) ?? (missing < end ? missing : undefined);
+  if (ptex !== undefined) throw differs(expected, ptex);
 }

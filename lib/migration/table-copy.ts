@@ -1,12 +1,28 @@
-import { HtabError, HtabSystemError } from '../errors.js';
+import { HtabSystemError } from '../errors.js';
 import type { RecordCursor } from '../format/cursor.js';
-import { foldRecords } from '../format/fold.js';
-import { digestTable } from '../hpt/digest.js';
+import { digestTable, forEachValid } from '../hpt/digest.js';
+import { HPTE_V_BOLTED } from '../hpt/hpte.js';
 import { HptTable } from '../hpt/table.js';
+import { swapBigEndian } from '../hpt/wire.js';
 import { explainRefusal } from '../io/refusal.js';
-import type { HtabHandle, HtabVm } from '../vm/contract.js';
+import type { HtabHandle } from '../vm/contract.js';
+import type { TargetAccess } from './endpoints.js';
+import type { EntryRules } from './entry-rules.js';
+import { migrationError, verifyError } from './failure.js';
 import type { PassCounts } from './protocol.js';
-import { checkAgainst } from './read-back.js';
+import { ReadBack } from './read-back.js';
+
+/** What the destination makes of a table beyond its records. */
+export interface CopyRules {
+  readonly entries: EntryRules;
+  /** Read the table back and compare it, after every pass. */
+  readonly readBack: boolean;
+  /** Valid, and bolted, entries that a table has at least once its first pass is complete. */
+  readonly minEntries: number;
+  readonly minBoltedEntries: number;
+}
+
+const BOLTED_WORD = swapBigEndian(HPTE_V_BOLTED);
 
 /** The table growing at the destination: in the target VM and, as the fold of all records, here beside it. */
 export class TableCopy {
@@ -15,25 +31,45 @@ export class TableCopy {
   passes = 0;
   /** Record bytes applied. */
   bytes = 0;
-  readonly #target: HtabVm;
+  readonly #target: TargetAccess;
+  readonly #rules: CopyRules;
   readonly #handle: HtabHandle;
   readonly #fold: HptTable;
+  readonly #readBack: ReadBack | undefined;
+  /** Entries that the first pass has named so far. */
+  #named = 0;
 
   /**
    * Gives the target an empty table.
    *
    * @throws HtabSystemError if the target cannot have one of this order, or has a vcpu running (EBUSY)
    */
-  static async begin(target: HtabVm, order: number): Promise<TableCopy> {
-    await target.allocateHpt(order);
-    return new TableCopy(target, order, await target.openHtab({ access: 'write' }));
+  static async begin(target: TargetAccess, order: number, rules: CopyRules): Promise<TableCopy> {
+    const handle = await target.begin(order);
+    try {
+      const fold = new HptTable(order);
+      // Before the first write: what is written is a change to this reader.
+      const readBack = rules.readBack ? new ReadBack(await target.openRead(order), fold) : undefined;
+      return new TableCopy(target, handle, fold, rules, readBack);
+    } catch (error) {
+      await target.release(handle);
+      throw error;
+    }
   }
 
-  private constructor(target: HtabVm, order: number, handle: HtabHandle) {
+  private constructor(
+    target: TargetAccess,
+    handle: HtabHandle,
+    fold: HptTable,
+    rules: CopyRules,
+    readBack: ReadBack | undefined,
+  ) {
+    this.order = fold.order;
     this.#target = target;
     this.#handle = handle;
-    this.#fold = new HptTable(order);
-    this.order = order;
+    this.#fold = fold;
+    this.#rules = rules;
+    this.#readBack = readBack;
   }
 
   get validEntries(): number {
@@ -45,12 +81,23 @@ export class TableCopy {
    *
    * @param cursor of the pass they belong to
    * @throws HtabFormatError for bytes that are not whole records, or not what a kernel gives: none of them is written then
+   * @throws HtabError `ERR_HTAB_MIGRATION` for an entry that this host cannot hold: none of them is written then
    * @throws HtabSystemError for an entry that the target refuses, with its ptex and the likely cause
    */
   async apply(records: Uint8Array, cursor: RecordCursor): Promise<PassCounts> {
     cursor.push(records);
-    const { validEntries, invalidEntries } = foldRecords(cursor, this.#fold);
+    let validEntries = 0;
+    let invalidEntries = 0;
+    while (cursor.next()) {
+      const { index, validCount, invalidCount } = cursor;
+      this.#rules.entries.check(cursor);
+      if (validCount > 0) this.#fold.storeRun(index, validCount, cursor.words, cursor.wordOffset);
+      if (invalidCount > 0) this.#fold.removeRun(index + validCount, invalidCount);
+      validEntries += validCount;
+      invalidEntries += invalidCount;
+    }
     cursor.finish();
+    if (this.passes === 0) this.#named += validEntries + invalidEntries;
     try {
       await this.#handle.writeRecords(records);
     } catch (error) {
@@ -61,28 +108,68 @@ export class TableCopy {
   }
 
   /**
-   * Compares with what the source says it sent, and the target's own table with both.
+   * Ends a pass: the first one must look like a whole table, and every one is read back.
+   *
+   * @throws HtabError `ERR_HTAB_MIGRATION` for what no table of a guest that has run can be
+   * @throws HtabError `ERR_HTAB_VERIFY` if the target has not kept what was written
+   */
+  async endPass(): Promise<void> {
+    if (this.passes === 0) this.#checkPlausible();
+    await this.#readBack?.check();
+    this.passes++;
+  }
+
+  /**
+   * Compares with what the source says it sent.
    *
    * @returns the digest they share
-   * @throws HtabError `ERR_HTAB_VERIFY` if any of the three differs
+   * @throws HtabError `ERR_HTAB_VERIFY` if they differ
    */
-  async verify(sent: { readonly digest: string; readonly validEntries: number }): Promise<string> {
-    await this.#handle.close();
+  verify(sent: { readonly digest: string; readonly validEntries: number }): string {
     const digest = digestTable(this.#fold);
-    if (digest !== sent.digest || this.#fold.validCount !== sent.validEntries) {
-      throw new HtabError(
-        'ERR_HTAB_VERIFY',
-        `what has arrived is not what was sent: ${this.#fold.validCount} valid entries with digest ${digest}, ` +
-          `and there should be ${sent.validEntries} with digest ${sent.digest}`,
-      );
-    }
-    await checkAgainst(this.#fold, this.#target);
-    return digest;
+    if (digest === sent.digest && this.#fold.validCount === sent.validEntries) return digest;
+    throw verifyError(
+      `what has arrived is not what was sent: ${this.#fold.validCount} valid entries with digest ${digest}, ` +
+        `and there should be ${sent.validEntries} with digest ${sent.digest}`,
+    );
+  }
+
+  /** Lets go of the target; the table stays. */
+  async close(): Promise<void> {
+    await Promise.all([this.#readBack?.close(), this.#target.release(this.#handle)]);
   }
 
   /** Throws the copy away: the target's table is empty afterwards. */
   async discard(): Promise<void> {
-    await this.#handle.close();
-    await this.#target.allocateHpt(this.order);
+    await this.close();
+    await this.#target.clear(this.order);
   }
+
+  #checkPlausible(): void {
+    const { entryCount, validCount } = this.#fold;
+    const { minEntries, minBoltedEntries } = this.#rules;
+    if (this.#named !== entryCount) {
+      throw migrationError(`the first pass named ${this.#named} of the table's ${entryCount} entries`);
+    }
+    if (validCount < minEntries) {
+      throw migrationError(
+        `the source's table has ${validCount} valid entries, and that of a guest that has run has at least ${minEntries}; ` +
+          'minEntries says how many are expected',
+      );
+    }
+    const bolted = minBoltedEntries === 0 ? 0 : countBolted(this.#fold);
+    if (bolted < minBoltedEntries) {
+      throw migrationError(
+        `the source's table has ${bolted} bolted entries; at least ${minBoltedEntries} were expected`,
+      );
+    }
+  }
+}
+
+function countBolted(table: HptTable): number {
+  let bolted = 0;
+  forEachValid(table, (_ptex, words, word) => {
+    if ((words[word + 1]! & BOLTED_WORD) !== 0) bolted++;
+  });
+  return bolted;
 }

@@ -72,7 +72,7 @@ describe('the demo', () => {
     expect(text).toMatch(/^pass +entries +bytes +time$/m);
     expect(text).toMatch(/^1 +[\d,]+ +[\d.]+ kB +[\d.]+ (ms|s)$/m);
     expect(text).toMatch(/^\d+ \(guest stopped\) +0 +0 B +[\d.]+ ms$/m);
-    expect(text).toMatch(/^guest stopped for +[\d.]+ m?s$/m);
+    expect(text).toMatch(/^guest stopped for +[\d.]+ m?s, of which [\d.]+ m?s comparing the two tables$/m);
     const [, source, destination] =
       /^source digest +([0-9a-f]{64})\ndestination digest +([0-9a-f]{64})$/m.exec(text)!;
     expect(source).toBe(destination);
@@ -87,7 +87,9 @@ describe('the demo', () => {
     const output = captureOutput();
     expect(await run(['demo', '--json', '--order', order, '--seed', seed, ...BUSY], output)).toBe(0);
     const outcome = JSON.parse(output.stdout.text) as Outcome;
+    expect(outcome).not.toHaveProperty('port');
     expect(outcome).toMatchObject({
+      format: 1,
       seed: Number(seed),
       order: Number(order),
       rate: 50_000,

@@ -11,14 +11,17 @@ describe('kvm-htab', () => {
     expect(await run(['--help'], output)).toBe(0);
     expect(output.stdout.text).toMatch(/^Usage: kvm-htab/);
     expect(output.stdout.text).toContain('demo [options]');
-    for (const code of [0, 1, 2, 3, 4, 130])
+    for (const code of [0, 1, 2, 3, 4, 5, 130])
       expect(output.stdout.text).toMatch(new RegExp(`^  ${code} `, 'm'));
     expect(output.stderr.text).toBe('');
   });
 
-  test('demo --help has examples', async () => {
+  test('demo --help has the range of every number, and examples', async () => {
     const output = captureOutput();
     expect(await run(['demo', '--help'], output)).toBe(0);
+    for (const range of ['0..4294967295', '19..36', '0..1000000']) {
+      expect(output.stdout.text).toContain(range);
+    }
     expect(output.stdout.text).toContain('$ kvm-htab demo --json');
   });
 

@@ -1,5 +1,6 @@
 import { afterEach, beforeEach, expect, test, vi } from 'vitest';
-import { createProgressDisplay } from '../../lib/cli/progress.js';
+import { createProgressDisplay, createReceiveDisplay } from '../../lib/cli/progress.js';
+import type { ReceiveProgress } from '../../lib/migration/destination.js';
 import type { SendProgress } from '../../lib/migration/pass-sender.js';
 import { captureOutput } from './capture.js';
 
@@ -53,4 +54,28 @@ test('on a terminal every pass has a bar, and the cursor is back at the end', ()
   const hide = '\u001b[?25l';
   const show = '\u001b[?25h';
   expect(stderr.text.lastIndexOf(show)).toBeGreaterThan(stderr.text.lastIndexOf(hide));
+});
+
+const received: ReceiveProgress = { pass: 1, validEntries: 1000, bytes: 1500 };
+
+test('at the destination there is one line that changes in its place on a terminal, which is left as it was', () => {
+  const { stderr } = captureOutput({ terminal: true });
+  const display = createReceiveDisplay(stderr);
+  display.update(received);
+  display.stop();
+  display.stop();
+  expect(stderr.text).toContain('pass 1: 1,000 entries, 1.50 kB received');
+  expect(stderr.text).toContain('\u001b[?25l');
+  expect(stderr.text).toContain('\u001b[?25h');
+});
+
+test('at the destination there is a line a second without a terminal', () => {
+  const { stderr } = captureOutput();
+  const display = createReceiveDisplay(stderr);
+  display.update(received);
+  vi.advanceTimersByTime(1000);
+  display.update({ ...received, pass: 2 });
+  display.update({ ...received, pass: 3 });
+  display.stop();
+  expect(stderr.text).toBe('pass 2: 1,000 entries, 1.50 kB received\n');
 });

@@ -178,7 +178,7 @@ async function readAll(handle: HtabHandle): Promise<string[]> {
 }
 
 /** A checking guest that has set itself up; 0 iterations: it goes on for ever. */
-async function startChecker(iterations: number): Promise<Vmm> {
+export async function startChecker(iterations: number): Promise<Vmm> {
   const vmm = await Vmm.start('live', ['bin/checker.bin', 22, 1, iterations]);
   while ((await stats(vmm)).phase === 0) await delay(20);
   return vmm;
@@ -199,7 +199,7 @@ async function stats(vmm: Vmm): Promise<GuestStats> {
 }
 
 /** The guest must have found nothing wrong. */
-async function checkedStats(vmm: Vmm): Promise<GuestStats> {
+export async function checkedStats(vmm: Vmm): Promise<GuestStats> {
   const result = await stats(vmm);
   assert.deepEqual([result.errors, result.failures, result.fault], [0, [], '']);
   return result;
@@ -248,7 +248,7 @@ async function move(guest: Vmm, outcome: 'commit' | 'drop'): Promise<void> {
 }
 
 /** Waits for a guest's last iteration. */
-async function finalChecksum(guest: Vmm): Promise<string> {
+export async function finalChecksum(guest: Vmm): Promise<string> {
   while ((await checkedStats(guest)).state === 'running') await delay(50);
   const { state, checksum } = await checkedStats(guest);
   assert.equal(state, 'stopped');

@@ -8,6 +8,7 @@ import { largeTablesSuite } from './large-tables.js';
 import { lifecycleSuite } from './lifecycle.js';
 import { lockstepSuite } from './lockstep.js';
 import { Runner } from './runner.js';
+import { snapshotSuite } from './snapshot.js';
 
 /** What the host side of the rig asks for. */
 export interface PowerOptions {
@@ -27,5 +28,6 @@ goldenSuite(runner.suite('golden'), host);
 guestSuite(runner.suite('guest'));
 lifecycleSuite(runner.suite('lifecycle'));
 largeTablesSuite(runner.suite('large tables'));
+snapshotSuite(runner.suite('snapshot'), host);
 lockstepSuite(runner.suite('lockstep'), host, options.seed, options.operations);
 process.exit((await runner.run()) ? 0 : 1);

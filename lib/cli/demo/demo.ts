@@ -66,9 +66,9 @@ export async function demo(options: DemoOptions, output: Output, signal: AbortSi
   const verdict = await compareVms(source, target);
   const verified = verdict.verified && verdict.sourceDigest === report.digest;
   const outcome: Outcome = {
+    format: 1,
     seed,
     rate,
-    port: loopback.port,
     ...report,
     totalMs,
     guest: workload.counts,

@@ -5,7 +5,6 @@ import { connect, createServer, type AddressInfo, type Socket } from 'node:net';
 export interface Loopback {
   readonly client: Socket;
   readonly server: Socket;
-  readonly port: number;
 }
 
 /** Connects this process with itself; destroying both sockets ends it. */
@@ -18,7 +17,7 @@ export async function connectLoopback(): Promise<Loopback> {
     const accepted = once(listener, 'connection') as Promise<[Socket]>;
     client = connect({ port, host: '127.0.0.1', noDelay: true });
     const [[server]] = await Promise.all([accepted, once(client, 'connect')]);
-    return { client, server, port };
+    return { client, server };
   } catch (error) {
     client?.destroy();
     throw error;

@@ -48,7 +48,7 @@ const REGISTERS = 8;
 export class Hypercalls {
   readonly #guest: Guest;
   /** The entry the last call returned: vHigh, vLow, rHigh, rLow. */
-  readonly entry = new Uint32Array(4);
+  readonly entry: Uint32Array = new Uint32Array(4);
 
   constructor(guest: Guest) {
     this.#guest = guest;

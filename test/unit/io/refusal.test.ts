@@ -82,12 +82,3 @@ describe('a record that goes beyond the table is EINVAL, and leaves every entry 
     });
   });
 });
-
-test('invalid entries behind a refused one are not removed by the explanation', async () => {
-  const vm = await power9();
-  await using handle = await vm.openHtab({ access: 'write' });
-  await handle.writeRecords(record(7, [GOOD]));
-  const refusal = await refusalOf(record(5, [GOOD, [0x10n, 0x190n]], 3), vm);
-  expect(refusal).toMatchObject({ ptex: 6, hint: 'the entry is not marked valid' });
-  expect(vm.table!.has(7)).toBe(true);
-});

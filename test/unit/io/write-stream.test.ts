@@ -259,8 +259,9 @@ describe('what the kernel refuses', () => {
     expect(vm.handles[0]!.jobs).toBe(1);
   });
 
-  test('a refusal that does not repeat is a failure all the same', async () => {
+  test('a refusal that does not repeat is a failure all the same, and removes nothing', async () => {
     const vm = new ModelVm(18);
+    vm.set(23);
     vm.forgiving = true;
     vm.refused.add(22);
     const failure = await failureOf(createWriteStream(vm), [stream]);
@@ -269,6 +270,7 @@ describe('what the kernel refuses', () => {
       ptex: 20,
       hint: expect.stringContaining('comes and goes') as unknown,
     });
+    expect(vm.entries.has(23)).toBe(true);
   });
 
   test('a table replaced by another of a different order fails the stream before more is written', async () => {

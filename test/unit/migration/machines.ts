@@ -21,9 +21,9 @@ export class TestGuest {
   pauses = 0;
   resumes = 0;
 
-  constructor(vm: EmulatedVm, seed = 1) {
+  constructor(vm: EmulatedVm, seed = 1, pages = 8000) {
     this.vm = vm;
-    this.workload = new GuestWorkload(vm, { seed, pages: 8000, mix: { evict: 4 } });
+    this.workload = new GuestWorkload(vm, { seed, pages, mix: { evict: 4 } });
   }
 
   readonly pause = (): Promise<void> => {
@@ -59,9 +59,21 @@ export async function startGuest(
   steps = 4000,
   seed = 1,
   vm = new EmulatedVm({ host: 'power8' }),
+  pages = 8000,
 ): Promise<TestGuest> {
   await vm.allocateHpt(ORDER);
-  const guest = new TestGuest(vm, seed);
+  const guest = new TestGuest(vm, seed, pages);
+  guest.workload.step(steps);
+  return guest;
+}
+
+/** The same on a host whose MMU is set up, as that of a guest that has run is: only such a table can be resized. */
+export async function bootGuest(steps = 4000, seed = 1, pages = 8000): Promise<TestGuest> {
+  const memory = { guestAddress: 0n, size: 1n << 30n, hostPageShift: 24, populated: true };
+  const vm = new EmulatedVm({ host: 'power8', memoryRegions: [memory] });
+  await vm.allocateHpt(ORDER);
+  vm.enterGuest();
+  const guest = new TestGuest(vm, seed, pages);
   guest.workload.step(steps);
   return guest;
 }

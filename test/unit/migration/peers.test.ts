@@ -9,16 +9,29 @@ import { EmulatedVm } from '../../../lib/vm/emulated/emulated-vm.js';
 import { link } from './link.js';
 import { ORDER, reasonOf, settleInFakeTime, startGuest, useFakeTime } from './machines.js';
 
-const DIGEST = '00'.repeat(32);
-const HELLO = hello({ migrationId: 'test', order: ORDER, headerByteOrder: 'LE', backend: 'emulated' });
-const BEGIN: Message = { type: 'pass-begin', pass: 1 };
-const END: Message = { type: 'pass-end', pass: 1, validEntries: 0, invalidEntries: 0, bytes: 0 };
-const PREPARE: Message = { type: 'prepare', digest: DIGEST, validEntries: 0 };
-
 const data = (hex: string): Message => ({
   type: 'data',
   records: Buffer.from(hex.replaceAll(' ', ''), 'hex'),
 });
+
+const DIGEST = '00'.repeat(32);
+const HELLO = hello({
+  migrationId: 'test',
+  attempt: 1,
+  order: ORDER,
+  headerByteOrder: 'LE',
+  backend: 'emulated',
+  host: 'power8',
+});
+const BEGIN: Message = { type: 'pass-begin', pass: 1 };
+const END: Message = { type: 'pass-end', pass: 1, validEntries: 0, invalidEntries: 0, bytes: 0 };
+/** A pass that names every entry of the table, as valid only the first. */
+const WHOLE: Message[] = [
+  BEGIN,
+  data('00000000 0100 ff3f 0000000000000051 0000000000000190'),
+  { type: 'pass-end', pass: 1, validEntries: 1, invalidEntries: 16_383, bytes: 24 },
+];
+const PREPARE: Message = { type: 'prepare', digest: DIGEST, validEntries: 0 };
 
 /** Sends these messages with their right sequence numbers, whatever the other side says; it is not read, only drained. */
 function say(channel: Duplex, messages: readonly Message[]): void {
@@ -76,7 +89,7 @@ describe('a destination', () => {
     ],
     [
       'commits unprepared',
-      [HELLO, BEGIN, END, { type: 'commit' }],
+      [HELLO, ...WHOLE, { type: 'commit' }],
       'the peer sent commit where pass-begin of pass 2 was due',
     ],
     [
@@ -91,12 +104,12 @@ describe('a destination', () => {
     ],
     [
       'has another digest',
-      [HELLO, BEGIN, END, PREPARE],
-      'what has arrived is not what was sent: 0 valid entries',
+      [HELLO, ...WHOLE, PREPARE],
+      'what has arrived is not what was sent: 1 valid entries',
     ],
     [
       'gives up',
-      [HELLO, BEGIN, { type: 'abort', code: 'x', reason: 'tired\u001b[2J' }],
+      [HELLO, BEGIN, { type: 'abort', code: 'x', reason: 'tired\u001b[2J', retry: false }],
       'the peer gave up: tired [2J',
     ],
   ])('gives up on a source that %s', async (_, messages, message) => {
@@ -164,7 +177,7 @@ describe('a destination', () => {
       source.write(Buffer.concat([header, payload]));
     }
     const [received] = await settleInFakeTime(receiving);
-    expect((reasonOf(received) as Error).message).toMatch(/^frame \d came where frame \d was due$/);
+    expect((reasonOf(received) as Error).message).toMatch(/frame \d \(hello\) stands where frame \d is due$/);
   });
 });
 
@@ -213,8 +226,8 @@ describe('a source', () => {
   }
 
   const good = (type: string, sequence: number): Message | undefined => {
-    if (type === 'hello') return { type: 'welcome', backend: 'emulated' };
-    return type === 'data' ? { type: 'applied', sequence } : undefined;
+    if (type === 'hello') return { type: 'welcome', backend: 'emulated', host: null, readBack: true };
+    return type === 'data' || type === 'pass-end' ? { type: 'applied', sequence } : undefined;
   };
 
   test('does not send a real guest to an emulated table', async () => {

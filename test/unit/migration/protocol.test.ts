@@ -2,12 +2,13 @@ import { crc32 } from 'node:zlib';
 import fc from 'fast-check';
 import { describe, expect, test } from 'vitest';
 import { isHtabError } from '../../../lib/errors.js';
+import { FRAME_HEADER_BYTES } from '../../../lib/format/frame.js';
 import {
-  FRAME_HEADER_BYTES,
   MAX_CONTROL_BYTES,
   MAX_DATA_BYTES,
   PROTOCOL_VERSION,
   decodeHeader,
+  ask,
   decodePayload,
   encodeFrame,
   hello,
@@ -20,16 +21,23 @@ const MIGRATION_ID = '0d2c1b8e-35a4-4f6b-9d0e-8a7f61c2b3d4';
 /** Every message with the bytes it has on the wire: header in hexadecimal, then the payload. */
 const GOLDEN: readonly { message: Message; sequence: number; header: string; payload: string | Buffer }[] = [
   {
-    message: hello({ migrationId: MIGRATION_ID, order: 23, headerByteOrder: 'LE', backend: 'kvm' }),
+    message: hello({
+      migrationId: MIGRATION_ID,
+      attempt: 1,
+      order: 23,
+      headerByteOrder: 'LE',
+      backend: 'kvm',
+      host: 'power8',
+    }),
     sequence: 0,
-    header: '4b48 01 00 0000008a 00000000 ac40f0c8',
-    payload: `{"protocol":"kvm-htab","version":1,"migrationId":"${MIGRATION_ID}","order":23,"headerByteOrder":"LE","backend":"kvm"}`,
+    header: '4b48 01 00 000000b4 00000000 66d87210',
+    payload: `{"protocol":"kvm-htab","version":1,"migrationId":"${MIGRATION_ID}","attempt":1,"order":23,"headerByteOrder":"LE","backend":"kvm","host":"power8","features":[]}`,
   },
   {
-    message: { type: 'welcome', backend: 'kvm' },
+    message: { type: 'welcome', backend: 'kvm', host: null, readBack: true },
     sequence: 0,
-    header: '4b48 02 00 00000011 00000000 5eadcd8d',
-    payload: '{"backend":"kvm"}',
+    header: '4b48 02 00 0000002d 00000000 a5fb0829',
+    payload: '{"backend":"kvm","host":null,"readBack":true}',
   },
   {
     message: { type: 'pass-begin', pass: 1 },
@@ -84,16 +92,28 @@ const GOLDEN: readonly { message: Message; sequence: number; header: string; pay
     payload: '{}',
   },
   {
-    message: { type: 'abort', code: 'ERR_HTAB_VERIFY', reason: 'no' },
+    message: { type: 'abort', code: 'ERR_HTAB_VERIFY', reason: 'no', retry: false },
     sequence: 0xffffffff,
-    header: '4b48 0b 00 00000028 ffffffff aee712c9',
-    payload: '{"code":"ERR_HTAB_VERIFY","reason":"no"}',
+    header: '4b48 0b 00 00000036 ffffffff c9e4fe6a',
+    payload: '{"code":"ERR_HTAB_VERIFY","reason":"no","retry":false}',
   },
   {
     message: { type: 'heartbeat' },
     sequence: 9,
     header: '4b48 0c 00 00000002 00000009 478f3d86',
     payload: '{}',
+  },
+  {
+    message: ask(MIGRATION_ID),
+    sequence: 0,
+    header: '4b48 0d 00 00000058 00000000 f636cd73',
+    payload: `{"protocol":"kvm-htab","version":1,"migrationId":"${MIGRATION_ID}"}`,
+  },
+  {
+    message: { type: 'outcome', outcome: 'committed' },
+    sequence: 0,
+    header: '4b48 0e 00 00000017 00000000 d784e198',
+    payload: '{"outcome":"committed"}',
   },
 ];
 
@@ -102,7 +122,9 @@ const wire = (message: Message, sequence: number): Buffer => {
   return Buffer.concat([header, payload]);
 };
 const decode = (frame: Buffer): Message =>
-  decodePayload(decodeHeader(frame.subarray(0, FRAME_HEADER_BYTES)), frame.subarray(FRAME_HEADER_BYTES));
+  decodeAt(frame, decodeHeader(frame.subarray(0, FRAME_HEADER_BYTES)).sequence);
+const decodeAt = (frame: Buffer, due: number): Message =>
+  decodePayload(decodeHeader(frame.subarray(0, FRAME_HEADER_BYTES)), frame.subarray(FRAME_HEADER_BYTES), due);
 
 /** A frame with this payload, and a right CRC. */
 function frameOf(type: Message['type'], payload: string): Buffer {
@@ -140,12 +162,10 @@ describe('a frame', () => {
     const data = encodeFrame({ type: 'data', records: new Uint8Array(MAX_DATA_BYTES) }, 0).header;
     expect(decodeHeader(data).length).toBe(MAX_DATA_BYTES);
     data.writeUInt32BE(MAX_DATA_BYTES + 1, 4);
-    expect(() => decodeHeader(data)).toThrow(
-      'the peer announced data with 1048577 bytes; 1048576 are allowed',
-    );
-    const abort = encodeFrame({ type: 'abort', code: '', reason: '' }, 0).header;
+    expect(() => decodeHeader(data)).toThrow('a data frame announces 1048577 bytes; 1048576 are allowed');
+    const abort = encodeFrame({ type: 'abort', code: '', reason: '', retry: false }, 0).header;
     abort.writeUInt32BE(MAX_CONTROL_BYTES + 1, 4);
-    expect(() => decodeHeader(abort)).toThrow('the peer announced abort with 4097 bytes; 4096 are allowed');
+    expect(() => decodeHeader(abort)).toThrow('a abort frame announces 4097 bytes; 4096 are allowed');
   });
 
   test('is not made longer than it may be', () => {
@@ -158,8 +178,8 @@ describe('a frame', () => {
     const http = Buffer.from('GET / HTTP/1.1\r\nHost: x\r\n');
     expect(() => decodeHeader(http.subarray(0, 16))).toThrow(http.toString('hex', 0, 16));
     const unknown = encodeFrame({ type: 'commit' }, 0).header;
-    unknown[2] = 13;
-    expect(() => decodeHeader(unknown)).toThrow('begins no frame of this protocol');
+    unknown[2] = 15;
+    expect(() => decodeHeader(unknown)).toThrow('begins no frame');
   });
 });
 
@@ -187,7 +207,8 @@ describe('a message', () => {
     const fields = {
       protocol: 'kvm-htab',
       version: 1,
-      migrationId: '',
+      migrationId: 'x',
+      attempt: 1,
       order,
       headerByteOrder: 'LE',
       backend: 'kvm',

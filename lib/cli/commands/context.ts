@@ -1,0 +1,8 @@
+import type { Output } from '../program.js';
+
+/** What the definition of a command is given. */
+export interface CommandContext {
+  readonly output: Output;
+  /** Runs the command's job; it gives the exit code, and SIGINT and SIGTERM abort its signal. */
+  run(job: (signal: AbortSignal) => Promise<number>): Promise<void>;
+}

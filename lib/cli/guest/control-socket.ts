@@ -1,0 +1,105 @@
+import { once } from 'node:events';
+import { connect, type Socket } from 'node:net';
+import type { GuestControl } from './guest-control.js';
+
+/** Longest answer read; a VMM that says more is not one that speaks this protocol. */
+const MAX_ANSWER = 4096;
+
+/**
+ * The control socket of a VMM: a Unix socket at which it listens, for agents of its own user. Text, one line a request
+ * and one line an answer, in turn; a client may send any number of requests, and several clients may be connected.
+ *
+ * | request        | answer                                                                                     |
+ * |----------------|--------------------------------------------------------------------------------------------|
+ * | `open-read`    | `ok ORDER`, with a fresh HTAB read descriptor (SCM_RIGHTS) of the VM the guest runs in      |
+ * | `open-write`   | `ok ORDER`, with a write descriptor of the VM the guest is to come to, which has run no vcpu |
+ * | `open-read-next` | `ok ORDER`, with a read descriptor of that VM                                            |
+ * | `pause`        | `ok`, once no vcpu runs any more                                                           |
+ * | `resume`       | `ok`                                                                                       |
+ * | `throttle N`   | `ok`; N from 1 on is slower each time, 0 is full speed                                     |
+ *
+ * ORDER is log2 of the table's bytes. Words after it, or after an `ok`, are for people. `pause` and `resume` of a guest that
+ * is paused, or runs, are `ok`. Any other answer is a refusal, and its text says why: `error no such VM`.
+ *
+ * If the client that said `pause` is gone without a `resume`, its process has died, or has ended in doubt: the guest must
+ * stay stopped until `kvm-htab resolve` has said where it is.
+ */
+export class ControlSocket implements GuestControl {
+  readonly #path: string;
+  readonly #timeoutMs: number;
+  #socket: Socket | undefined;
+
+  /**
+   * Connects, so that a VMM that is not there is noticed before anything begins.
+   *
+   * @param timeoutMs longest time for one answer
+   * @throws Error of node:net
+   */
+  static async open(path: string, timeoutMs: number): Promise<ControlSocket> {
+    const control = new ControlSocket(path, timeoutMs);
+    await control.#connect(AbortSignal.timeout(timeoutMs));
+    return control;
+  }
+
+  private constructor(path: string, timeoutMs: number) {
+    this.#path = path;
+    this.#timeoutMs = timeoutMs;
+  }
+
+  async pause(): Promise<void> {
+    await this.#ask('pause');
+  }
+
+  async resume(): Promise<void> {
+    await this.#ask('resume');
+  }
+
+  readonly throttle = async (step: number): Promise<void> => {
+    await this.#ask(`throttle ${step}`);
+  };
+
+  close(): void {
+    this.#socket?.destroy();
+  }
+
+  /** One line there and one back. Whatever fails, the next request begins with a connection of its own. */
+  async #ask(request: string): Promise<void> {
+    const signal = AbortSignal.timeout(this.#timeoutMs);
+    let answer: string;
+    try {
+      const socket = await this.#connect(signal);
+      socket.write(`${request}\n`);
+      answer = await readLine(socket, signal);
+    } catch (error) {
+      this.#socket?.destroy();
+      const problem = signal.aborted ? `no answer within ${this.#timeoutMs} ms` : (error as Error).message;
+      throw new Error(`the VMM at ${this.#path} did not ${request}: ${problem}`, { cause: error });
+    }
+    if (answer === 'ok' || answer.startsWith('ok ')) return;
+    throw new Error(`the VMM at ${this.#path} refuses to ${request}: ${JSON.stringify(answer)}`);
+  }
+
+  async #connect(signal: AbortSignal): Promise<Socket> {
+    if (this.#socket?.writable === true) return this.#socket;
+    const socket = connect({ path: this.#path });
+    // What happens to it between two requests shows in the next one.
+    socket.on('error', () => undefined);
+    this.#socket = socket;
+    await once(socket, 'connect', { signal });
+    return socket;
+  }
+}
+
+async function readLine(socket: Socket, signal: AbortSignal): Promise<string> {
+  let text = '';
+  while (!text.includes('\n')) {
+    const chunk = socket.read() as Buffer | null;
+    if (chunk !== null) text += chunk.toString();
+    else if (socket.readableEnded || socket.destroyed) throw new Error('the connection ended');
+    else await once(socket, 'readable', { signal });
+    if (text.length > MAX_ANSWER) throw new Error('the answer is too long');
+  }
+  const end = text.indexOf('\n');
+  if (end !== text.length - 1) throw new Error('there is more than one answer');
+  return text.slice(0, end);
+}

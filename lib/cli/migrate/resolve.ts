@@ -1,0 +1,103 @@
+import type { Decision, Journal, JournalEntry, Side } from '../../migration/journal.js';
+import { openJournal } from '../../migration/journal-file.js';
+import { askOutcome } from '../../migration/outcome.js';
+import type { PeerOptions } from '../commands/options.js';
+import { EXIT_CODES } from '../exit-codes.js';
+import type { Output } from '../program.js';
+import type { Address } from '../transport/address.js';
+import { connect } from '../transport/connect.js';
+import { loadSecurity } from '../transport/security.js';
+import { UsageError } from '../usage-error.js';
+
+export interface ResolveCommandOptions extends PeerOptions {
+  readonly journal: string;
+  readonly ask?: Address;
+  readonly decide?: Decision;
+  readonly side: Side;
+  readonly json?: boolean;
+}
+
+/** What each state means for the guest at the side whose journal this is. */
+const MEANINGS: Readonly<Record<Side, Readonly<Record<JournalEntry['state'], string>>>> = {
+  source: {
+    committed: "the guest is the destination's; it must not run here again",
+    aborted: 'the guest is here; resume it',
+    pending: 'in doubt: keep the guest stopped here, and ask the destination',
+  },
+  destination: {
+    committed: 'the guest is here',
+    aborted: "the guest is the source's; it must not run here",
+    pending:
+      'prepared, and not told to commit: the guest must not run here, and the source can be told "aborted"',
+  },
+};
+
+/**
+ * Tells, or learns, how migrations ended.
+ *
+ * @returns the exit code: 0 only if all that were asked for are decided
+ */
+export async function resolve(
+  migrationId: string | undefined,
+  options: ResolveCommandOptions,
+  output: Output,
+  signal: AbortSignal,
+): Promise<number> {
+  checkUsage(migrationId, options);
+  const { side, json } = options;
+  const journal = await openJournal(options.journal);
+  try {
+    const entries = await entriesOf(journal, side, migrationId);
+    if (entries.length === 0 && json !== true) output.stdout.write('nothing is undecided\n');
+    let exitCode: number = EXIT_CODES.ok;
+    for (const entry of entries) {
+      const state = entry.state === 'pending' ? await settle(journal, entry, options, signal) : entry.state;
+      if (state === 'pending') exitCode = EXIT_CODES.inDoubt;
+      const { migrationId: id, order, digest } = entry;
+      const line =
+        json === true
+          ? JSON.stringify({ migrationId: id, side, state, order, digest })
+          : `${id} ${state}: ${MEANINGS[side][state]}`;
+      output.stdout.write(`${line}\n`);
+    }
+    return exitCode;
+  } finally {
+    await journal.close();
+  }
+}
+
+function checkUsage(migrationId: string | undefined, { ask, decide, side }: ResolveCommandOptions): void {
+  if (decide !== undefined && migrationId === undefined) {
+    throw new UsageError('--decide needs the migration that it is about');
+  }
+  if (side === 'destination' && (ask !== undefined || decide === 'committed')) {
+    // What had arrived has been thrown away, or ended with its process.
+    throw new UsageError('an undecided destination can only be looked at, or decided to be "aborted"');
+  }
+}
+
+async function entriesOf(
+  journal: Journal,
+  side: Side,
+  migrationId: string | undefined,
+): Promise<JournalEntry[]> {
+  if (migrationId === undefined) return journal.pending(side);
+  const entry = await journal.find(side, migrationId);
+  if (entry !== undefined) return [entry];
+  throw new UsageError(`the journal knows of no migration ${migrationId} at the ${side}`);
+}
+
+async function settle(
+  journal: Journal,
+  { migrationId, side }: JournalEntry,
+  options: ResolveCommandOptions,
+  signal: AbortSignal,
+): Promise<JournalEntry['state']> {
+  const { ask, decide, timeoutMs } = options;
+  if (decide !== undefined) return journal.decide(side, migrationId, decide);
+  if (ask === undefined) return 'pending';
+  const channel = await connect(ask, await loadSecurity(ask, options), signal);
+  const outcome = await askOutcome(channel, migrationId, { timeoutMs, signal });
+  // Somebody who has never heard of the migration knows nothing about the guest.
+  return outcome === 'unknown' ? 'pending' : journal.decide(side, migrationId, outcome);
+}

@@ -1,0 +1,168 @@
+import type { Duplex } from 'node:stream';
+import type { NotConverging } from '../../migration/policy.js';
+import { sendHpt, type SendOptions, type SendReport } from '../../migration/source.js';
+import type { EndpointOptions } from '../commands/endpoint-options.js';
+import type { MigrationCommandOptions } from '../commands/options.js';
+import { openSource, type SourceEndpoint } from '../endpoints.js';
+import { EXIT_CODES } from '../exit-codes.js';
+import { formatCount, formatDuration } from '../format.js';
+import type { GuestControl } from '../guest/guest-control.js';
+import { GuestStopped } from '../guest/guest-stopped.js';
+import { hooksOf, type ControlOptions } from '../guest/hook-options.js';
+import { passTable } from '../pass-table.js';
+import type { Output } from '../program.js';
+import { createProgressDisplay } from '../progress.js';
+import { Reporter } from '../reporter.js';
+import { formatAddress, type Address } from '../transport/address.js';
+import { connect } from '../transport/connect.js';
+import { loadSecurity } from '../transport/security.js';
+import { UsageError } from '../usage-error.js';
+import { Resources } from './resources.js';
+
+export interface SendCommandOptions extends EndpointOptions, MigrationCommandOptions, ControlOptions {
+  readonly migrationId?: string;
+  readonly downtimeMs: number;
+  readonly maxPasses: number;
+  readonly ifNotConverging: NotConverging;
+  readonly bandwidth?: number;
+}
+
+/**
+ * Moves the table of a guest to a `kvm-htab receive`.
+ *
+ * @returns the exit code: 0 only if the guest is the destination's
+ * @throws GuestStopped if the guest stays, and could not be resumed
+ */
+export async function send(
+  address: Address,
+  options: SendCommandOptions,
+  output: Output,
+  signal: AbortSignal,
+): Promise<number> {
+  return Resources.use(async (resources) => {
+    const reporter = new Reporter('source', output, options);
+    resources.add(() => {
+      reporter.close();
+    });
+    try {
+      const begun = performance.now();
+      const report = await move(address, options, output, signal, reporter, resources);
+      reporter.finish(describe(report, address, performance.now() - begun), report);
+      return EXIT_CODES.ok;
+    } catch (error) {
+      reporter.fail(error);
+      throw error;
+    }
+  });
+}
+
+async function move(
+  address: Address,
+  options: SendCommandOptions,
+  output: Output,
+  signal: AbortSignal,
+  reporter: Reporter,
+  resources: Resources,
+): Promise<SendReport> {
+  const hooks = hooksOf(options);
+  const security = await loadSecurity(address, options);
+  await resources.serveMetrics(options, reporter);
+  const journal = await resources.openJournal(options);
+
+  // Before anything is asked of the guest: a peer that is not there, or not the right one, costs it nothing.
+  const first = await connect(address, security, signal);
+  resources.add(() => first.destroy());
+  reporter.say(`connected to ${formatAddress(address)}`, 'connected', { address: formatAddress(address) });
+  const source = await openSource(options, { timeoutMs: options.pauseTimeoutMs });
+  resources.add(() => source.close());
+  const guest = new WatchedGuest(controlOf(source, hooks));
+  if (options.ifNotConverging === 'throttle' && guest.throttle === undefined) {
+    throw new UsageError('--if-not-converging throttle needs --on-throttle, or a VMM at --htab-socket');
+  }
+
+  const display = reporter.forPeople ? createProgressDisplay(output.stderr) : undefined;
+  const connections = [first];
+  const channel = async (): Promise<Duplex> => connections.pop() ?? connect(address, security, signal);
+  try {
+    return await sendHpt(source.table, channel, {
+      ...migrationOptions(options, guest, source),
+      ...(journal && { journal }),
+      signal,
+      onProgress: (progress) => {
+        display?.update(progress);
+        reporter.progress(progress);
+      },
+    });
+  } catch (error) {
+    throw guest.couldNotResume ? new GuestStopped(error) : error;
+  } finally {
+    display?.stop();
+  }
+}
+
+function migrationOptions(
+  options: SendCommandOptions,
+  guest: WatchedGuest,
+  { host }: SourceEndpoint,
+): SendOptions {
+  return {
+    pause: guest.pause,
+    resume: guest.resume,
+    ...(guest.throttle && { throttle: guest.throttle }),
+    ...(host && { host }),
+    ...(options.migrationId !== undefined && { migrationId: options.migrationId }),
+    ...(options.bandwidth !== undefined && { bytesPerSecond: options.bandwidth }),
+    downtimeMs: options.downtimeMs,
+    maxPasses: options.maxPasses,
+    whenNotConverging: options.ifNotConverging,
+    timeoutMs: options.timeoutMs,
+    reconnectMs: options.reconnectMs,
+  };
+}
+
+/** @throws UsageError if nobody can stop the guest: one that runs on would be in two places */
+function controlOf(
+  { control, table }: SourceEndpoint,
+  hooks: GuestControl | undefined,
+): GuestControl | undefined {
+  const found = hooks ?? control;
+  // An emulated guest without a control of its own stands still.
+  if (found !== undefined || ('openHtab' in table && table.backend === 'emulated')) return found;
+  throw new UsageError('say how to stop the guest: --on-pause and --on-resume, or a VMM at --htab-socket');
+}
+
+/** Remembers whether the guest could be resumed: only the migration knows when it is to be, only this how it went. */
+class WatchedGuest {
+  couldNotResume = false;
+  readonly throttle: GuestControl['throttle'];
+  readonly #control: GuestControl | undefined;
+
+  constructor(control: GuestControl | undefined) {
+    this.#control = control;
+    this.throttle = control?.throttle;
+  }
+
+  readonly pause = async (): Promise<void> => {
+    await this.#control?.pause();
+  };
+
+  readonly resume = async (): Promise<void> => {
+    this.couldNotResume = true;
+    await this.#control?.resume();
+    this.couldNotResume = false;
+  };
+}
+
+function describe(report: SendReport, address: Address, totalMs: number): string {
+  const { migrationId, order, validEntries, digest, passes, attempts, stopMs, predictedStopMs } = report;
+  const predicted = predictedStopMs === undefined ? '' : ` (${formatDuration(predictedStopMs)} predicted)`;
+  return `Moved to ${formatAddress(address)}: order ${order}, ${formatCount(validEntries)} valid entries.
+
+${passTable(passes, totalMs)}
+
+guest stopped for  ${formatDuration(stopMs)}${predicted}
+connections        ${attempts}
+migration          ${migrationId}
+digest             ${digest}
+`;
+}

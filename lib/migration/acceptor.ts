@@ -1,0 +1,93 @@
+import type { Duplex } from 'node:stream';
+import { Connection, unexpected } from './connection.js';
+import type { AskedOutcome, Hello } from './protocol.js';
+import { within } from './waiting.js';
+
+/** Connections that have not yet said what they want; more are closed at once. */
+const MAX_UNGREETED = 16;
+
+export interface AcceptorOptions {
+  readonly timeoutMs: number;
+  readonly signal: AbortSignal | undefined;
+  /** What to answer a source that asks. */
+  readonly answer: (migrationId: string) => Promise<AskedOutcome>;
+  /** Takes a connection of a source that has said hello. */
+  readonly take: (connection: Connection, hello: Hello) => void | Promise<void>;
+}
+
+/** Connections being accepted. */
+export interface Accepting {
+  /** Resolves when no more will come, or the signal is aborted; rejects if the connections failed, or the only one did. */
+  readonly done: Promise<void>;
+  /** Takes no further connection from the listener. */
+  readonly stop: () => void;
+}
+
+/**
+ * Finds out what each connection wants, any number at a time, and lets it have that. A connection of a listener that
+ * says nothing proper is closed and forgotten: anybody can connect to a port.
+ *
+ * A listener stays its owner's: only `next()` is called. At the end one call is still open; the connection that it
+ * gives is served like the others.
+ */
+export function acceptConnections(
+  connections: Duplex | AsyncIterable<Duplex>,
+  options: AcceptorOptions,
+): Accepting {
+  const { signal } = options;
+  const ended = { yes: false };
+  const stop = (): void => {
+    ended.yes = true;
+  };
+  if ('write' in connections) return { done: greet(connections, options), stop };
+  const done = within(acceptAll(connections, options, ended), Infinity, signal, () => undefined).catch(
+    (error: unknown) => {
+      if (signal?.aborted !== true) throw error;
+    },
+  );
+  done.then(stop, stop);
+  return { done, stop };
+}
+
+async function acceptAll(
+  connections: AsyncIterable<Duplex>,
+  options: AcceptorOptions,
+  ended: { readonly yes: boolean },
+): Promise<void> {
+  const iterator = connections[Symbol.asyncIterator]();
+  const ungreeted = new Set<Promise<void>>();
+  while (!ended.yes) {
+    const next: IteratorResult<Duplex, unknown> = await iterator.next();
+    if (next.done === true) break;
+    const channel = next.value;
+    if (ungreeted.size >= MAX_UNGREETED) {
+      channel.on('error', () => undefined).destroy();
+      continue;
+    }
+    const greeting = greet(channel, options)
+      .catch(() => undefined)
+      .finally(() => ungreeted.delete(greeting));
+    ungreeted.add(greeting);
+  }
+  await Promise.all(ungreeted);
+}
+
+/** Hears what a connection wants; rejects, with the channel closed, if that is nothing proper. */
+async function greet(channel: Duplex, { timeoutMs, signal, answer, take }: AcceptorOptions): Promise<void> {
+  const connection = new Connection(channel, timeoutMs, signal);
+  try {
+    const { message } = await connection.receive();
+    if (message.type === 'hello') {
+      await take(connection, message);
+    } else if (message.type === 'ask') {
+      // From here on it ends with the answer, whatever becomes of what the signal is for.
+      connection.ignoreSignal();
+      await connection.finishWith({ type: 'outcome', outcome: await answer(message.migrationId) });
+    } else {
+      throw unexpected(message, 'hello');
+    }
+  } catch (error) {
+    await connection.abort(error);
+    throw error;
+  }
+}

@@ -1,0 +1,53 @@
+import type { RecordCursor } from '../format/cursor.js';
+import { basePageShift, actualPageShift, type PageShift } from '../hpt/hpte.js';
+import { swapBigEndian } from '../hpt/wire.js';
+import type { HostModel } from '../vm/emulated/mmu.js';
+import { migrationError } from './failure.js';
+
+/** Bits 52..61 of `v`, in its high half as it stands in a stream: a POWER9 host drops them (kernel-abi.md 3.1). */
+const LOST_ON_POWER9 = swapBigEndian(0x3ff00000);
+
+/** What a host can hold of a table; beyond what no kernel takes, which the cursor refuses. */
+export class EntryRules {
+  readonly #power9: boolean;
+  readonly #pageShifts: readonly PageShift[] | undefined;
+
+  /**
+   * @param host of the destination; null: not known, nothing is refused for it
+   * @param pageShifts pages that it can map; default: whatever the kernel takes
+   */
+  constructor(host: HostModel | null, pageShifts?: readonly PageShift[]) {
+    this.#power9 = host === 'power9';
+    this.#pageShifts = pageShifts;
+  }
+
+  /**
+   * Checks the valid entries of the cursor's record.
+   *
+   * @throws HtabError `ERR_HTAB_MIGRATION` naming the first entry that the host cannot hold
+   */
+  check({ index, validCount, words, wordOffset }: RecordCursor): void {
+    if (!this.#power9 && this.#pageShifts === undefined) return;
+    for (let k = 0, at = wordOffset; k < validCount; k++, at += 4) {
+      if (this.#power9 && (words[at]! & LOST_ON_POWER9) !== 0) {
+        throw migrationError(
+          `entry ${index + k} uses bits 52..61 of its first doubleword, which the destination's POWER9 host does not ` +
+            'keep: a guest with such an entry can move to POWER8 hosts only',
+        );
+      }
+      if (this.#pageShifts !== undefined) this.#checkPage(index + k, words, at, this.#pageShifts);
+    }
+  }
+
+  #checkPage(ptex: number, words: Uint32Array, at: number, pageShifts: readonly PageShift[]): void {
+    const vLow = swapBigEndian(words[at + 1]!);
+    const rLow = swapBigEndian(words[at + 3]!);
+    for (const shift of [basePageShift(vLow, rLow), actualPageShift(vLow, rLow)]) {
+      if (shift !== 0 && !pageShifts.includes(shift)) {
+        throw migrationError(
+          `entry ${ptex} maps a page of ${2 ** shift} bytes, which the destination cannot`,
+        );
+      }
+    }
+  }
+}

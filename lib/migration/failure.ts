@@ -1,0 +1,39 @@
+import { HtabError } from '../errors.js';
+
+/** Errors after which the same two sides may try again over another connection. */
+const brokenConnections = new WeakSet<HtabError>();
+
+/** An error of the migration itself: the peer, the connection or the way it went. */
+export function migrationError(message: string, cause?: unknown): HtabError {
+  return new HtabError('ERR_HTAB_MIGRATION', message, cause === undefined ? undefined : { cause });
+}
+
+/** The connection is no good any more: lost, silent or damaged. Nobody has decided anything. */
+export function brokenConnection(message: string, cause?: unknown): HtabError {
+  const error = migrationError(message, cause);
+  brokenConnections.add(error);
+  return error;
+}
+
+/** Whether only the connection has failed, and not the migration. */
+export function isBrokenConnection(error: unknown): boolean {
+  return error instanceof HtabError && brokenConnections.has(error);
+}
+
+/** A table that is not what it must be. */
+export function verifyError(message: string): HtabError {
+  return new HtabError('ERR_HTAB_VERIFY', message);
+}
+
+/** It cannot be known which side has the guest. `whatToDo` is a clause without a full stop. */
+export function inDoubt(message: string, whatToDo: string, cause?: unknown): HtabError {
+  return new HtabError(
+    'ERR_HTAB_IN_DOUBT',
+    `${message}; ${whatToDo}`,
+    cause === undefined ? undefined : { cause },
+  );
+}
+
+export function isInDoubt(error: unknown): boolean {
+  return error instanceof HtabError && error.code === 'ERR_HTAB_IN_DOUBT';
+}

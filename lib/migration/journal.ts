@@ -1,0 +1,113 @@
+import { migrationError } from './failure.js';
+
+/** Which end of a migration writes. */
+export type Side = 'source' | 'destination';
+/** How a migration ended: the guest is the destination's, or the source's. */
+export type Decision = 'committed' | 'aborted';
+
+/** What a migration may leave behind if its process dies. */
+export interface JournalRecord {
+  readonly migrationId: string;
+  readonly side: Side;
+  /** log2 of the table's bytes. */
+  readonly order: number;
+  /** Of the table, as `digestTable`. */
+  readonly digest: string;
+}
+
+/** One side of one migration, as far as the journal knows. */
+export interface JournalEntry extends JournalRecord {
+  /**
+   * `pending`: at the destination, it said that it is prepared; at the source, it may have said that it commits.
+   * Nothing has been decided here.
+   */
+  readonly state: 'pending' | Decision;
+}
+
+/**
+ * Remembers what must survive a process, so that two sides that have lost each other come to one outcome.
+ *
+ * The first decision about a migration stands: whoever comes later, in this process or another that has the same
+ * journal open, is told what it was. That is what makes a late commit harmless after the source was told `aborted`.
+ */
+export interface Journal extends AsyncDisposable {
+  /** Entries of one side that nobody has decided, oldest first. */
+  pending(side: Side): Promise<JournalEntry[]>;
+  find(side: Side, migrationId: string): Promise<JournalEntry | undefined>;
+  /** Writes that a decision is due. When this resolves it is on the disk. */
+  begin(record: JournalRecord): Promise<void>;
+  /**
+   * Decides, unless it has been decided. When this resolves the decision is on the disk.
+   *
+   * @returns the decision that stands
+   * @throws HtabError `ERR_HTAB_MIGRATION` for a migration that was never begun here; nothing is written then
+   * @throws HtabSystemError if it cannot be written; nothing has been decided then
+   * @throws HtabError `ERR_HTAB_IN_DOUBT` if it cannot be known whether it was written
+   */
+  decide(side: Side, migrationId: string, decision: Decision): Promise<Decision>;
+  close(): Promise<void>;
+}
+
+/** @internal What the journal comes to, over its lines in the order in which they were written. */
+export class JournalEntries {
+  readonly #entries = new Map<string, JournalEntry>();
+
+  add(line: JournalEntry): void {
+    const key = keyOf(line.side, line.migrationId);
+    const before = this.#entries.get(key);
+    if (before === undefined || before.state === 'pending') this.#entries.set(key, line);
+  }
+
+  find(side: Side, migrationId: string): JournalEntry | undefined {
+    return this.#entries.get(keyOf(side, migrationId));
+  }
+
+  pending(side: Side): JournalEntry[] {
+    return [...this.#entries.values()].filter((entry) => entry.side === side && entry.state === 'pending');
+  }
+
+  /** What is to be decided. */
+  due(side: Side, migrationId: string): JournalEntry {
+    const entry = this.find(side, migrationId);
+    if (entry !== undefined) return entry;
+    throw migrationError(`the journal knows of no migration ${migrationId} at the ${side}`);
+  }
+}
+
+function keyOf(side: Side, migrationId: string): string {
+  return `${side} ${migrationId}`;
+}
+
+/** A journal that ends with the process: its decisions hold as long as somebody can be asked. */
+export class MemoryJournal implements Journal {
+  readonly #entries = new JournalEntries();
+
+  pending(side: Side): Promise<JournalEntry[]> {
+    return Promise.resolve(this.#entries.pending(side));
+  }
+
+  find(side: Side, migrationId: string): Promise<JournalEntry | undefined> {
+    return Promise.resolve(this.#entries.find(side, migrationId));
+  }
+
+  begin(record: JournalRecord): Promise<void> {
+    this.#entries.add({ ...record, state: 'pending' });
+    return Promise.resolve();
+  }
+
+  // Asynchronous, so that what it refuses is a rejection.
+  // eslint-disable-next-line @typescript-eslint/require-await
+  async decide(side: Side, migrationId: string, decision: Decision): Promise<Decision> {
+    const entry = this.#entries.due(side, migrationId);
+    if (entry.state === 'pending') this.#entries.add({ ...entry, state: decision });
+    return entry.state === 'pending' ? decision : entry.state;
+  }
+
+  close(): Promise<void> {
+    return Promise.resolve();
+  }
+
+  [Symbol.asyncDispose](): Promise<void> {
+    return this.close();
+  }
+}

@@ -1,0 +1,178 @@
+import { RecordCursor } from '../format/cursor.js';
+import { fillRecords } from '../format/pass.js';
+import { HPTE_V_BOLTED } from '../hpt/hpte.js';
+import { HptTable } from '../hpt/table.js';
+import { checkAgainst } from '../io/read-back.js';
+import type { HptReader } from '../io/reader.js';
+import type { SourceAccess } from './endpoints.js';
+import type { EntryRules } from './entry-rules.js';
+import { migrationError } from './failure.js';
+import { checkRecord } from './read-back.js';
+
+/** A read of this size names a handful of entries, and never walks over much of a sparse table. */
+const SPOT_BYTES = 512;
+
+/** Whole records, as one frame carries them. */
+export interface TableChunk {
+  readonly records: Uint8Array;
+  readonly validEntries: number;
+  readonly invalidEntries: number;
+  /** ptex just behind the last of them. */
+  readonly end: number;
+}
+
+/**
+ * A running guest's table, and what is known of it: the fold of all that was read. Reading takes changes away from the
+ * kernel, so what was read is folded before anything else can fail; then a connection may break at any moment, and the
+ * fold stands for all that was sent over it.
+ */
+export class LiveTable {
+  readonly order: number;
+  readonly fold: HptTable;
+  readonly #access: SourceAccess;
+  readonly #reader: HptReader;
+  readonly #frameBytes: number;
+  /** Entries that the reader's first pass has named so far. */
+  #named = 0;
+  /** A pass was left before its end. */
+  #cut = false;
+
+  static async open(access: SourceAccess, frameBytes: number): Promise<LiveTable> {
+    const order = access.order();
+    return new LiveTable(access, await access.open(frameBytes), order, frameBytes);
+  }
+
+  private constructor(access: SourceAccess, reader: HptReader, order: number, frameBytes: number) {
+    this.#access = access;
+    this.#reader = reader;
+    this.#frameBytes = frameBytes;
+    this.order = order;
+    this.fold = new HptTable(order);
+  }
+
+  /** Whether anything has been read. */
+  get isKnown(): boolean {
+    return this.#named > 0;
+  }
+
+  /** Whether the next pass tells what has changed since the one before it. */
+  get tells(): boolean {
+    return this.#reader.passes > 0 && !this.#cut;
+  }
+
+  /** Nothing had changed anywhere when the last read was made. */
+  get quiescent(): boolean {
+    return this.#reader.quiescent;
+  }
+
+  /**
+   * The rest of the pass that the reader stands in; a whole one unless the last was left early.
+   *
+   * @throws HtabError `ERR_HTAB_MIGRATION` for an entry that breaks the rules, and for a first pass that does not name
+   *   every entry of the table: of a radix guest there is nothing to read (kernel-abi.md 2.3), and a descriptor that has
+   *   been read from gives only changes
+   * @throws HtabStateError as `HptReader`
+   */
+  async *pass(
+    rules: EntryRules,
+    signal: AbortSignal | undefined,
+  ): AsyncGenerator<TableChunk, void, undefined> {
+    const isFirst = this.#reader.passes === 0;
+    const cursor = new RecordCursor({ order: this.order, ascending: true });
+    this.#cut = true;
+    for await (const records of this.#reader.pass(signal === undefined ? {} : { signal })) {
+      cursor.push(records);
+      const counts = this.#foldChunk(cursor, rules);
+      if (isFirst) this.#named += counts.validEntries + counts.invalidEntries;
+      yield { records, ...counts, end: cursor.index + cursor.validCount + cursor.invalidCount };
+    }
+    cursor.finish();
+    this.#cut = false;
+    if (isFirst && this.#named !== this.fold.entryCount) {
+      throw migrationError(
+        `the first pass named ${this.#named} of the table's ${this.fold.entryCount} entries: the guest uses radix, or ` +
+          'the descriptor has been read from before',
+      );
+    }
+  }
+
+  /**
+   * All that is known of the table, as a first pass over it.
+   *
+   * @throws HtabError `ERR_HTAB_MIGRATION` for an entry that breaks the rules
+   */
+  *known(rules: EntryRules): Generator<TableChunk, void, undefined> {
+    const state = { cursor: 0, firstPass: true, boltedOnly: false };
+    const cursor = new RecordCursor({ order: this.order, ascending: true });
+    while (state.firstPass) {
+      const buffer = new Uint8Array(this.#frameBytes);
+      const records = buffer.subarray(0, fillRecords(this.fold, state, buffer));
+      cursor.push(records);
+      let validEntries = 0;
+      let invalidEntries = 0;
+      while (cursor.next()) {
+        rules.check(cursor);
+        validEntries += cursor.validCount;
+        invalidEntries += cursor.invalidCount;
+      }
+      const end = cursor.index + cursor.validCount + cursor.invalidCount;
+      yield { records, validEntries, invalidEntries, end };
+    }
+  }
+
+  /**
+   * Looks at a few entries of the stopped guest's table through a descriptor of its own. A table that was replaced by one
+   * of the same order shows no other sign, and has lost at least what was not bolted (kernel-abi.md 5.3).
+   *
+   * @throws HtabError `ERR_HTAB_VERIFY` if a change was never reported
+   */
+  async spotCheck(): Promise<void> {
+    if (!this.#access.canReopen) return;
+    const handle = await this.#access.openBeside(firstUnbolted(this.fold));
+    try {
+      const buffer = new Uint8Array(SPOT_BYTES);
+      const cursor = new RecordCursor({ order: this.order, ascending: true });
+      cursor.push(buffer.subarray(0, await handle.read(buffer)));
+      while (cursor.next()) checkRecord(this.fold, cursor);
+    } finally {
+      await handle.close();
+    }
+  }
+
+  /**
+   * Reads the whole table once more through a descriptor of its own, and compares it with what is known.
+   *
+   * @throws HtabError `ERR_HTAB_VERIFY` if a change was never reported: another reader has taken it
+   */
+  async recheck(signal: AbortSignal | undefined): Promise<void> {
+    const handle = await this.#access.openBeside(0);
+    await checkAgainst(this.fold, handle, signal === undefined ? {} : { signal });
+  }
+
+  close(): Promise<void> {
+    return this.#reader.close();
+  }
+
+  #foldChunk(cursor: RecordCursor, rules: EntryRules): { validEntries: number; invalidEntries: number } {
+    let validEntries = 0;
+    let invalidEntries = 0;
+    while (cursor.next()) {
+      const { index, validCount, invalidCount } = cursor;
+      rules.check(cursor);
+      if (validCount > 0) this.fold.storeRun(index, validCount, cursor.words, cursor.wordOffset);
+      if (invalidCount > 0) this.fold.removeRun(index + validCount, invalidCount);
+      validEntries += validCount;
+      invalidEntries += invalidCount;
+    }
+    return { validEntries, invalidEntries };
+  }
+}
+
+/** The first valid entry that a resize would not have kept; 0 if there is none. */
+function firstUnbolted(table: HptTable): number {
+  const entry = new Uint32Array(4);
+  for (let ptex = table.valid.next(0); ptex < table.entryCount; ptex = table.valid.next(ptex + 1)) {
+    if (table.load(ptex, entry) && (entry[1]! & HPTE_V_BOLTED) === 0) return ptex;
+  }
+  return 0;
+}

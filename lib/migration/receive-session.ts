@@ -1,0 +1,214 @@
+import { RecordCursor } from '../format/cursor.js';
+import type { BackendName } from '../vm/contract.js';
+import { unexpected, type Connection } from './connection.js';
+import type { TargetAccess } from './endpoints.js';
+import { publishState } from './events.js';
+import { isInDoubt, migrationError } from './failure.js';
+import type { Journal } from './journal.js';
+import type { Hello, MessageOf, PassCounts } from './protocol.js';
+import { TableCopy, type CopyRules } from './table-copy.js';
+import type { DestinationState } from './two-phase.js';
+
+/** How far the destination has come. */
+export interface ReceiveProgress {
+  /** Number of the pass on this connection, from 1. */
+  readonly pass: number;
+  /** Record bytes applied, over all passes on this connection. */
+  readonly bytes: number;
+  /** Valid entries in the table so far. */
+  readonly validEntries: number;
+}
+
+/** What a destination's connections have in common. */
+export interface ReceiveContext {
+  readonly target: TargetAccess;
+  readonly rules: CopyRules;
+  readonly journal: Journal;
+  readonly onProgress: ((progress: ReceiveProgress) => void) | undefined;
+}
+
+/** What one connection has brought. */
+export interface Received {
+  readonly validEntries: number;
+  readonly digest: string;
+  readonly passes: number;
+  readonly bytes: number;
+}
+
+/** One connection of a source that moves its table here. */
+export class ReceiveSession {
+  readonly #context: ReceiveContext;
+  readonly #connection: Connection;
+  readonly #hello: Hello;
+  #state: DestinationState = 'waiting';
+
+  constructor(context: ReceiveContext, connection: Connection, hello: Hello) {
+    this.#context = context;
+    this.#connection = connection;
+    this.#hello = hello;
+  }
+
+  get migrationId(): string {
+    return this.#hello.migrationId;
+  }
+
+  /** Ends the session with this error; without effect once it decides. */
+  fail(error: unknown): void {
+    if (this.#state !== 'deciding' && this.#state !== 'committed') this.#connection.fail(error);
+  }
+
+  /**
+   * Takes the table. When this resolves the decision is in the journal and the source is being told; when it rejects,
+   * the target's table is empty, and the connection closed.
+   *
+   * @throws HtabError `ERR_HTAB_IN_DOUBT` if the journal cannot say whether it has the decision: the table is kept then,
+   *   and the source has not been told anything
+   */
+  async run(): Promise<Received> {
+    const connection = this.#connection;
+    connection.startHeartbeat();
+    let copy: TableCopy | undefined;
+    try {
+      await this.#checkHello();
+      this.#become('copying');
+      copy = await TableCopy.begin(this.#context.target, this.#hello.order, this.#context.rules);
+      const { backend, host } = this.#context.target;
+      await connection.send({ type: 'welcome', backend, host, readBack: this.#context.rules.readBack });
+      const prepare = await this.#applyPasses(copy);
+      const digest = copy.verify(prepare);
+      await this.#prepare(digest);
+      await connection.expect('commit');
+      await this.#decide();
+      const { validEntries, passes, bytes } = copy;
+      // The guest may run here: it waits neither for the source to hear it, nor for the connection to end.
+      void connection.finishWith({ type: 'committed' });
+      await copy.close().catch(() => undefined);
+      return { validEntries, digest, passes, bytes };
+    } catch (error) {
+      if (this.#state === 'in-doubt') {
+        connection.drop();
+        await copy?.close().catch(() => undefined);
+        throw error;
+      }
+      // The copy goes before the source hears of it: our abort tells it that nothing of its guest is left here.
+      const failure = await discard(copy, error);
+      await connection.abort(failure);
+      throw failure;
+    }
+  }
+
+  async #checkHello(): Promise<void> {
+    const { headerByteOrder, backend, migrationId } = this.#hello;
+    // Records are written to the target as they come, and every supported host reads little-endian headers.
+    if (headerByteOrder !== 'LE') {
+      throw migrationError(
+        `the source sends record headers in ${headerByteOrder} byte order; LE is supported`,
+      );
+    }
+    checkBackends(backend, this.#context.target.backend);
+    const entry = await this.#context.journal.find('destination', migrationId);
+    if (entry !== undefined && entry.state !== 'pending') {
+      throw migrationError(`migration ${migrationId} has been decided here: it is ${entry.state}`);
+    }
+  }
+
+  /** Applies pass upon pass, until the source says that it has no more. */
+  async #applyPasses(copy: TableCopy): Promise<MessageOf<'prepare'>> {
+    for (;;) {
+      const { message } = await this.#connection.receive();
+      const pass = copy.passes + 1;
+      if (message.type === 'prepare' && copy.passes > 0) return message;
+      if (message.type !== 'pass-begin' || message.pass !== pass)
+        throw unexpected(message, `pass-begin of pass ${pass}`);
+      await this.#applyPass(copy, pass);
+    }
+  }
+
+  async #applyPass(copy: TableCopy, pass: number): Promise<void> {
+    const cursor = new RecordCursor({ order: copy.order, ascending: true });
+    const arrived = { validEntries: 0, invalidEntries: 0, bytes: 0 };
+    for (;;) {
+      const { message, sequence } = await this.#connection.receive();
+      if (message.type === 'data') {
+        const { validEntries, invalidEntries, bytes } = await copy.apply(message.records, cursor);
+        arrived.validEntries += validEntries;
+        arrived.invalidEntries += invalidEntries;
+        arrived.bytes += bytes;
+        await this.#connection.send({ type: 'applied', sequence });
+        this.#context.onProgress?.({ pass, bytes: copy.bytes, validEntries: copy.validEntries });
+        continue;
+      }
+      if (message.type !== 'pass-end') throw unexpected(message, 'data or pass-end');
+      if (message.pass !== pass || !sameCounts(message, arrived)) {
+        throw migrationError(
+          `the source ends pass ${message.pass} with ${describe(message)}; pass ${pass} had ${describe(arrived)}`,
+        );
+      }
+      await copy.endPass();
+      await this.#connection.send({ type: 'applied', sequence });
+      return;
+    }
+  }
+
+  /** From here on the journal can be asked about this migration. */
+  async #prepare(digest: string): Promise<void> {
+    const { migrationId, order } = this.#hello;
+    await this.#context.journal.begin({ side: 'destination', migrationId, order, digest });
+    this.#become('prepared');
+    await this.#connection.send({ type: 'prepared', digest });
+  }
+
+  /** The commit point. */
+  async #decide(): Promise<void> {
+    this.#become('deciding');
+    this.#connection.ignoreSignal();
+    try {
+      const decision = await this.#context.journal.decide('destination', this.migrationId, 'committed');
+      if (decision === 'aborted') {
+        throw migrationError(
+          `the commit came after it had been said that migration ${this.migrationId} is aborted`,
+        );
+      }
+    } catch (error) {
+      this.#become(isInDoubt(error) ? 'in-doubt' : 'aborted');
+      throw error;
+    }
+    this.#become('committed');
+  }
+
+  #become(state: DestinationState): void {
+    this.#state = state;
+    publishState({ side: 'destination', migrationId: this.migrationId, state });
+  }
+}
+
+/**
+ * @throws HtabError `ERR_HTAB_MIGRATION` where a real guest would be moved to an emulated table; whatever falls back to
+ *   emulation by itself loses the guest
+ */
+export function checkBackends(source: BackendName, destination: BackendName): void {
+  if (destination === 'emulated' && source !== 'emulated') {
+    throw migrationError(`the destination's table is emulated: a guest of a ${source} VM cannot run on it`);
+  }
+}
+
+function sameCounts(a: PassCounts, b: PassCounts): boolean {
+  return a.validEntries === b.validEntries && a.invalidEntries === b.invalidEntries && a.bytes === b.bytes;
+}
+
+function describe({ validEntries, invalidEntries, bytes }: PassCounts): string {
+  return `${validEntries} valid and ${invalidEntries} invalid entries in ${bytes} bytes`;
+}
+
+/** Throws away what has arrived; gives the error to report. */
+async function discard(copy: TableCopy | undefined, error: unknown): Promise<unknown> {
+  try {
+    await copy?.discard();
+    return error;
+  } catch (failure) {
+    return migrationError(
+      'the migration failed, and what had arrived could not be thrown away: the target must not be run',
+      new AggregateError([error, failure]),
+    );
+  }
+}

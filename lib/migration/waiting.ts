@@ -1,0 +1,56 @@
+/**
+ * Waits for a promise, but not for ever. What becomes of it afterwards is the caller's to care for.
+ *
+ * @param ms longest time; Infinity for none
+ * @param expired makes the error once the time has passed
+ * @throws the signal's reason
+ */
+export function within<T>(
+  promise: Promise<T>,
+  ms: number,
+  signal: AbortSignal | undefined,
+  expired: () => unknown,
+): Promise<T> {
+  return new Promise((resolve, reject) => {
+    const done = (): void => {
+      clearTimeout(timer);
+      signal?.removeEventListener('abort', abort);
+    };
+    const fail = (error: unknown): void => {
+      done();
+      // A signal's reason is the caller's own and passed on as it is, error or not.
+      // eslint-disable-next-line @typescript-eslint/prefer-promise-reject-errors
+      reject(error);
+    };
+    const abort = (): void => {
+      fail(signal?.reason);
+    };
+    const timer =
+      ms === Infinity
+        ? undefined
+        : setTimeout(() => {
+            fail(expired());
+          }, ms);
+    signal?.addEventListener('abort', abort, { once: true });
+    if (signal?.aborted === true) abort();
+    promise.then((value) => {
+      done();
+      resolve(value);
+    }, fail);
+  });
+}
+
+/**
+ * Lets time pass.
+ *
+ * @throws the signal's reason
+ */
+export async function pause(ms: number, signal: AbortSignal | undefined): Promise<void> {
+  const never = new Promise<never>(() => undefined);
+  const over = Symbol('over');
+  try {
+    await within(never, ms, signal, () => over);
+  } catch (error) {
+    if (error !== over) throw error;
+  }
+}

@@ -1,0 +1,97 @@
+import { randomUUID } from 'node:crypto';
+import { open, realpath, rename, rm, stat, type FileHandle } from 'node:fs/promises';
+import path from 'node:path';
+import { fileCall } from './file-call.js';
+
+/** A guest's table says where everything is in its memory: nobody else's to read. */
+const OWNER_ONLY = 0o600;
+
+/**
+ * A file that is there whole or not at all: it is written under another name in the same folder, and gets its own only
+ * once the disk has all of it. A crash at any moment leaves under the name what was there before, and at the most a file
+ * `.kvm-htab-*.tmp` beside it.
+ */
+export class AtomicFile {
+  readonly #target: string;
+  readonly #temporary: string;
+  readonly #operation: string;
+  readonly #file: FileHandle;
+  /** The name it is being written under still exists. */
+  #pending = true;
+
+  /**
+   * Begins a file. Nothing of the one that it will replace, if any, is touched.
+   *
+   * @param target its name; a symbolic link is followed
+   * @throws TypeError if something else than a regular file has this name: it would be replaced, not written to
+   * @throws HtabSystemError if the folder cannot be written to
+   */
+  static async create(target: string): Promise<AtomicFile> {
+    const operation = `write the snapshot ${target}`;
+    const resolved = await resolve(target, operation);
+    const temporary = path.join(path.dirname(resolved), `.kvm-htab-${randomUUID()}.tmp`);
+    const file = await fileCall(operation, open(temporary, 'wx', OWNER_ONLY));
+    return new AtomicFile(resolved, temporary, operation, file);
+  }
+
+  private constructor(target: string, temporary: string, operation: string, file: FileHandle) {
+    this.#target = target;
+    this.#temporary = temporary;
+    this.#operation = operation;
+    this.#file = file;
+  }
+
+  /** Appends all of these bytes. */
+  async write(bytes: Uint8Array): Promise<void> {
+    for (let written = 0; written < bytes.length;) {
+      const { bytesWritten } = await this.#call(this.#file.write(bytes, written));
+      written += bytesWritten;
+    }
+  }
+
+  /**
+   * Gives the file its name, once all of it is on the disk; when this resolves, the name is there too.
+   *
+   * @throws HtabSystemError; {@link discard} then removes what there is, unless the file already has its name
+   */
+  async commit(): Promise<void> {
+    await this.#call(this.#file.sync());
+    await this.#call(this.#file.close());
+    await this.#call(rename(this.#temporary, this.#target));
+    this.#pending = false;
+    const folder = await this.#call(open(path.dirname(this.#target), 'r'));
+    try {
+      await this.#call(folder.sync());
+    } finally {
+      await folder.close();
+    }
+  }
+
+  /** Removes what has been written, unless it was committed. Never rejects: whatever led here is what is to be told. */
+  async discard(): Promise<void> {
+    if (!this.#pending) return;
+    this.#pending = false;
+    await this.#file.close().catch(() => undefined);
+    await rm(this.#temporary, { force: true }).catch(() => undefined);
+  }
+
+  #call<T>(call: Promise<T>): Promise<T> {
+    return fileCall(this.#operation, call);
+  }
+}
+
+/** The name behind symbolic links; one that does not exist is its own. */
+async function resolve(target: string, operation: string): Promise<string> {
+  const resolved = await realpath(target).catch(() => target);
+  const there = await fileCall(
+    operation,
+    stat(resolved).catch((error: unknown) => {
+      if ((error as { code?: unknown }).code === 'ENOENT') return undefined;
+      throw error;
+    }),
+  );
+  if (there === undefined || there.isFile()) return resolved;
+  throw Object.assign(new TypeError(`The "path" argument must name a regular file, or nothing: ${target}`), {
+    code: 'ERR_INVALID_ARG_VALUE',
+  });
+}

@@ -1,0 +1,149 @@
+import { HtabStateError, HtabUnavailableError } from '../errors.js';
+import type { HptTable } from '../hpt/table.js';
+import { checkAgainst } from '../io/read-back.js';
+import type { HtabHandle, HtabVm } from '../vm/contract.js';
+import type { HostModel } from '../vm/emulated/mmu.js';
+import { firstEntryLostOn } from '../vm/host.js';
+import type { Snapshot } from './decoder.js';
+import type { SnapshotInfo } from './layout.js';
+import { readSnapshot } from './read.js';
+import { TableWriter } from './table-writer.js';
+
+/** How far loading has come. */
+export interface LoadProgress {
+  readonly step: 'write' | 'read back';
+  /** Part of the table that has been written, 0..1. */
+  readonly written: number;
+}
+
+export interface LoadOptions {
+  /** log2 of the bytes of the table behind a given descriptor, where it is known. */
+  readonly order?: number;
+  /** Processor of the host, where it is known: entries that it cannot hold are refused before anything is written. */
+  readonly host?: HostModel;
+  /**
+   * Read the table back and compare it with the file: true for a VM; for a descriptor, a read descriptor of the same
+   * table that has not been read from, which is closed.
+   */
+  readonly readBack?: boolean | HtabHandle;
+  /** Load a snapshot whose table changed while it was saved (see `quiescent`). Default false. */
+  readonly allowChanging?: boolean;
+  readonly signal?: AbortSignal;
+  /** Called after every MiB of records, and before the table is read back. */
+  readonly onProgress?: (progress: LoadProgress) => void;
+}
+
+/**
+ * Gives a VM the table of a snapshot. No vcpu of it may run.
+ *
+ * Nothing is touched before all of the file has been verified. A VM then gets an empty table of the snapshot's order;
+ * behind a descriptor, every entry is written, those that are invalid too. When this rejects after that, the table has
+ * been emptied again: a guest never has half of one.
+ *
+ * @param snapshot its path, or what {@link readSnapshot} made of it
+ * @param target a VM, or a write descriptor; a descriptor is closed at the end
+ * @throws HtabFormatError, HtabSystemError for a file that is no whole snapshot, or cannot be read
+ * @throws HtabStateError `busy` for a snapshot of a changing table, unless that is allowed
+ * @throws HtabUnavailableError `unsupported` for a table that the target, or its host, cannot hold
+ * @throws HtabSystemError for an entry that the kernel refuses: which, and the likely cause; EBUSY while a vcpu runs
+ * @throws HtabError `ERR_HTAB_VERIFY` if the table that was read back differs
+ * @throws HtabStateError `lost` if the table could not even be emptied after a failure
+ * @throws TypeError for a descriptor of the wrong direction
+ * @throws the signal's reason
+ */
+export async function loadSnapshot(
+  snapshot: string | Snapshot,
+  target: HtabVm | HtabHandle,
+  options: LoadOptions = {},
+): Promise<SnapshotInfo> {
+  const { signal, readBack = false } = options;
+  const cancel = signal === undefined ? {} : { signal };
+  try {
+    checkTarget(target, readBack);
+    const { info, table } = typeof snapshot === 'string' ? await readSnapshot(snapshot, cancel) : snapshot;
+    checkFits(info, table, options);
+    signal?.throwIfAborted();
+    await apply(table, target, options);
+    return info;
+  } finally {
+    await closeHandles(target, readBack);
+  }
+}
+
+async function apply(table: HptTable, target: HtabVm | HtabHandle, options: LoadOptions): Promise<void> {
+  const { signal, readBack = false, onProgress } = options;
+  const cancel = signal === undefined ? {} : { signal };
+  const isVm = 'openHtab' in target;
+  if (isVm) await target.allocateHpt(table.order);
+  const handle = isVm ? await target.openHtab({ access: 'write' }) : target;
+  const writer = new TableWriter(handle);
+  try {
+    await writer.write(table, {
+      ...cancel,
+      onProgress: (written) => onProgress?.({ step: 'write', written }),
+    });
+    if (readBack !== false) {
+      onProgress?.({ step: 'read back', written: 1 });
+      await checkAgainst(table, readBack === true ? target : readBack, cancel);
+    }
+  } catch (error) {
+    if (writer.touched) await emptyAfter(error, writer, table.order);
+    throw error;
+  } finally {
+    await handle.close();
+  }
+}
+
+function checkTarget(target: HtabVm | HtabHandle, readBack: boolean | HtabHandle): void {
+  let problem: string | undefined;
+  if (!('openHtab' in target)) {
+    if (target.access !== 'write') problem = 'The "target" argument must be open for writing';
+    else if (readBack === true)
+      problem = 'The "readBack" option must be a handle, as the "target" argument is';
+  }
+  if (typeof readBack === 'object' && readBack.access !== 'read') {
+    problem = 'The "readBack" option must be open for reading';
+  }
+  if (problem !== undefined) throw Object.assign(new TypeError(problem), { code: 'ERR_INVALID_ARG_VALUE' });
+}
+
+function checkFits(info: SnapshotInfo, table: HptTable, { order, host, allowChanging }: LoadOptions): void {
+  if (!info.quiescent && allowChanging !== true) {
+    throw new HtabStateError(
+      'busy',
+      'the table was changing while it was saved: the snapshot mixes moments, and a guest must not run on it',
+    );
+  }
+  if (order !== undefined && order !== info.order) {
+    throw new HtabUnavailableError(
+      'unsupported',
+      `the snapshot's table has order ${info.order}, the target's has ${order}`,
+      `give the target a table of order ${info.order}`,
+    );
+  }
+  const lost = host === undefined ? undefined : firstEntryLostOn(host, table);
+  if (lost === undefined) return;
+  throw new HtabUnavailableError(
+    'unsupported',
+    `entry ${lost} of the snapshot uses bits 52 to 61 of its first doubleword, which a POWER9 host drops`,
+    'load it on a POWER8 host',
+  );
+}
+
+/** Leaves an empty table behind a failure; if that fails too, says so. */
+async function emptyAfter(error: unknown, writer: TableWriter, order: number): Promise<void> {
+  try {
+    await writer.empty(order);
+  } catch (failure) {
+    throw new HtabStateError(
+      'lost',
+      'loading failed, and so did emptying the table again: it may hold part of the snapshot, and no guest may run on it',
+      { cause: new AggregateError([error, failure]) },
+    );
+  }
+}
+
+async function closeHandles(target: HtabVm | HtabHandle, readBack: boolean | HtabHandle): Promise<void> {
+  if (!('openHtab' in target)) await target.close();
+  if (typeof readBack === 'object') await readBack.close();
+}

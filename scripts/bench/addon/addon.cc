@@ -1,0 +1,89 @@
+#include <napi.h>
+#include <time.h>
+
+#include "table.h"
+
+// What JavaScript sees of the baselines; scripts/bench/baseline.mjs has the types. The bench calls
+// them with what it made itself: arguments are not checked.
+
+namespace kvm_htab::bench {
+namespace {
+
+using Napi::CallbackInfo;
+
+// A table made of two Uint32Arrays, four words an entry and four for what is beside it.
+class FlatTable final : public Napi::ObjectWrap<FlatTable> {
+ public:
+  static Napi::Function Define(Napi::Env env) {
+    return DefineClass(
+        env, "FlatTable",
+        {InstanceMethod<&FlatTable::Read>("read"), InstanceMethod<&FlatTable::Store>("store")});
+  }
+
+  explicit FlatTable(const CallbackInfo& info) : ObjectWrap(info) {
+    auto entries = info[0].As<Napi::Uint32Array>();
+    auto sides = info[1].As<Napi::Uint32Array>();
+    entries_ = Napi::Persistent(entries);
+    sides_ = Napi::Persistent(sides);
+    table_ = {reinterpret_cast<Entry*>(entries.Data()), reinterpret_cast<Side*>(sides.Data()),
+              entries.ElementLength() / 4};
+  }
+
+ private:
+  // read(state: Float64Array /* index, first */, buffer): bytes
+  Napi::Value Read(const CallbackInfo& info) {
+    double* state = info[0].As<Napi::Float64Array>().Data();
+    auto buffer = info[1].As<Napi::Uint8Array>();
+    Cursor cursor = {static_cast<uint64_t>(state[0]), state[1] != 0};
+    const size_t bytes = bench::Read(table_, &cursor, buffer.Data(), buffer.ElementLength());
+    state[0] = static_cast<double>(cursor.index);
+    state[1] = cursor.first ? 1 : 0;
+    return Napi::Number::New(info.Env(), static_cast<double>(bytes));
+  }
+
+  // store(records): whether they were good
+  Napi::Value Store(const CallbackInfo& info) {
+    const auto bytes = info[0].As<Napi::Uint8Array>();
+    return Napi::Boolean::New(info.Env(),
+                              bench::Store(table_, bytes.Data(), bytes.ElementLength()));
+  }
+
+  Napi::Reference<Napi::Uint32Array> entries_;
+  Napi::Reference<Napi::Uint32Array> sides_;
+  Table table_;
+};
+
+// decode(records, count, totals: Float64Array(4)): whether they were good
+Napi::Value DecodeRecords(const CallbackInfo& info) {
+  const auto bytes = info[0].As<Napi::Uint8Array>();
+  const auto count = static_cast<uint64_t>(info[1].As<Napi::Number>().DoubleValue());
+  double* sums = info[2].As<Napi::Float64Array>().Data();
+  Totals totals = {sums[0], sums[1], sums[2], sums[3]};
+  const bool good = Decode(bytes.Data(), bytes.ElementLength(), count, &totals);
+  sums[0] = totals.records;
+  sums[1] = totals.valid;
+  sums[2] = totals.invalid;
+  sums[3] = totals.index_sum;
+  return Napi::Boolean::New(info.Env(), good);
+}
+
+// threadCpuTime(): ns this thread has run
+Napi::Value ThreadCpuTime(const CallbackInfo& info) {
+  timespec now;
+  clock_gettime(CLOCK_THREAD_CPUTIME_ID, &now);
+  return Napi::Number::New(
+      info.Env(), static_cast<double>(now.tv_sec) * 1e9 + static_cast<double>(now.tv_nsec));
+}
+
+Napi::Object Init(Napi::Env env, Napi::Object exports) {
+  exports.Set("FlatTable", FlatTable::Define(env));
+  exports.Set("decode", Napi::Function::New(env, DecodeRecords));
+  exports.Set("threadCpuTime", Napi::Function::New(env, ThreadCpuTime));
+  return exports;
+}
+
+}  // namespace
+
+NODE_API_MODULE(baseline, Init)
+
+}  // namespace kvm_htab::bench

@@ -1,0 +1,62 @@
+#ifndef KVM_HTAB_BENCH_TABLE_H_
+#define KVM_HTAB_BENCH_TABLE_H_
+
+#include <cstddef>
+#include <cstdint>
+
+// What the library is measured against: a hashed page table as a C program would keep it, a flat
+// array of entries with marks beside it, and plain loops that go through it entry by entry.
+
+namespace kvm_htab::bench {
+
+// Both doublewords big-endian, as in the stream.
+struct Entry {
+  uint64_t v;
+  uint64_t r;
+};
+
+// What the owner of a table keeps beside each entry.
+struct Side {
+  uint64_t marks;
+  uint64_t spare;
+};
+
+constexpr uint64_t kDirty = 1;
+
+struct Table {
+  Entry* entries;
+  Side* sides;
+  uint64_t count;
+};
+
+// A reader's place; `first` until it has come to the table's end once.
+struct Cursor {
+  uint64_t index;
+  bool first;
+};
+
+struct Header {
+  uint32_t index;
+  uint16_t valid;
+  uint16_t invalid;
+};
+
+// One read(2) as the kernel answers it (kernel-abi.md 2.3): returns the bytes written.
+size_t Read(const Table& table, Cursor* cursor, uint8_t* out, size_t size);
+
+// Checks whole records against a table of `count` entries and applies them. False if one is bad.
+bool Store(const Table& table, const uint8_t* bytes, size_t size);
+
+struct Totals {
+  double records;
+  double valid;
+  double invalid;
+  double index_sum;
+};
+
+// Checks whole records against a table of `count` entries and adds them up. False if one is bad.
+bool Decode(const uint8_t* bytes, size_t size, uint64_t count, Totals* totals);
+
+}  // namespace kvm_htab::bench
+
+#endif  // KVM_HTAB_BENCH_TABLE_H_

@@ -1,0 +1,47 @@
+// The addon of the bench: what the library is measured against, in C++, and the clock.
+import { createHash } from 'node:crypto';
+import { existsSync, readFileSync, readdirSync, writeFileSync } from 'node:fs';
+import { createRequire } from 'node:module';
+import path from 'node:path';
+import { hostTarget, missingFor, rebuild, targets } from '../native/toolchain.mjs';
+
+/**
+ * @typedef {object} FlatTable a table as a C program would keep it, gone through entry by entry
+ * @property {(state: Float64Array, buffer: Uint8Array) => number} read one read(2); `state` is the index to begin at
+ *   and whether this is the first pass. Returns the bytes written
+ * @property {(records: Uint8Array) => boolean} store checks whole records and applies them; false if one is bad
+ *
+ * @typedef {object} Addon
+ * @property {new (entries: Uint32Array, sides: Uint32Array) => FlatTable} FlatTable four words an entry in both
+ * @property {(records: Uint8Array, entryCount: number, totals: Float64Array) => boolean} decode checks whole records and
+ *   adds records, valid entries, invalid entries and indexes to `totals`; false if one is bad
+ * @property {() => number} threadCpuTime ns this thread has run
+ */
+
+const folder = path.join(import.meta.dirname, 'addon');
+const built = path.join(folder, 'build/Release/baseline.node');
+const stamp = path.join(folder, 'build/sources.sha256');
+
+function fingerprint() {
+  const hash = createHash('sha256').update(process.version + process.arch);
+  const sources = readdirSync(folder).filter((name) => name !== 'build');
+  for (const name of sources.sort()) hash.update(name).update(readFileSync(path.join(folder, name)));
+  return hash.digest('hex');
+}
+
+function build() {
+  const wanted = fingerprint();
+  if (existsSync(built) && existsSync(stamp) && readFileSync(stamp, 'utf8') === wanted) return;
+  const target = targets[hostTarget ?? ''];
+  if (target === undefined) throw new Error(`the bench has no baseline for ${process.arch}`);
+  const missing = missingFor(target);
+  if (missing !== undefined) throw new Error(`the bench needs ${missing} to build its baselines`);
+  process.stderr.write('bench: compiling the baselines\n');
+  if (!rebuild(folder, target)) throw new Error('the baselines do not compile');
+  writeFileSync(stamp, wanted);
+}
+
+build();
+/** @type {unknown} */
+const loaded = createRequire(import.meta.url)(built);
+export const addon = /** @type {Addon} */ (loaded);

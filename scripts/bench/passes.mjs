@@ -1,0 +1,45 @@
+// Reading a table: the first pass, and later ones that find what has changed.
+import { contest } from './measure.mjs';
+import { Twin, clustered, full, grouped, scattered } from './tables.mjs';
+
+const ORDER = 26;
+
+/**
+ * @param {import('./tables.mjs').Pattern} pattern
+ */
+function firstPass(pattern) {
+  const twin = new Twin(ORDER).fill(pattern);
+  twin.readBoth(true);
+  return contest({ run: () => twin.readOurs(true) }, { run: () => twin.readFlat(true) });
+}
+
+/** @param {number} share of all entries that have changed since the pass before */
+function laterPass(share) {
+  const twin = new Twin(ORDER).fill(grouped(0.125));
+  const changed = Uint32Array.from(scattered(share)(twin.entryCount));
+  // Marks in the order in which a guest would make them.
+  changed.sort();
+  twin.markOurs(changed);
+  twin.markFlat(changed);
+  twin.readBoth(false);
+  if (share === 0) return contest({ run: () => twin.readOurs(false) }, { run: () => twin.readFlat(false) });
+  return contest(
+    { prepare: () => twin.markOurs(changed), run: () => twin.readOurs(false) },
+    { prepare: () => twin.markFlat(changed), run: () => twin.readFlat(false) },
+  );
+}
+
+/** @type {import('./main.mjs').Case[]} */
+export const passes = [
+  { name: 'first pass, empty', target: 100, run: () => firstPass(scattered(0)) },
+  { name: 'first pass, 1 % clustered', target: 8, run: () => firstPass(clustered(0.01)) },
+  { name: 'first pass, 1 % random', target: 5, run: () => firstPass(scattered(0.01)) },
+  { name: 'first pass, 12.5 %', target: 1.5, run: () => firstPass(grouped(0.125)) },
+  { name: 'first pass, 50 %', target: 1.1, run: () => firstPass(scattered(0.5)) },
+  { name: 'first pass, full', target: 1, run: () => firstPass(full) },
+  { name: 'later pass, clean', target: 150, run: () => laterPass(0) },
+  { name: 'later pass, 0.1 % changed', target: 15, run: () => laterPass(0.001) },
+  { name: 'later pass, 1 % changed', target: 4.5, run: () => laterPass(0.01) },
+  { name: 'later pass, 10 % changed', target: 1.1, run: () => laterPass(0.1) },
+  { name: 'later pass, 100 % changed', target: 1, run: () => laterPass(1) },
+];

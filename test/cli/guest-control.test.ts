@@ -1,0 +1,171 @@
+import { once } from 'node:events';
+import { existsSync, mkdtempSync, readFileSync, writeFileSync } from 'node:fs';
+import { createServer, type Socket } from 'node:net';
+import { tmpdir } from 'node:os';
+import path from 'node:path';
+import { describe, expect, onTestFinished, test, vi } from 'vitest';
+import { ControlSocket } from '../../lib/cli/guest/control-socket.js';
+import { Hooks } from '../../lib/cli/guest/hooks.js';
+import { hooksOf } from '../../lib/cli/guest/hook-options.js';
+
+const folder = mkdtempSync(path.join(tmpdir(), 'kvm-htab-control-'));
+const LONG_MS = 60_000;
+
+describe('commands', () => {
+  function hooks(command: string, timeoutMs = LONG_MS): Hooks {
+    return new Hooks({ onPause: command, onResume: command, onThrottle: command }, timeoutMs);
+  }
+
+  test('are run by a shell, and waited for', async () => {
+    const file = path.join(folder, 'log');
+    const control = new Hooks(
+      {
+        onPause: `echo paused >> ${file}`,
+        onResume: `echo resumed >> ${file}`,
+        onThrottle: `echo throttled $KVM_HTAB_THROTTLE >> ${file}`,
+      },
+      LONG_MS,
+    );
+    await control.pause();
+    await control.throttle?.(3);
+    await control.resume();
+    expect(readFileSync(file, 'utf8')).toBe('paused\nthrottled 3\nresumed\n');
+  });
+
+  test('fail if they end with another status than 0, or by a signal', async () => {
+    await expect(hooks('exit 7').pause()).rejects.toThrow(
+      'the command of --on-pause ended with status 7: exit 7',
+    );
+    await expect(hooks('kill -TERM $$').resume()).rejects.toThrow(
+      'the command of --on-resume was ended by SIGTERM',
+    );
+  });
+
+  test('are killed with all they have started when their time is over', async () => {
+    vi.useFakeTimers({ toFake: ['setTimeout', 'clearTimeout'] });
+    onTestFinished(() => {
+      vi.useRealTimers();
+    });
+    const file = path.join(folder, 'pid');
+    const pausing = hooks(`sleep 1000 & echo $! > ${file}; wait`).pause();
+    const refused = expect(pausing).rejects.toThrow(`was ended by SIGKILL (it may take ${LONG_MS} ms)`);
+    await until(() => existsSync(file) && readFileSync(file, 'utf8') !== '');
+    vi.advanceTimersByTime(LONG_MS);
+    await refused;
+    const sleeper = readFileSync(file, 'utf8').trim();
+    await until(() => !isRunning(sleeper));
+  });
+
+  test('are out of the reach of a terminal: Ctrl-C does not end the one that resumes the guest', async () => {
+    const file = path.join(folder, 'group');
+    await hooks(`cut -d' ' -f5 /proc/self/stat > ${file}`).resume();
+    const [, , , , ours] = readFileSync('/proc/self/stat', 'utf8')
+      .replace(/\(.*\)/, '')
+      .split(/ +/);
+    expect(readFileSync(file, 'utf8').trim()).not.toBe(ours);
+  });
+
+  test('cannot slow the guest down unless there is one for that', () => {
+    expect(new Hooks({ onPause: 'true', onResume: 'true' }, LONG_MS).throttle).toBeUndefined();
+  });
+
+  test('come in pairs', () => {
+    for (const options of [{ onPause: 'x' }, { onResume: 'x' }, { onThrottle: 'x' }]) {
+      expect(() => hooksOf({ ...options, pauseTimeoutMs: LONG_MS })).toThrow(
+        '--on-pause and --on-resume go together',
+      );
+    }
+    expect(hooksOf({ pauseTimeoutMs: LONG_MS })).toBeUndefined();
+  });
+});
+
+describe('the control socket', () => {
+  let sockets = 0;
+
+  /** A VMM that answers with these lines, whatever it is asked; `undefined` closes the connection instead. */
+  async function startVmm(
+    ...answers: (string | undefined)[]
+  ): Promise<{ socketPath: string; requests: string[]; connections: Socket[] }> {
+    const socketPath = path.join(folder, `vmm-${sockets++}`);
+    const requests: string[] = [];
+    const connections: Socket[] = [];
+    const server = createServer((socket) => {
+      connections.push(socket);
+      socket.setEncoding('utf8').on('data', (text: string) => {
+        requests.push(text);
+        const answer = answers.shift();
+        if (answer === undefined) socket.destroy();
+        else socket.write(answer);
+      });
+    }).listen(socketPath);
+    await once(server, 'listening');
+    onTestFinished(() => {
+      server.close();
+      for (const socket of connections) socket.destroy();
+    });
+    return { socketPath, requests, connections };
+  }
+
+  async function open(socketPath: string, timeoutMs = LONG_MS): Promise<ControlSocket> {
+    const control = await ControlSocket.open(socketPath, timeoutMs);
+    onTestFinished(() => {
+      control.close();
+    });
+    return control;
+  }
+
+  test('carries one line a request and one line an answer, over one connection', async () => {
+    const { socketPath, requests, connections } = await startVmm('ok paused\n', 'ok\n', 'ok\n');
+    const control = await open(socketPath);
+    await control.pause();
+    await control.throttle(2);
+    await control.resume();
+    expect(requests).toEqual(['pause\n', 'throttle 2\n', 'resume\n']);
+    expect(connections.length).toBe(1);
+  });
+
+  test.each([
+    ['error it faults\n', 'refuses to pause: "error it faults"'],
+    ['okay\n', 'refuses to pause: "okay"'],
+    ['\n', 'refuses to pause: ""'],
+    ['ok\nok\n', 'did not pause: there is more than one answer'],
+    ['x'.repeat(5000), 'did not pause: the answer is too long'],
+    [undefined, 'did not pause: the connection ended'],
+  ])('does not take %j for done', async (answer, message) => {
+    const { socketPath } = await startVmm(answer);
+    const control = await open(socketPath);
+    await expect(control.pause()).rejects.toThrow(message);
+  });
+
+  test('is connected to anew if the connection broke: the guest is resumed all the same', async () => {
+    const { socketPath, requests, connections } = await startVmm(undefined, 'ok\n');
+    const control = await open(socketPath);
+    await expect(control.pause()).rejects.toThrow('did not pause');
+    await control.resume();
+    expect(requests).toEqual(['pause\n', 'resume\n']);
+    expect(connections.length).toBe(2);
+  });
+
+  test('does not wait for ever for an answer', async () => {
+    const { socketPath } = await startVmm('');
+    const control = await open(socketPath, 100);
+    await expect(control.pause()).rejects.toThrow('did not pause: no answer within 100 ms');
+  });
+
+  test('must be there from the beginning', async () => {
+    const file = path.join(folder, 'nobody');
+    await expect(open(file)).rejects.toMatchObject({ code: 'ENOENT' });
+    writeFileSync(file, '');
+    await expect(open(file)).rejects.toMatchObject({ code: 'ECONNREFUSED' });
+  });
+});
+
+async function until(condition: () => boolean): Promise<void> {
+  while (!condition()) await new Promise((resolve) => setImmediate(resolve));
+}
+
+/** A process that has ended may stand around until its parent asks for its status. */
+function isRunning(pid: string): boolean {
+  const file = `/proc/${pid}/stat`;
+  return existsSync(file) && !readFileSync(file, 'utf8').includes(') Z ');
+}

@@ -1,0 +1,85 @@
+import { channel } from 'node:diagnostics_channel';
+import { describe, expect, onTestFinished, test } from 'vitest';
+import { serveMetrics } from '../../lib/cli/metrics.js';
+import type { OutcomeEvent, PassEvent, StateEvent } from '../../lib/migration/events.js';
+
+const publish = {
+  state: (event: Omit<StateEvent, 'migrationId'>) =>
+    channel('kvm-htab:state').publish({ migrationId: 'm', ...event }),
+  outcome: (event: Omit<OutcomeEvent, 'migrationId'>) =>
+    channel('kvm-htab:outcome').publish({ migrationId: 'm', ...event }),
+  pass: (event: Partial<PassEvent>) => {
+    const nothing = { durationMs: 0, readMs: 0, idleMs: 0, confirmMs: 0, live: true };
+    channel('kvm-htab:pass').publish({ side: 'source', migrationId: 'm', ...nothing, ...event });
+  },
+};
+
+async function start(): Promise<string> {
+  const server = await serveMetrics('127.0.0.1', 0);
+  onTestFinished(() => server.close());
+  return server.url;
+}
+
+/** What is served, without what explains it. */
+async function samples(url: string): Promise<string[]> {
+  const response = await fetch(url);
+  expect(response.headers.get('content-type')).toMatch(/^text\/plain; version=0\.0\.4/);
+  const text = await response.text();
+  return text.split('\n').filter((line) => line !== '' && !line.startsWith('#'));
+}
+
+describe('metrics', () => {
+  test('follow a migration from its first pass to its end', async () => {
+    const url = await start();
+    publish.state({ side: 'source', state: 'connecting' });
+    publish.state({ side: 'source', state: 'copying' });
+    publish.pass({ pass: 1, validEntries: 900, invalidEntries: 100, bytes: 15_000, durationMs: 500 });
+    publish.pass({
+      ...{ pass: 2, changedEntries: 30, validEntries: 20, invalidEntries: 10, bytes: 400 },
+      ...{ durationMs: 200, readMs: 100, confirmMs: 50 },
+    });
+    const live = await samples(url);
+    expect(live).toEqual(
+      expect.arrayContaining([
+        'kvm_htab_migration_state{side="source",state="copying"} 1',
+        'kvm_htab_passes_total{guest="running"} 2',
+        'kvm_htab_entries_total{kind="valid"} 920',
+        'kvm_htab_entries_total{kind="invalid"} 110',
+        'kvm_htab_record_bytes_total 15400',
+        'kvm_htab_changed_entries 30',
+        'kvm_htab_bytes_per_second 2000',
+      ]),
+    );
+    expect(live.join('\n')).not.toContain('connecting');
+    // Two scans of 100 ms and their confirmation at least.
+    const predicted = live.find((line) => line.startsWith('kvm_htab_predicted_stop_seconds '));
+    expect(Number(predicted?.split(' ')[1])).toBeGreaterThanOrEqual(0.3);
+
+    publish.pass({ pass: 3, live: false, changedEntries: 0, validEntries: 0, invalidEntries: 0, bytes: 0 });
+    publish.outcome({ side: 'source', outcome: 'moved', stopMs: 320 });
+    publish.outcome({ side: 'destination', outcome: 'stayed' });
+    expect(await samples(url)).toEqual(
+      expect.arrayContaining([
+        'kvm_htab_passes_total{guest="stopped"} 1',
+        'kvm_htab_stop_seconds 0.32',
+        'kvm_htab_migrations_total{side="source",outcome="moved"} 1',
+        'kvm_htab_migrations_total{side="destination",outcome="stayed"} 1',
+      ]),
+    );
+  });
+
+  test('are to be had at /metrics, for reading, and nothing else is', async () => {
+    const url = await start();
+    expect((await fetch(new URL('/', url))).status).toBe(404);
+    expect((await fetch(url, { method: 'POST' })).status).toBe(405);
+    expect((await fetch(url, { method: 'HEAD' })).status).toBe(200);
+    expect(url).toMatch(/^http:\/\/127\.0\.0\.1:\d+\/metrics$/);
+  });
+
+  test('are not collected any more once they are closed', async () => {
+    const server = await serveMetrics('127.0.0.1', 0);
+    expect(channel('kvm-htab:pass').hasSubscribers).toBe(true);
+    await server.close();
+    expect(channel('kvm-htab:pass').hasSubscribers).toBe(false);
+  });
+});

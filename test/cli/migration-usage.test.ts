@@ -1,0 +1,117 @@
+import { mkdtempSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import path from 'node:path';
+import { describe, expect, test } from 'vitest';
+import { byteRate, localPort } from '../../lib/cli/commands/values.js';
+import { describeError } from '../../lib/cli/describe-error.js';
+import { run } from '../../lib/cli/program.js';
+import { openJournal } from '../../lib/migration/journal-file.js';
+import { captureOutput } from './capture.js';
+
+async function journalWith(state: 'pending' | 'committed' | 'aborted'): Promise<string> {
+  const file = path.join(mkdtempSync(path.join(tmpdir(), 'kvm-htab-usage-')), 'journal');
+  const journal = await openJournal(file);
+  await journal.begin({ side: 'destination', migrationId: 'm-1', order: 24, digest: 'ab'.repeat(32) });
+  if (state !== 'pending') await journal.decide('destination', 'm-1', state);
+  await journal.close();
+  return file;
+}
+
+describe('the commands of a migration', () => {
+  test.each(['send', 'receive', 'resolve'])('%s --help has examples', async (command) => {
+    const output = captureOutput();
+    expect(await run([command, '--help'], output)).toBe(0);
+    expect(output.stdout.text).toContain(`$ kvm-htab ${command} `);
+  });
+
+  test.each([
+    [['send'], "missing required argument 'address'"],
+    [['send', 'b.example:7000', '--emulated'], 'It must be tls://HOST:PORT, tcp://HOST:PORT or unix:PATH.'],
+    [['send', 'unix:/s', '--emulated', '--bandwidth', '0'], 'such as 500k or 2.5M'],
+    [
+      ['send', 'unix:/s', '--emulated', '--if-not-converging', 'pray'],
+      'Allowed choices are stop, throttle, give-up',
+    ],
+    [['send', 'unix:/s', '--emulated', '--json', '--quiet'], 'cannot be used with'],
+    [['send', 'unix:/s', '--emulated', '--on-pause', 'x'], '--on-pause and --on-resume go together'],
+    [['send', 'tls://b.example:7000', '--emulated'], 'TLS needs --cert, --key and --ca'],
+    [['receive', 'systemd', '--emulated'], 'systemd has passed no socket'],
+    [['receive', 'tcp://127.0.0.1:0'], 'say where the table is'],
+    [['receive', 'unix:/s', '--emulated', '--metrics', 'everywhere'], 'It must be PORT or HOST:PORT.'],
+    [['resolve', 'm-1'], "required option '--journal <file>' not specified"],
+    [['resolve', '--journal', '/dev/null', '--decide', 'aborted'], '--decide needs the migration'],
+    [['resolve', '--journal', 'x', '--ask', 'unix:/s', '--side', 'destination'], 'can only be looked at'],
+    [
+      ['resolve', 'm-1', '--journal', 'x', '--decide', 'committed', '--side', 'destination'],
+      'can only be looked at',
+    ],
+  ])('%j is wrong usage, exit code 2', async (args, message) => {
+    const output = captureOutput();
+    expect(await run(args, output)).toBe(2);
+    expect(output.stderr.text).toContain(message);
+    expect(output.stdout.text).toBe('');
+  });
+
+  test.each([
+    ['1', 1],
+    ['500k', 500_000],
+    ['2.5M', 2_500_000],
+    ['1G', 1_000_000_000],
+  ])('a bandwidth of %s is %i bytes per second', (text, bytes) => {
+    expect(byteRate(text)).toBe(bytes);
+  });
+
+  test.each(['', '0', '-1', '1m', '1 M', '1e6', '2000G', '0.4'])('"%s" is no bandwidth', (text) => {
+    expect(() => byteRate(text)).toThrow('bytes per second');
+  });
+
+  test('metrics are served to this machine alone unless a host is named', () => {
+    expect(localPort('9464')).toEqual({ host: '127.0.0.1', port: 9464 });
+    expect(localPort('[::]:9464')).toEqual({ host: '::', port: 9464 });
+  });
+});
+
+describe('resolve at a destination', () => {
+  test.each([
+    ['pending', 4, 'prepared, and not told to commit'],
+    ['committed', 0, 'the guest is here'],
+    ['aborted', 0, "the guest is the source's"],
+  ] as const)('tells what the journal says: %s', async (state, code, meaning) => {
+    const output = captureOutput();
+    const journal = await journalWith(state);
+    expect(await run(['resolve', 'm-1', '--side', 'destination', '--journal', journal], output)).toBe(code);
+    expect(output.stdout.text).toMatch(new RegExp(`^m-1 ${state}: .*${meaning}`));
+  });
+
+  test('can decide that it will not commit any more', async () => {
+    const journal = await journalWith('pending');
+    const args = ['resolve', 'm-1', '--side', 'destination', '--journal', journal, '--decide', 'aborted'];
+    expect(await run(args, captureOutput())).toBe(0);
+    const output = captureOutput();
+    expect(await run(['resolve', '--side', 'destination', '--journal', journal], output)).toBe(0);
+    expect(output.stdout.text).toBe('nothing is undecided\n');
+  });
+
+  test('does not know of migrations that are not in the journal', async () => {
+    const output = captureOutput();
+    const journal = await journalWith('pending');
+    expect(await run(['resolve', 'm-1', '--journal', journal], output)).toBe(2);
+    expect(output.stderr.text).toContain('the journal knows of no migration m-1 at the source');
+  });
+});
+
+describe('what is said of an error', () => {
+  test('is its message and those of its causes, each once', () => {
+    const refused = new Error('connect ECONNREFUSED');
+    expect(describeError(new Error('unreachable', { cause: refused }))).toBe(
+      'unreachable: connect ECONNREFUSED',
+    );
+    expect(describeError(new Error('no: connect ECONNREFUSED', { cause: refused }))).toBe(
+      'no: connect ECONNREFUSED',
+    );
+    expect(describeError(new AggregateError([refused, new Error('second')], 'both'))).toBe(
+      'both: connect ECONNREFUSED: second',
+    );
+    expect(describeError('enough')).toBe('enough');
+  });
+});

@@ -1,0 +1,306 @@
+import { once } from 'node:events';
+import { mkdtempSync, readFileSync } from 'node:fs';
+import { createServer } from 'node:net';
+import { tmpdir } from 'node:os';
+import path from 'node:path';
+import { describe, expect, test } from 'vitest';
+import { Authority, noCertificates } from '../unit/transport/certificates.js';
+import { CommitProxy } from './commit-proxy.js';
+import { CommandProcess, notCompiled, startReceive, startSend, type Ended } from './processes.js';
+
+/** A guest with some two thousand entries; it stands still, so that hooks can stand for its VMM. */
+const GUEST = ['--emulated=order=20'];
+/** One that works meanwhile. */
+const BUSY_GUEST = ['--emulated=order=20,rate=2000'];
+const ANY_PORT = 'tcp://127.0.0.1:0';
+/** The first pass takes some ten seconds at this rate: nobody waits for its end. */
+const SLOW = ['--bandwidth', '5k'];
+const NO_RETRY = ['--reconnect-ms', '0'];
+
+function temporary(name: string): string {
+  return path.join(mkdtempSync(path.join(tmpdir(), 'kvm-htab-cli-')), name);
+}
+
+/** Hooks that note what they do, and do something more in their first pause. */
+function hooks(atPause = 'true', atResume = 'true'): { args: string[]; log: () => string[] } {
+  const file = temporary('log');
+  return {
+    args: [
+      '--on-pause',
+      `echo paused >> ${file}; ${atPause}`,
+      '--on-resume',
+      `echo resumed >> ${file}; ${atResume}`,
+    ],
+    log: () => readFileSync(file, 'utf8').trimEnd().split('\n'),
+  };
+}
+
+function expectMoved(sent: Ended, received: Ended): void {
+  expect(received).toMatchObject({ code: 0, stderr: '' });
+  expect(sent).toMatchObject({ code: 0, stderr: '' });
+  expect(sent.done!['digest']).toMatch(/^[0-9a-f]{64}$/);
+  expect(received.done).toMatchObject({
+    migrationId: sent.done!['migrationId'],
+    digest: sent.done!['digest'],
+    validEntries: sent.done!['validEntries'],
+    order: 20,
+  });
+}
+
+function errorOf({ events }: Ended): string {
+  const failed = events.at(-1)!;
+  expect(failed.event).toBe('failed');
+  return String(failed['message']);
+}
+
+describe.skipIf(notCompiled !== undefined)(
+  `two processes${notCompiled === undefined ? '' : ` (${notCompiled})`}`,
+  () => {
+    test.each([ANY_PORT, `unix:${temporary('socket')}`])('move a guest over %s', async (place) => {
+      const { receiver, address } = await startReceive(place, '--emulated');
+      const sender = startSend(address, ...BUSY_GUEST);
+      const [sent, received] = await Promise.all([sender.ended, receiver.ended]);
+      expectMoved(sent, received);
+      expect(sent.events.map(({ event }) => event)).toEqual(
+        expect.arrayContaining(['connected', 'state', 'pass', 'outcome']),
+      );
+      expect(sent.events.filter(({ event }) => event === 'state').map(({ state }) => state)).toEqual([
+        'connecting',
+        'copying',
+        'stopped',
+        'committing',
+        'moved',
+      ]);
+      expect(sent.events.at(-1)!.event).toBe('done');
+    });
+
+    test.skipIf(noCertificates !== undefined)('move a guest over TLS', async () => {
+      const authority = new Authority('ours');
+      const files = (name: string): string[] => {
+        const { cert, key, ca } = authority.issue(name);
+        return ['--cert', cert, '--key', key, '--ca', ca];
+      };
+      const { receiver, address } = await startReceive(
+        'tls://127.0.0.1:0',
+        '--emulated',
+        ...files('IP:127.0.0.1'),
+        ...['--peer-name', 'a.example'],
+      );
+      // A host of the same authority that is not the one expected.
+      const other = await startSend(address, ...GUEST, ...files('DNS:c.example'), ...NO_RETRY).ended;
+      expect(other.code).toBe(1);
+      expect(await receiver.event('refused')).toMatchObject({ from: '127.0.0.1' });
+      // A stranger, whose own authority is another.
+      const stranger = new Authority('theirs').issue('DNS:a.example');
+      const strangerFiles = ['--cert', stranger.cert, '--key', stranger.key, '--ca', stranger.ca];
+      const refused = await startSend(address, ...GUEST, ...strangerFiles).ended;
+      expect(refused.code).toBe(1);
+      expect(errorOf(refused)).toMatch(/certificate/);
+
+      const sender = startSend(address, ...BUSY_GUEST, ...files('DNS:a.example'));
+      const [sent, received] = await Promise.all([sender.ended, receiver.ended]);
+      expectMoved(sent, received);
+    });
+
+    test('a socket that systemd passes is listened at', async () => {
+      const server = createServer().listen(0, '127.0.0.1');
+      await once(server, 'listening');
+      const { port } = server.address() as { port: number };
+      const { fd } = (server as unknown as { _handle: { fd: number } })._handle;
+      const receiver = new CommandProcess(['receive', 'systemd', '--emulated'], {
+        shell: 'LISTEN_PID=$$ LISTEN_FDS=1 exec "$@"',
+        inherited: [fd],
+      });
+      server.close();
+      expect(await receiver.event('listening')).toMatchObject({ address: `tcp://127.0.0.1:${port}` });
+      const sender = startSend(`tcp://127.0.0.1:${port}`, ...GUEST);
+      expectMoved(...(await Promise.all([sender.ended, receiver.ended])));
+    });
+
+    test('plaintext beyond this machine is refused by both, as wrong usage', async () => {
+      const receiver = new CommandProcess(['receive', 'tcp://0.0.0.0:0', '--emulated']);
+      const sender = startSend('tcp://192.0.2.1:7000', ...GUEST);
+      for (const ended of await Promise.all([receiver.ended, sender.ended])) {
+        expect(ended.code).toBe(2);
+        expect(errorOf(ended)).toContain('--insecure-plaintext');
+      }
+    });
+
+    test('a receiver killed while the guest is stopped: it is resumed, and stays', async () => {
+      const { receiver, address } = await startReceive(ANY_PORT, '--emulated');
+      const { args, log } = hooks(`kill -KILL ${receiver.pid}`);
+      const sent = await startSend(address, ...GUEST, ...args, ...NO_RETRY).ended;
+      expect(sent.code).toBe(1);
+      expect(log()).toEqual(['paused', 'resumed']);
+      expect(sent.events).toContainEqual(expect.objectContaining({ event: 'outcome', outcome: 'stayed' }));
+      expect((await receiver.ended).signal).toBe('SIGKILL');
+    });
+
+    test('a receiver killed in a pass, and started again: the guest never stops, and is moved', async () => {
+      const first = await startReceive(ANY_PORT, '--emulated');
+      const sender = startSend(first.address, ...BUSY_GUEST, '--bandwidth', '50k');
+      await sender.event('pass');
+      first.receiver.kill('SIGKILL');
+      await first.receiver.ended;
+      const second = await startReceive(first.address, '--emulated');
+      const [sent, received] = await Promise.all([sender.ended, second.receiver.ended]);
+      expectMoved(sent, received);
+      expect(sent.done!['attempts']).toBeGreaterThan(1);
+    });
+
+    test('a receiver that stands still: the guest is resumed, and stays', async () => {
+      const { receiver, address } = await startReceive(ANY_PORT, '--emulated');
+      const { args, log } = hooks(`kill -STOP ${receiver.pid}`);
+      const impatient = ['--timeout-ms', '1000', ...NO_RETRY];
+      const sent = await startSend(address, ...GUEST, ...args, ...impatient).ended;
+      expect(sent.code).toBe(1);
+      expect(errorOf(sent)).toContain('1000 ms');
+      expect(log()).toEqual(['paused', 'resumed']);
+    });
+
+    test.each([
+      ['SIGINT', 130],
+      ['SIGTERM', 143],
+    ] as const)('%s while the guest is stopped: it is resumed, exit code %i', async (signal, code) => {
+      const { receiver, address } = await startReceive(ANY_PORT, '--emulated');
+      const { args, log } = hooks(`kill -${signal.slice(3)} $PPID; sleep 0.1`);
+      const sent = await startSend(address, ...GUEST, ...args).ended;
+      expect(sent).toMatchObject({ code, stderr: `kvm-htab: ended by ${signal}\n` });
+      expect(log()).toEqual(['paused', 'resumed']);
+      const received = await receiver.ended;
+      expect(received.code).toBe(1);
+      expect(errorOf(received)).toContain('the peer gave up');
+    });
+
+    test('SIGINT in a pass ends both sides', async () => {
+      const { receiver, address } = await startReceive(ANY_PORT, '--emulated');
+      const sender = startSend(address, ...BUSY_GUEST, ...SLOW);
+      await sender.event('progress');
+      sender.kill('SIGINT');
+      expect((await sender.ended).code).toBe(130);
+      expect((await receiver.ended).code).toBe(1);
+    });
+
+    test('SIGTERM ends a receiver that waits', async () => {
+      const { receiver } = await startReceive(ANY_PORT, '--emulated');
+      receiver.kill('SIGTERM');
+      expect(await receiver.ended).toMatchObject({ code: 143, stderr: 'kvm-htab: ended by SIGTERM\n' });
+    });
+
+    test('a guest that cannot be resumed is said to be stopped, with an exit code of its own', async () => {
+      const { receiver, address } = await startReceive(ANY_PORT, '--emulated');
+      const { args, log } = hooks(`kill -KILL ${receiver.pid}`, 'exit 3');
+      const sent = await startSend(address, ...GUEST, ...args, ...NO_RETRY).ended;
+      expect(sent.code).toBe(5);
+      expect(sent.stderr).toContain('the guest is stopped, and here: resume it');
+      expect(sent.stderr).toContain('the command of --on-resume ended with status 3');
+      expect(log()).toEqual(['paused', 'resumed']);
+    });
+
+    test('a pause that fails leaves the guest where it is', async () => {
+      const { receiver, address } = await startReceive(ANY_PORT, '--emulated');
+      const { args, log } = hooks('exit 1');
+      const sent = await startSend(address, ...GUEST, ...args, ...NO_RETRY).ended;
+      expect(sent.code).toBe(1);
+      expect(sent.stderr).toContain('the command of --on-pause ended with status 1');
+      expect(log()).toEqual(['paused', 'resumed']);
+      expect((await receiver.ended).code).toBe(1);
+    });
+
+    test('nobody there: nothing is asked of the guest', async () => {
+      const { args } = hooks();
+      const sent = await startSend('unix:/nowhere', ...GUEST, ...args).ended;
+      expect(sent).toMatchObject({ code: 1 });
+      expect(errorOf(sent)).toContain('ENOENT');
+    });
+
+    describe('an acknowledgement that is lost', () => {
+      interface Lost {
+        readonly sent: Ended;
+        readonly log: string[];
+        readonly journals: { readonly source: string; readonly destination: string };
+        readonly received: Ended;
+        readonly migrationId: string;
+      }
+
+      async function lose(fault: 'lose-commit' | 'lose-answer'): Promise<Lost> {
+        const journals = { source: temporary('source'), destination: temporary('destination') };
+        const { receiver, address } = await startReceive(
+          ANY_PORT,
+          ...['--emulated', '--journal', journals.destination, ...NO_RETRY],
+        );
+        const proxy = await CommitProxy.start(address, fault);
+        const { args, log } = hooks();
+        const sender = startSend(
+          proxy.address,
+          ...[...GUEST, ...args, '--journal', journals.source, '--reconnect-ms', '500'],
+        );
+        const [sent, received] = await Promise.all([sender.ended, receiver.ended]);
+        const outcome = sent.events.find(({ event }) => event === 'outcome')!;
+        return { sent, log: log(), journals, received, migrationId: String(outcome['migrationId']) };
+      }
+
+      /** A receiver with a journal, and what `resolve` learns of it. */
+      async function resolveWith(journals: Lost['journals'], ...args: string[]): Promise<Ended> {
+        const { address } = await startReceive(ANY_PORT, '--emulated', '--journal', journals.destination);
+        return new CommandProcess(['resolve', '--journal', journals.source, '--ask', address, ...args]).ended;
+      }
+
+      test('leaves the guest stopped, in doubt; resolve learns that it has moved', async () => {
+        const { sent, log, journals, received, migrationId } = await lose('lose-answer');
+        expect(received.code).toBe(0);
+        expect(sent.code).toBe(4);
+        expect(sent.stderr).toContain(migrationId);
+        expect(log).toEqual(['paused']);
+
+        const undecided = await new CommandProcess(['resolve', '--journal', journals.source]).ended;
+        expect(undecided.code).toBe(4);
+        expect(undecided.events).toMatchObject([
+          { migrationId, side: 'source', state: 'pending', order: 20 },
+        ]);
+        const resolved = await resolveWith(journals);
+        expect(resolved.events).toMatchObject([{ migrationId, state: 'committed' }]);
+        expect(resolved.code).toBe(0);
+        // From here on the journal has it.
+        const again = await new CommandProcess(['resolve', migrationId, '--journal', journals.source]).ended;
+        expect(again).toMatchObject({ code: 0, events: [{ migrationId, state: 'committed' }] });
+        const nothing = await new CommandProcess(['resolve', '--journal', journals.source]).ended;
+        expect(nothing).toMatchObject({ code: 0, events: [] });
+      });
+
+      test('resolve learns that the commit never came', async () => {
+        const { sent, log, journals, received, migrationId } = await lose('lose-commit');
+        expect(sent.code).toBe(4);
+        expect(received.code).toBe(1);
+        expect(log).toEqual(['paused']);
+        const resolved = await resolveWith(journals);
+        expect(resolved).toMatchObject({ code: 0, events: [{ migrationId, state: 'aborted' }] });
+      });
+
+      test('a destination that has another journal knows nothing: it stays in doubt', async () => {
+        const { journals, migrationId } = await lose('lose-answer');
+        const others = { ...journals, destination: temporary('other') };
+        const resolved = await resolveWith(others);
+        expect(resolved).toMatchObject({ code: 4, events: [{ migrationId, state: 'pending' }] });
+        // Somebody who knows better decides, and what is decided stays.
+        const decide = (outcome: string): Promise<Ended> =>
+          new CommandProcess(['resolve', migrationId, '--journal', journals.source, '--decide', outcome])
+            .ended;
+        expect(await decide('committed')).toMatchObject({ code: 0, events: [{ state: 'committed' }] });
+        expect(await decide('aborted')).toMatchObject({ code: 0, events: [{ state: 'committed' }] });
+      });
+
+      test('is asked for by the source itself while the destination still answers', async () => {
+        const { receiver, address } = await startReceive(ANY_PORT, '--emulated', '--answer-ms', '60000');
+        const proxy = await CommitProxy.start(address, 'lose-answer');
+        proxy.passesAgain = true;
+        const sent = await startSend(proxy.address, ...GUEST).ended;
+        expect(sent.done).toMatchObject({ acknowledged: 'asked' });
+        expect(sent.code).toBe(0);
+        // The guest is here, whatever ends the answering.
+        receiver.kill('SIGTERM');
+        expect(await receiver.ended).toMatchObject({ code: 0, done: { digest: sent.done!['digest'] } });
+      });
+    });
+  },
+);

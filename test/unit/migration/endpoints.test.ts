@@ -1,0 +1,132 @@
+import { afterEach, beforeEach, describe, expect, test, vi } from 'vitest';
+import { HtabStateError } from '../../../lib/errors.js';
+import { receiveHpt, type ReceiveOptions } from '../../../lib/migration/destination.js';
+import { sendHpt } from '../../../lib/migration/source.js';
+import { FaultScript } from '../../../lib/testing/faults.js';
+import { cutAfter, link } from './link.js';
+import { ORDER, digestOf, reasonOf, settleInFakeTime, startGuest, useFakeTime } from './machines.js';
+import { Network } from './network.js';
+import { move, power8 } from './move.js';
+
+beforeEach(useFakeTime);
+afterEach(() => vi.useRealTimers());
+
+describe('adopted descriptors', () => {
+  test('move a table from one to the other, and are closed', async () => {
+    const guest = await startGuest();
+    const target = power8();
+    await target.allocateHpt(ORDER);
+    target.hcall(0x08, [1n << 39n, 9n, 0x1001n, 0x190n]);
+    const script = new FaultScript();
+    const source = {
+      handle: script.wrapHandle(await guest.vm.openHtab()),
+      order: ORDER,
+      backend: 'emulated',
+    } as const;
+    const handle = await target.openHtab({ access: 'write' });
+    const openRead = () => target.openHtab();
+    const [ours, theirs] = link();
+    const [sent] = await settleInFakeTime(
+      Promise.all([
+        sendHpt(source, ours, guest.options()),
+        receiveHpt({ handle, order: ORDER, backend: 'emulated', openRead }, theirs),
+      ]),
+    );
+    expect(await digestOf(target)).toBe(sent.digest);
+    await expect(source.handle.read(new Uint8Array(64))).rejects.toBeInstanceOf(HtabStateError);
+    await expect(handle.write(new Uint8Array(8))).rejects.toBeInstanceOf(HtabStateError);
+  });
+
+  test('of a table of another order are refused, and nothing is written', async () => {
+    const guest = await startGuest();
+    const target = power8();
+    await target.allocateHpt(ORDER + 1);
+    const script = new FaultScript();
+    const handle = script.wrapHandle(await target.openHtab({ access: 'write' }));
+    const [ours, theirs] = link();
+    const [, received] = await settleInFakeTime(
+      Promise.allSettled([
+        sendHpt(guest.vm, ours, guest.options()),
+        receiveHpt({ handle, order: ORDER + 1, backend: 'emulated' }, theirs),
+      ]),
+    );
+    expect((reasonOf(received) as Error).message).toBe("the source's table has order 18, the target's 19");
+    expect(script.calls('write')).toBe(0);
+  });
+
+  test('that fail leave the target empty', async () => {
+    const guest = await startGuest();
+    const target = power8();
+    await target.allocateHpt(ORDER);
+    const handle = await target.openHtab({ access: 'write' });
+    const [ours, theirs] = link(cutAfter(12_000));
+    const [, received] = await settleInFakeTime(
+      Promise.allSettled([
+        sendHpt(guest.vm, ours, guest.options()),
+        receiveHpt({ handle, order: ORDER, backend: 'emulated' }, theirs),
+      ]),
+    );
+    expect(received.status).toBe('rejected');
+    expect(target.table!.validCount).toBe(0);
+  });
+
+  test('that were read from before are found out by the first pass', async () => {
+    const guest = await startGuest();
+    const handle = await guest.vm.openHtab();
+    await handle.read(new Uint8Array(4096));
+    const [ours, theirs] = link();
+    const [sent] = await settleInFakeTime(
+      Promise.allSettled([
+        sendHpt({ handle, order: ORDER, backend: 'emulated' }, ours, guest.options()),
+        receiveHpt(power8(), theirs),
+      ]),
+    );
+    expect((reasonOf(sent) as Error).message).toMatch(
+      /^the first pass named \d+ of the table's 16384 entries/,
+    );
+    expect(guest.pauses).toBe(0);
+  });
+
+  test('of the wrong kind, and a read-back that cannot be made, are refused before anything is said', async () => {
+    const guest = await startGuest(0);
+    const [ours] = link();
+    const handle = await guest.vm.openHtab({ access: 'write' });
+    await expect(sendHpt({ handle, order: ORDER }, ours, guest.options())).rejects.toThrow(TypeError);
+    await expect(receiveHpt({ handle, order: ORDER }, ours, { readBack: true })).rejects.toThrow(
+      '"readBack"',
+    );
+    await expect(receiveHpt({ handle, order: 40 }, ours)).rejects.toThrow(RangeError);
+    expect(ours.destroyed).toBe(false);
+  });
+});
+
+describe('a table that cannot be', () => {
+  test.each<[string, ReceiveOptions, RegExp]>([
+    ['no valid entry', {}, /has 0 valid entries, and that of a guest that has run has at least 1/],
+    [
+      'no bolted entry',
+      { minEntries: 0, minBoltedEntries: 2 },
+      /has 0 bolted entries; at least 2 were expected/,
+    ],
+  ])('with %s is refused before the guest is paused', async (_, receive, message) => {
+    const guest = await startGuest(0);
+    const { received } = await move(guest, { receive, steps: 0 });
+    expect((reasonOf(received) as Error).message).toMatch(message);
+    expect(guest.pauses).toBe(0);
+  });
+
+  test('of pages that the host cannot map is refused before any of it is written', async () => {
+    const guest = await startGuest();
+    const script = new FaultScript();
+    const target = power8();
+    const network = new Network();
+    const receiving = receiveHpt(script.wrapVm(target), network, { pageShifts: [12, 24], host: 'power8' });
+    const sending = sendHpt(guest.vm, network.connect, guest.options());
+    const [, received] = await settleInFakeTime(Promise.allSettled([sending, receiving]));
+    expect((reasonOf(received) as Error).message).toMatch(
+      /maps a page of 65536 bytes, which the destination/,
+    );
+    expect(script.calls('write')).toBe(0);
+    network.close();
+  });
+});

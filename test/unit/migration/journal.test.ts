@@ -1,0 +1,177 @@
+import {
+  appendFileSync,
+  mkdtempSync,
+  readFileSync,
+  rmSync,
+  statSync,
+  truncateSync,
+  writeFileSync,
+} from 'node:fs';
+import { open, type FileHandle } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import path from 'node:path';
+import { afterEach, beforeEach, describe, expect, test, vi } from 'vitest';
+import { openJournal } from '../../../lib/migration/journal-file.js';
+import { MemoryJournal, type Journal, type JournalRecord } from '../../../lib/migration/journal.js';
+
+const record = (migrationId: string, side: JournalRecord['side'] = 'destination'): JournalRecord => ({
+  migrationId,
+  side,
+  order: 18,
+  digest: 'ab'.repeat(32),
+});
+
+let folder: string;
+let file: string;
+beforeEach(() => {
+  folder = mkdtempSync(path.join(tmpdir(), 'kvm-htab-journal-'));
+  file = path.join(folder, 'journal');
+});
+afterEach(() => {
+  vi.restoreAllMocks();
+  rmSync(folder, { recursive: true });
+});
+
+/** What every open file calls, to be made to fail. */
+async function failingCalls() {
+  const handle = await open(file, 'r');
+  const prototype = Object.getPrototypeOf(handle) as FileHandle;
+  await handle.close();
+  return { write: vi.spyOn(prototype, 'write'), datasync: vi.spyOn(prototype, 'datasync') };
+}
+
+describe.each<[string, () => Promise<Journal>]>([
+  ['file', () => openJournal(file)],
+  ['process', () => Promise.resolve(new MemoryJournal())],
+])('a journal that ends with its %s', (_, begin) => {
+  test('lets the first decision about a migration stand, for each side', async () => {
+    await using journal = await begin();
+    await journal.begin(record('a'));
+    await journal.begin(record('a', 'source'));
+    expect(await journal.decide('destination', 'a', 'aborted')).toBe('aborted');
+    expect(await journal.decide('destination', 'a', 'committed')).toBe('aborted');
+    expect(await journal.find('destination', 'a')).toEqual({ ...record('a'), state: 'aborted' });
+    expect(await journal.decide('source', 'a', 'committed')).toBe('committed');
+  });
+
+  test('decides nothing that was never begun', async () => {
+    await using journal = await begin();
+    await expect(journal.decide('destination', 'a', 'committed')).rejects.toThrow(
+      'the journal knows of no migration a at the destination',
+    );
+    expect(await journal.find('destination', 'a')).toBeUndefined();
+  });
+
+  test('gives what is pending, oldest first; one that begins again is the same one', async () => {
+    await using journal = await begin();
+    for (const id of ['a', 'b', 'c', 'a']) await journal.begin(record(id));
+    await journal.begin(record('d', 'source'));
+    await journal.decide('destination', 'b', 'committed');
+    expect((await journal.pending('destination')).map(({ migrationId }) => migrationId)).toEqual(['a', 'c']);
+    expect((await journal.pending('source')).map(({ migrationId }) => migrationId)).toEqual(['d']);
+  });
+
+  test('does not begin again what was decided', async () => {
+    await using journal = await begin();
+    await journal.begin(record('a'));
+    await journal.decide('destination', 'a', 'committed');
+    await journal.begin(record('a'));
+    expect(await journal.find('destination', 'a')).toMatchObject({ state: 'committed' });
+  });
+});
+
+describe('a journal file', () => {
+  test('is for its owner only, and has one line for what was begun and one for what was decided', async () => {
+    await using journal = await openJournal(file);
+    await journal.begin(record('a'));
+    await journal.decide('destination', 'a', 'committed');
+    expect(statSync(file).mode & 0o777).toBe(0o600);
+    const digest = 'ab'.repeat(32);
+    const line = (state: string): string =>
+      `{"migrationId":"a","side":"destination","state":"${state}","order":18,"digest":"${digest}"}`;
+    expect(readFileSync(file, 'utf8').replaceAll(/^[\da-f]{8} /gm, '')).toBe(
+      `\n${line('pending')}\n\n${line('committed')}\n`,
+    );
+  });
+
+  test('is shared: whoever decides first is heard by all', async () => {
+    await using ours = await openJournal(file);
+    await using theirs = await openJournal(file);
+    await ours.begin(record('a'));
+    const decisions = await Promise.all([
+      ours.decide('destination', 'a', 'committed'),
+      theirs.decide('destination', 'a', 'aborted'),
+    ]);
+    expect(new Set(decisions).size).toBe(1);
+    expect(await theirs.find('destination', 'a')).toMatchObject({ state: decisions[0] });
+  });
+
+  test('survives being cut anywhere: what is left whole stands, and what comes next is not harmed', async () => {
+    {
+      await using journal = await openJournal(file);
+      await journal.begin(record('a'));
+      await journal.decide('destination', 'a', 'committed');
+    }
+    const whole = readFileSync(file);
+    const firstEnd = whole.indexOf('\n', 1) + 1;
+    for (let length = 0; length <= whole.length; length += 7) {
+      writeFileSync(file, whole);
+      truncateSync(file, length);
+      await using journal = await openJournal(file);
+      const entry = await journal.find('destination', 'a');
+      expect(entry?.state, `${length} bytes`).toBe(length < firstEnd ? undefined : 'pending');
+      await journal.begin(record('b'));
+      expect(await journal.decide('destination', 'b', 'aborted')).toBe('aborted');
+    }
+  });
+
+  test('does not count a line that has changed', async () => {
+    {
+      await using journal = await openJournal(file);
+      await journal.begin(record('a'));
+      await journal.decide('destination', 'a', 'aborted');
+    }
+    writeFileSync(file, readFileSync(file, 'utf8').replace('"aborted"', '"committed"'));
+    appendFileSync(file, 'whatever\n{}\n');
+    await using journal = await openJournal(file);
+    expect(await journal.find('destination', 'a')).toMatchObject({ state: 'pending' });
+  });
+
+  test('in a folder that is not there is refused with its name', async () => {
+    await expect(openJournal(path.join(folder, 'no', 'journal'))).rejects.toMatchObject({
+      errnoName: 'ENOENT',
+      operation: `open the journal ${path.join(folder, 'no', 'journal')}`,
+    });
+  });
+
+  test('on a full disk decides nothing, and can decide once there is room', async () => {
+    await using journal = await openJournal(file);
+    await journal.begin(record('a'));
+    const { write } = await failingCalls();
+    write.mockRejectedValueOnce(Object.assign(new Error('no space'), { code: 'ENOSPC', syscall: 'write' }));
+    await expect(journal.decide('destination', 'a', 'committed')).rejects.toMatchObject({
+      errnoName: 'ENOSPC',
+      hint: 'the disk is full: make room, or choose another one',
+    });
+    write.mockResolvedValueOnce({ bytesWritten: 20, buffer: '' });
+    await expect(journal.decide('destination', 'a', 'committed')).rejects.toThrow('only 20 of');
+    expect(await journal.decide('destination', 'a', 'aborted')).toBe('aborted');
+  });
+
+  test('that the disk may or may not have is in doubt, and says nothing any more', async () => {
+    await using journal = await openJournal(file);
+    await journal.begin(record('a'));
+    const { datasync } = await failingCalls();
+    datasync.mockRejectedValueOnce(Object.assign(new Error('i/o'), { code: 'EIO', syscall: 'fdatasync' }));
+    const doubt = { code: 'ERR_HTAB_IN_DOUBT' };
+    await expect(journal.decide('destination', 'a', 'committed')).rejects.toMatchObject(doubt);
+    await expect(journal.find('destination', 'a')).rejects.toMatchObject(doubt);
+    await expect(journal.decide('destination', 'a', 'aborted')).rejects.toMatchObject(doubt);
+  });
+
+  test('is of no use once it is closed', async () => {
+    const journal = await openJournal(file);
+    await journal.close();
+    await expect(journal.begin(record('a'))).rejects.toThrow();
+  });
+});

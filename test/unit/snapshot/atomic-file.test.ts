@@ -1,0 +1,188 @@
+import {
+  mkdirSync,
+  mkdtempSync,
+  readFileSync,
+  readdirSync,
+  statSync,
+  symlinkSync,
+  writeFileSync,
+} from 'node:fs';
+import { open, type FileHandle } from 'node:fs/promises';
+import path from 'node:path';
+import { afterEach, describe, expect, test, vi } from 'vitest';
+import { HtabSystemError } from '../../../lib/errors.js';
+import { AtomicFile } from '../../../lib/snapshot/atomic-file.js';
+import { scratchFolder } from './support.js';
+
+const root = scratchFolder();
+const newFolder = (): string => mkdtempSync(path.join(root, 'folder-'));
+
+/** What all file handles of this process share: where their calls can be made to fail. */
+const probe = await open('/dev/null', 'r');
+const FileHandlePrototype = Object.getPrototypeOf(probe) as FileHandle;
+await probe.close();
+
+type Method = (this: FileHandle, ...args: unknown[]) => Promise<unknown>;
+
+function methodOf(name: 'write' | 'sync'): Method {
+  return Reflect.get(FileHandlePrototype, name) as unknown as Method;
+}
+
+function refusal(code: string, syscall: string): Error {
+  return Object.assign(new Error(`${code}: refused, ${syscall}`), { code, syscall, errno: -1 });
+}
+
+afterEach(() => {
+  vi.restoreAllMocks();
+});
+
+describe('a file that is there whole or not at all', () => {
+  test('has its name, its bytes and a mode for its owner alone once it is committed', async () => {
+    const folder = newFolder();
+    const name = path.join(folder, 'table');
+    const file = await AtomicFile.create(name);
+    await file.write(Buffer.from('all '));
+    await file.write(Buffer.from('of it'));
+    expect(readdirSync(folder)).toEqual([expect.stringMatching(/^\.kvm-htab-[-0-9a-f]{36}\.tmp$/)]);
+    await file.commit();
+    await file.discard();
+    expect(readdirSync(folder)).toEqual(['table']);
+    expect(readFileSync(name, 'utf8')).toBe('all of it');
+    expect(statSync(name).mode & 0o777).toBe(0o600);
+  });
+
+  test('leaves what was there until it is committed, and for good if it is not', async () => {
+    const folder = newFolder();
+    const name = path.join(folder, 'table');
+    writeFileSync(name, 'before');
+    const left = await AtomicFile.create(name);
+    await left.write(Buffer.from('half'));
+    expect(readFileSync(name, 'utf8')).toBe('before');
+    await left.discard();
+    await left.discard();
+    expect(readdirSync(folder)).toEqual(['table']);
+    expect(readFileSync(name, 'utf8')).toBe('before');
+
+    const done = await AtomicFile.create(name);
+    await done.write(Buffer.from('after'));
+    await done.commit();
+    expect(readFileSync(name, 'utf8')).toBe('after');
+  });
+
+  test('follows a symbolic link to the file that it replaces', async () => {
+    const folder = newFolder();
+    mkdirSync(path.join(folder, 'real'));
+    const real = path.join(folder, 'real', 'table');
+    writeFileSync(real, 'before');
+    symlinkSync(real, path.join(folder, 'link'));
+    const file = await AtomicFile.create(path.join(folder, 'link'));
+    await file.commit();
+    expect(readFileSync(real, 'utf8')).toBe('');
+    expect(readdirSync(folder).sort()).toEqual(['link', 'real']);
+  });
+
+  test.each(['/dev/null', root])('does not replace what is no regular file: %s', async (name) => {
+    await expect(AtomicFile.create(name)).rejects.toThrow(TypeError);
+    expect(statSync(name).isFile()).toBe(false);
+  });
+
+  test('cannot be begun where there is no folder', async () => {
+    const folder = newFolder();
+    await expect(AtomicFile.create(path.join(folder, 'no', 'table'))).rejects.toMatchObject({
+      code: 'ERR_HTAB_SYSTEM',
+      errnoName: 'ENOENT',
+      syscall: 'open',
+      operation: `write the snapshot ${path.join(folder, 'no', 'table')}`,
+    });
+    writeFileSync(path.join(folder, 'file'), '');
+    await expect(AtomicFile.create(path.join(folder, 'file', 'table'))).rejects.toMatchObject({
+      errnoName: 'ENOTDIR',
+    });
+  });
+
+  test('cannot be begun in a folder that is not writable', async () => {
+    const folder = path.join(newFolder(), 'closed');
+    mkdirSync(folder, 0o500);
+    // root may write anywhere.
+    const root = process.geteuid?.() === 0;
+    if (root) process.seteuid?.(65_534);
+    try {
+      await expect(AtomicFile.create(path.join(folder, 'table'))).rejects.toMatchObject({
+        errnoName: 'EACCES',
+      });
+    } finally {
+      if (root) process.seteuid?.(0);
+    }
+  });
+
+  test('is written whole although the kernel takes part of it at a time', async () => {
+    const name = path.join(newFolder(), 'table');
+    const write = methodOf('write');
+    vi.spyOn(FileHandlePrototype, 'write').mockImplementation(function (
+      this: FileHandle,
+      bytes: string | Uint8Array,
+      offset?: unknown,
+    ) {
+      return write.call(this, bytes, offset, Math.min(3, bytes.length - (offset as number))) as never;
+    });
+    const file = await AtomicFile.create(name);
+    await file.write(Buffer.from('0123456789'));
+    await file.commit();
+    expect(readFileSync(name, 'utf8')).toBe('0123456789');
+  });
+
+  test.each([
+    ['write', 'ENOSPC', 'the disk is full: make room, or choose another one'],
+    ['write', 'EDQUOT', "the user's disk quota is used up"],
+    ['sync', 'EIO', undefined],
+  ] as const)('a %s that ends with %s leaves nothing behind', async (call, code, hint) => {
+    const folder = newFolder();
+    const name = path.join(folder, 'table');
+    writeFileSync(name, 'before');
+    const file = await AtomicFile.create(name);
+    vi.spyOn(FileHandlePrototype, call).mockRejectedValueOnce(refusal(code, call));
+    const error: unknown = await (async () => {
+      await file.write(Buffer.from('bytes'));
+      await file.commit();
+    })().catch((reason: unknown) => reason);
+    expect(error).toBeInstanceOf(HtabSystemError);
+    expect(error).toMatchObject({ errnoName: code, syscall: call, cause: { code } });
+    expect((error as HtabSystemError).hint).toBe(hint);
+    await file.discard();
+    expect(readdirSync(folder)).toEqual(['table']);
+    expect(readFileSync(name, 'utf8')).toBe('before');
+  });
+
+  test('a name that became a folder meanwhile is left alone, and so is its content', async () => {
+    const folder = newFolder();
+    const name = path.join(folder, 'table');
+    const file = await AtomicFile.create(name);
+    mkdirSync(name);
+    await expect(file.commit()).rejects.toMatchObject({ errnoName: 'EISDIR', syscall: 'rename' });
+    await file.discard();
+    expect(readdirSync(folder)).toEqual(['table']);
+    expect(statSync(name).isDirectory()).toBe(true);
+  });
+
+  test('other errors than refusals of the kernel pass as they are', async () => {
+    const file = await AtomicFile.create(path.join(newFolder(), 'table'));
+    const error = new Error('something else');
+    vi.spyOn(FileHandlePrototype, 'sync').mockRejectedValueOnce(error);
+    await expect(file.commit()).rejects.toBe(error);
+    await file.discard();
+  });
+
+  test('its bytes are on the disk before it has its name, and the name is before the commit is over', async () => {
+    const folder = newFolder();
+    const calls: string[] = [];
+    const sync = methodOf('sync');
+    vi.spyOn(FileHandlePrototype, 'sync').mockImplementation(async function (this: FileHandle) {
+      const what = (await this.stat()).isDirectory() ? 'folder' : 'file';
+      calls.push(`${what}, ${readdirSync(folder).includes('table') ? 'named' : 'not named'}`);
+      await sync.call(this);
+    });
+    const file = await AtomicFile.create(path.join(folder, 'table'));
+    await file.commit();
+    expect(calls).toEqual(['file, not named', 'folder, named']);
+  });
+});

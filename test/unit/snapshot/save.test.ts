@@ -1,0 +1,390 @@
+import { readFileSync, readdirSync, writeFileSync, mkdtempSync } from 'node:fs';
+import path from 'node:path';
+import fc from 'fast-check';
+import { describe, expect, test } from 'vitest';
+import { HtabStateError } from '../../../lib/errors.js';
+import { compareTables, digestTable } from '../../../lib/hpt/digest.js';
+import { HptReader } from '../../../lib/io/reader.js';
+import { readSnapshot } from '../../../lib/snapshot/read.js';
+import { saveSnapshot, type GuestControl, type SaveProgress } from '../../../lib/snapshot/save.js';
+import { FaultScript } from '../../../lib/testing/faults.js';
+import { EmulatedVm } from '../../../lib/vm/emulated/emulated-vm.js';
+import { ImageVm } from '../../../lib/vm/image/image-vm.js';
+import { ORDER, busyVm, frameOffsets, scratchFolder } from './support.js';
+
+const root = scratchFolder();
+const newPath = (): string => path.join(mkdtempSync(path.join(root, 'folder-')), 'table');
+
+/** Counts how often a guest is paused and resumed. */
+function control(actions: Partial<GuestControl> = {}): GuestControl & { readonly calls: string[] } {
+  const calls: string[] = [];
+  return {
+    calls,
+    pause: async () => {
+      calls.push('pause');
+      await actions.pause?.();
+    },
+    resume: async () => {
+      calls.push('resume');
+      await actions.resume?.();
+    },
+  };
+}
+
+/** Nothing but the file `table`, or nothing at all, is in its folder. */
+const neighbours = (file: string): string[] => readdirSync(path.dirname(file));
+
+describe('saving a table', () => {
+  test('of a guest that stands still takes one pass and one that finds nothing', async () => {
+    const { vm } = await busyVm();
+    const file = newPath();
+    const report = await saveSnapshot(vm, file, { host: 'power8' });
+    expect(report).toMatchObject({
+      order: ORDER,
+      backend: 'emulated',
+      host: 'power8',
+      headerByteOrder: 'LE',
+      validEntries: vm.table!.validCount,
+      digest: digestTable(vm.table!),
+      quiescent: true,
+      stopMs: undefined,
+      fileBytes: readFileSync(file).length,
+    });
+    expect(report.passes).toHaveLength(2);
+    expect(report.passes[1]).toEqual({ validEntries: 0, invalidEntries: 0, bytes: 0 });
+    const { table, info } = await readSnapshot(file);
+    expect(compareTables(table, vm.table!).count).toBe(0);
+    const { stopMs: _, ...saved } = report;
+    expect(info).toEqual(saved);
+    expect(neighbours(file)).toEqual(['table']);
+    // Its reader is closed: another may be opened.
+    await (await HptReader.open(vm)).close();
+  });
+
+  test('that is empty, larger than one frame, or kept in user space, gives the table', async () => {
+    const empty = new EmulatedVm();
+    await empty.allocateHpt(21);
+    const emptyFile = newPath();
+    await saveSnapshot(empty, emptyFile);
+    expect((await readSnapshot(emptyFile)).table.validCount).toBe(0);
+
+    const dense = new EmulatedVm();
+    await dense.allocateHpt(22);
+    for (let ptex = 0; ptex < 150_000; ptex++) dense.hcall(0x08, [1n << 39n, BigInt(ptex), 0x11n, 0x190n]);
+    const denseFile = newPath();
+    await saveSnapshot(dense, denseFile);
+    const bytes = readFileSync(denseFile);
+    expect(frameOffsets(bytes).length - 1).toBeGreaterThan(6);
+    const { table } = await readSnapshot(denseFile);
+    expect(table.validCount).toBe(150_000);
+    expect(digestTable(table)).toBe(digestTable(dense.table!));
+
+    const image = new ImageVm();
+    await image.allocateHpt(ORDER);
+    new DataView(image.image!.buffer).setBigUint64(16 * 77, 0x11n);
+    image.markChanged(77);
+    const imageFile = newPath();
+    expect((await saveSnapshot(image, imageFile)).backend).toBe('image');
+    expect((await readSnapshot(imageFile)).table.get(77)).toEqual({ v: 0x11n, r: 0n });
+  });
+
+  test('from a descriptor needs its order, and closes it', async () => {
+    const { vm } = await busyVm();
+    const file = newPath();
+    const handle = await vm.openHtab();
+    await expect(saveSnapshot(handle, file)).rejects.toThrow('The "order" option is needed');
+    const report = await saveSnapshot(handle, file, { order: ORDER });
+    expect(report).toMatchObject({ backend: 'kvm', host: null, digest: digestTable(vm.table!) });
+    await expect(handle.read(new Uint8Array(100))).rejects.toMatchObject({ state: 'closed' });
+  });
+
+  test('of a living guest pauses it for what is left, and keeps its last state', async () => {
+    const { vm, workload } = await busyVm();
+    const guest = control({
+      // What it does up to its pause counts; what it does after it has been resumed does not.
+      pause: () => {
+        workload.step(300);
+        return Promise.resolve();
+      },
+    });
+    const digests: string[] = [];
+    const file = newPath();
+    const seen: SaveProgress[] = [];
+    const report = await saveSnapshot(vm, file, {
+      guest: {
+        pause: guest.pause,
+        resume: async () => {
+          await guest.resume();
+          digests.push(digestTable(vm.table!));
+          workload.step(500);
+        },
+      },
+      maxPasses: 5,
+      maxChangedEntries: 100,
+      onProgress: (progress) => {
+        seen.push(progress);
+        if (progress.complete && progress.live) workload.step(1200 / progress.pass ** 2);
+      },
+    });
+    expect(guest.calls).toEqual(['pause', 'resume']);
+    expect(digests).toEqual([report.digest]);
+    expect(digestTable(vm.table!)).not.toBe(report.digest);
+    const { table, info } = await readSnapshot(file);
+    expect(digestTable(table)).toBe(report.digest);
+    expect(info.quiescent).toBe(true);
+    expect(report.passes.length).toBeGreaterThanOrEqual(4);
+    expect(report.stopMs).toBeGreaterThan(0);
+
+    const complete = seen.filter((progress) => progress.complete);
+    expect(complete.map(({ pass }) => pass)).toEqual(report.passes.map((_, k) => k + 1));
+    expect(complete.map(({ live }) => live)).toEqual(
+      report.passes.map((_, k) => k < report.passes.length - 2),
+    );
+    expect(complete[0]).toMatchObject({
+      scanned: 1,
+      changingEntries: undefined,
+      bytes: report.passes[0]!.bytes,
+    });
+    expect(complete[0]!.entries).toBe(report.passes[0]!.validEntries);
+    expect(complete[1]!.changingEntries).toBe(
+      report.passes[1]!.validEntries + report.passes[1]!.invalidEntries,
+    );
+    expect(
+      seen.filter((progress) => !progress.complete).every(({ scanned }) => scanned > 0 && scanned <= 1),
+    ).toBe(true);
+  });
+
+  test('whatever the guest does meanwhile, keeps the table of its pause', async () => {
+    await fc.assert(
+      fc.asyncProperty(
+        fc.nat(),
+        fc.nat(400),
+        fc.integer({ min: 1, max: 6 }),
+        async (seed, steps, maxPasses) => {
+          const { vm, workload } = await busyVm(2000, { seed });
+          let running = true;
+          const file = newPath();
+          const report = await saveSnapshot(vm, file, {
+            maxPasses,
+            maxChangedEntries: 20,
+            guest: {
+              pause: () => {
+                running = false;
+                return Promise.resolve();
+              },
+              resume: () => Promise.resolve(),
+            },
+            onProgress: () => {
+              if (running) workload.step(steps);
+            },
+          });
+          expect(report.digest).toBe(digestTable(vm.table!));
+          expect(digestTable((await readSnapshot(file)).table)).toBe(report.digest);
+          expect(report.passes.length).toBeLessThanOrEqual(maxPasses + 2);
+        },
+      ),
+      { numRuns: 25 },
+    );
+  });
+
+  test('that changes all the time, and nobody may stop, is refused; or kept as what it is', async () => {
+    const { vm, workload } = await busyVm();
+    const file = newPath();
+    const onProgress = ({ complete }: SaveProgress): void => {
+      if (complete) workload.step(50);
+    };
+    await expect(saveSnapshot(vm, file, { maxPasses: 3, onProgress })).rejects.toMatchObject({
+      code: 'ERR_HTAB_STATE',
+      state: 'busy',
+      message:
+        'the table still changes after 3 passes: the guest runs, or something else writes to its table',
+    });
+    expect(neighbours(file)).toEqual([]);
+
+    const report = await saveSnapshot(vm, file, { maxPasses: 3, onProgress, allowChanging: true });
+    expect(report).toMatchObject({ quiescent: false });
+    expect(report.passes).toHaveLength(3);
+    const { table, info } = await readSnapshot(file);
+    expect(info.quiescent).toBe(false);
+    expect(digestTable(table)).toBe(report.digest);
+  });
+
+  test('that changes although the guest was paused is refused, and the guest resumed', async () => {
+    const { vm, workload } = await busyVm();
+    const guest = control();
+    await expect(
+      saveSnapshot(vm, newPath(), { guest, onProgress: ({ complete }) => complete && workload.step(600) }),
+    ).rejects.toMatchObject({ state: 'busy' });
+    expect(guest.calls).toEqual(['pause', 'resume']);
+  });
+
+  test('resumes the guest when reading fails after the pause, and when pausing itself fails', async () => {
+    const { vm } = await busyVm();
+    for (const [pause, message] of [
+      [() => Promise.reject(new Error('the VMM is gone')), 'the VMM is gone'],
+      [() => Promise.resolve(), 'a read failed'],
+    ] as const) {
+      // The first pass is one read, the second another; the third is the first of the stopped guest.
+      const script = new FaultScript([{ kind: 'errno', call: 'read', nth: 3, errno: 'EFAULT' }]);
+      const guest = control({ pause });
+      const file = newPath();
+      await expect(saveSnapshot(script.wrapVm(vm), file, { guest })).rejects.toThrow(message);
+      expect(guest.calls).toEqual(['pause', 'resume']);
+      expect(neighbours(file)).toEqual([]);
+    }
+  });
+
+  test('whose guest cannot be resumed fails with the reason, and has no file', async () => {
+    const { vm } = await busyVm();
+    const reason = new Error('it stays stopped');
+    const file = newPath();
+    const guest = control({ resume: () => Promise.reject(reason) });
+    await expect(saveSnapshot(vm, file, { guest })).rejects.toBe(reason);
+    expect(neighbours(file)).toEqual([]);
+  });
+
+  test('of another order than was said, or from a descriptor read before, is refused', async () => {
+    const { vm } = await busyVm();
+    const file = newPath();
+    await expect(saveSnapshot(vm, file, { order: 19 })).rejects.toThrow(RangeError);
+    await expect(saveSnapshot(await vm.openHtab(), file, { order: 19 })).rejects.toMatchObject({
+      state: 'lost',
+      message: expect.stringContaining('gave 16384 of the 32768 entries of a table of order 19') as unknown,
+    });
+    const larger = new EmulatedVm();
+    await larger.allocateHpt(20);
+    await expect(saveSnapshot(await larger.openHtab(), file, { order: 18 })).rejects.toMatchObject({
+      state: 'order-changed',
+    });
+    const used = await vm.openHtab();
+    await used.read(new Uint8Array(1 << 20));
+    await expect(saveSnapshot(used, file, { order: ORDER })).rejects.toMatchObject({ state: 'lost' });
+    expect(neighbours(file)).toEqual([]);
+  });
+
+  test('of a radix guest is refused: its reads give nothing for ever (2.3)', async () => {
+    const { vm } = await busyVm(100, { host: 'power9' });
+    const handle = await vm.openHtab();
+    await vm.configureMmu('radix');
+    await expect(saveSnapshot(handle, newPath(), { order: ORDER })).rejects.toMatchObject({
+      state: 'lost',
+      message: expect.stringContaining('gave 0 of the 16384 entries') as unknown,
+    });
+    await expect(saveSnapshot(vm, newPath())).rejects.toThrow('The "order" option is needed');
+  });
+
+  test('that is replaced meanwhile by one of another order is refused, never a mixture', async () => {
+    const { vm } = await busyVm();
+    const file = newPath();
+    let replaced: Promise<void> | undefined;
+    const saving = saveSnapshot(vm, file, {
+      onProgress: () => {
+        replaced ??= vm.allocateHpt(19);
+      },
+    });
+    await expect(saving).rejects.toMatchObject({ state: 'order-changed' });
+    await replaced;
+    expect(neighbours(file)).toEqual([]);
+  });
+
+  test('ends with the reason of an abort, before it begins and between any two frames', async () => {
+    const { vm } = await busyVm();
+    const file = newPath();
+    const reason = new Error('enough');
+    await expect(saveSnapshot(vm, file, { signal: AbortSignal.abort(reason) })).rejects.toBe(reason);
+    for (const at of [1, 2, 3]) {
+      const controller = new AbortController();
+      const guest = control();
+      let calls = 0;
+      await expect(
+        saveSnapshot(vm, file, {
+          guest,
+          signal: controller.signal,
+          onProgress: () => {
+            if (++calls === at) controller.abort(reason);
+          },
+        }),
+      ).rejects.toBe(reason);
+      expect(guest.calls.length % 2).toBe(0);
+      expect(neighbours(file)).toEqual([]);
+    }
+  });
+
+  test('does not touch the guest if the file cannot be begun', async () => {
+    const { vm } = await busyVm();
+    const script = new FaultScript();
+    const guest = control();
+    await expect(
+      saveSnapshot(script.wrapVm(vm), path.join(root, 'no', 'table'), { guest }),
+    ).rejects.toMatchObject({ errnoName: 'ENOENT' });
+    expect(script.calls('read')).toBe(0);
+    expect(guest.calls).toEqual([]);
+  });
+
+  test('leaves the file that was there, whatever fails', async () => {
+    const { vm } = await busyVm();
+    const file = newPath();
+    writeFileSync(file, 'before');
+    for (const nth of [1, 2]) {
+      const script = new FaultScript([{ kind: 'errno', call: 'read', nth, errno: 'EFAULT' }]);
+      await expect(saveSnapshot(script.wrapVm(vm), file)).rejects.toBeInstanceOf(HtabStateError);
+      expect(readFileSync(file, 'utf8')).toBe('before');
+      expect(neighbours(file)).toEqual(['table']);
+    }
+  });
+
+  test.each([
+    { maxPasses: 0 },
+    { maxPasses: 1.5 },
+    { maxPasses: 2 ** 31 },
+    { maxChangedEntries: -1 },
+    { maxChangedEntries: Number.NaN },
+  ])('with options out of range (%j) is a RangeError', async (options) => {
+    const { vm } = await busyVm(0);
+    await expect(saveSnapshot(vm, newPath(), options)).rejects.toThrow(RangeError);
+  });
+
+  test('through a handle open for writing is a TypeError', async () => {
+    const { vm } = await busyVm(0);
+    const handle = await vm.openHtab({ access: 'write' });
+    await expect(saveSnapshot(handle, newPath(), { order: ORDER })).rejects.toThrow(
+      'must be open for reading',
+    );
+    await handle.close();
+  });
+});
+
+describe('reading a snapshot', () => {
+  test('that is not there, or not a regular file, is a typed refusal', async () => {
+    await expect(readSnapshot(path.join(root, 'none'))).rejects.toMatchObject({
+      code: 'ERR_HTAB_SYSTEM',
+      errnoName: 'ENOENT',
+    });
+    await expect(readSnapshot('/dev/zero')).rejects.toMatchObject({ code: 'ERR_HTAB_FORMAT' });
+    await expect(readSnapshot(root)).rejects.toMatchObject({ code: 'ERR_HTAB_FORMAT' });
+  });
+
+  test('that was cut, or goes on, tells where', async () => {
+    const { vm } = await busyVm();
+    const file = newPath();
+    await saveSnapshot(vm, file);
+    const bytes = readFileSync(file);
+    for (const length of [0, 7, 16, 100, bytes.length - 200, bytes.length - 1]) {
+      writeFileSync(file, bytes.subarray(0, length));
+      await expect(readSnapshot(file)).rejects.toMatchObject({
+        code: 'ERR_HTAB_FORMAT',
+        byteOffset: frameOffsets(bytes).findLast((offset) => offset <= length),
+      });
+    }
+    writeFileSync(file, Buffer.concat([bytes, Buffer.from('x')]));
+    await expect(readSnapshot(file)).rejects.toMatchObject({ byteOffset: bytes.length });
+  });
+
+  test('ends with the reason of an abort', async () => {
+    const { vm } = await busyVm();
+    const file = newPath();
+    await saveSnapshot(vm, file);
+    const reason = new Error('enough');
+    await expect(readSnapshot(file, { signal: AbortSignal.abort(reason) })).rejects.toBe(reason);
+  });
+});
