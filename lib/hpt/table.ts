@@ -1,3 +1,4 @@
+import { outOfRange } from '../errors.js';
 import { SparseBitmap, popcount } from './bitmap.js';
 import { MAX_STREAM_ORDER, checkOrder, entryCount } from './geometry.js';
 import { GroupStore, copyHptes, shiftHptes } from './groups.js';
@@ -116,10 +117,11 @@ export class HptTable {
       const length = Math.min(32 - (index & 31), end - index);
       const place = this.#open(index, length);
       copyHptes(words, from, this.groups.chunks[place >>> 16]!, (place & 0xffff) << 2, length);
+      // Group by group: should memory run out, the groups before are whole.
+      this.valid.addRange(index, index + length);
       index += length;
       from += length << 2;
     }
-    this.valid.addRange(ptex, end);
   }
 
   /**
@@ -156,15 +158,25 @@ export class HptTable {
     return removed;
   }
 
-  /** The entry's doublewords, or undefined if it is not valid. */
+  /**
+   * The entry's doublewords, or undefined if it is not valid.
+   *
+   * @throws RangeError unless the table has this entry; the methods in halves and words do not check it
+   */
   get(ptex: number): { v: bigint; r: bigint } | undefined {
+    this.#check(ptex);
     const words = new Uint32Array(4);
     if (!this.load(ptex, words)) return undefined;
     return { v: joinHalves(words[0]!, words[1]!), r: joinHalves(words[2]!, words[3]!) };
   }
 
-  /** Makes the entry valid with these doublewords. */
+  /**
+   * Makes the entry valid with these doublewords.
+   *
+   * @throws RangeError unless the table has this entry
+   */
   set(ptex: number, v: bigint, r: bigint): void {
+    this.#check(ptex);
     this.store(ptex, highHalf(v), lowHalf(v), highHalf(r), lowHalf(r));
   }
 
@@ -173,6 +185,12 @@ export class HptTable {
     this.valid.clear();
     this.slots.fill(undefined);
     this.groups.clear();
+  }
+
+  #check(ptex: number): void {
+    if (!Number.isInteger(ptex) || ptex < 0 || ptex >= this.entryCount) {
+      throw outOfRange('ptex', `an entry of the table's ${this.entryCount}`, ptex);
+    }
   }
 
   #groupBits(ptex: number): number {

@@ -268,3 +268,12 @@ describe('edges', () => {
     );
   });
 });
+
+test.each([-1, 1.5, NaN, 16_384, 2 ** 32 + 5])('entry %d is not of a table of order 18', (ptex) => {
+  const table = new HptTable(18);
+  expect(() => table.get(ptex)).toThrow(RangeError);
+  expect(() => {
+    table.set(ptex, 1n, 0n);
+  }).toThrow(RangeError);
+  expect(table.validCount).toBe(0);
+});
