@@ -49,7 +49,9 @@ const names = tarball.files.map(({ path: name }) => name);
 for (const name of ['linux-x64', 'linux-ppc64'].map((each) => `prebuilds/${each}/node.napi.glibc.node`)) {
   if (!names.includes(name)) throw new Error(`the tarball has no ${name}`);
 }
-const stray = names.filter((name) => /^(lib\/(?!vm\/kernel-abi\.md$)|build|\.)|^test\/(?!fixtures\/)/.test(name));
+const stray = names.filter((name) =>
+  /^(lib\/(?!vm\/kernel-abi\.md$)|build|\.)|^test\/(?!fixtures\/)/.test(name),
+);
 if (stray.length > 0) throw new Error(`the tarball has ${stray.join(', ')}`);
 
 writeFileSync(path.join(folder, 'package.json'), '{"private": true}');
