@@ -58,6 +58,7 @@ export { openVm, type OpenVmOptions } from './vm/open.js';
 export { HptReader, type HptReaderOptions, type OpenReaderOptions } from './io/reader.js';
 export { createReadStream, type ReadStreamOptions } from './io/read-stream.js';
 export { createWriteStream, type HtabWriteStream, type WriteStreamOptions } from './io/write-stream.js';
+export { resizeHpt } from './io/resize.js';
 
 // How it is kept.
 export { saveSnapshot, type SaveOptions, type SaveProgress, type SaveReport } from './snapshot/save.js';

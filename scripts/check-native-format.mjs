@@ -8,7 +8,7 @@ if (!hasCommand('clang-format')) {
   process.stderr.write('check-native-format: skipped: clang-format is not installed\n');
   process.exit(0);
 }
-const files = ['native', 'test/power/vmm', 'test/power/vmm/guest'].flatMap((folder) =>
+const files = ['native', 'scripts/bench/addon', 'test/power/vmm', 'test/power/vmm/guest'].flatMap((folder) =>
   readdirSync(path.join(root, folder))
     .filter((name) => /\.(c|cc|h)$/.test(name))
     .map((name) => path.join(folder, name)),

@@ -28,3 +28,10 @@ test.each(examples.map((code, index) => [index + 1, code] as const))(
     }
   },
 );
+
+test('the C example of the README is the program that runs in front of the real kernel', async () => {
+  const [, shown] = /^```c\n([^]*?)^```$/m.exec(readme)!;
+  const program = await readFile(path.join(root, 'test/power/vmm/handover.c'), 'utf8');
+  expect(program).toMatch(/^\/\/ .*\n\n#include/);
+  expect(shown).toBe(program.slice(program.indexOf('#include')));
+});

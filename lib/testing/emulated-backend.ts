@@ -2,14 +2,7 @@ import { EmulatedVm, type EmulatedVmOptions } from '../vm/emulated/emulated-vm.j
 import type { HtabVm } from '../vm/contract.js';
 import type { Capability, ConformanceBackend, ConformanceGuest } from './conformance/context.js';
 
-const CAPABILITIES: readonly Capability[] = [
-  'lock-bit',
-  'resize',
-  'crash-guard',
-  'bounded-write',
-  'vcpu',
-  'running',
-];
+const CAPABILITIES: readonly Capability[] = ['lock-bit', 'resize', 'bounded-write', 'vcpu', 'running'];
 
 /**
  * The emulated kernel as a backend of the conformance suite: to see the suite at work, and how a backend of one's own is

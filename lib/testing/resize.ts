@@ -12,7 +12,8 @@ export async function prepareTable(vm: HtabVm, order: number): Promise<void> {
 }
 
 /**
- * Resizes the table: prepares, waits, commits. Bolted entries move, all others are dropped (kernel-abi.md 5.3).
+ * Resizes the table as the kernel does, with no look at its entries: prepares, waits, commits. Unlike `resizeHpt` it takes
+ * no marks of change away, and can crash a real kernel.
  *
  * @throws HtabSystemError as `HtabVm.prepareHptResize` and `HtabVm.commitHptResize`
  */

@@ -36,7 +36,11 @@ export interface HtabVm extends AsyncDisposable {
   allocateHpt(order: number): Promise<void>;
   /** Starts or asks after the preparation of a resize; the kernel's own answer: ms to wait, 0 = ready. Order 0 cancels. */
   prepareHptResize(order: number): Promise<number>;
-  /** Moves the bolted entries to the prepared table and makes it the VM's. Drain readers first (kernel-abi.md 5.3). */
+  /**
+   * Moves the bolted entries to the prepared table and makes it the VM's (kernel-abi.md 5.3). Two bolted entries that
+   * would meet in a table that is not smaller crash the kernel, and it is not asked here whether there are any:
+   * `resizeHpt` does, waits for the preparation and leaves nothing half done.
+   */
   commitHptResize(order: number): Promise<void>;
   openHtab(options?: OpenHtabOptions): Promise<HtabHandle>;
   /** Closes what the VM object holds. Open handles go on working, as descriptors do. Idempotent. */

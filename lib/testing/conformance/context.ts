@@ -11,7 +11,6 @@ const CAPABILITIES = [
   'power8',
   'power9',
   'resize',
-  'crash-guard',
   'over-read',
   'bounded-write',
   'vcpu',
@@ -25,7 +24,6 @@ const CAPABILITIES = [
  * - `lock-bit`: returned entries carry v bit 0x40, as the kernel's do (kernel-abi.md 3.1)
  * - `power8`, `power9`: which bits of v come back as they were written (kernel-abi.md 3.1)
  * - `resize`: PREPARE and COMMIT, and the MMU-ready state that COMMIT depends on (kernel-abi.md 4.5, 5)
- * - `crash-guard`: refuses what would crash the real kernel (kernel-abi.md 0, trap 12)
  * - `over-read`: a write may take up to 8 bytes after the buffer given, as the kernel does (kernel-abi.md 4.2)
  * - `bounded-write`: such a write is refused instead
  * - `vcpu`: the guest can make hypercalls and touch memory

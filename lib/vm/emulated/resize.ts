@@ -1,8 +1,8 @@
 import { constants } from 'node:os';
-import { HtabStateError } from '../../errors.js';
 import { MAX_ORDER, MAX_STREAM_ORDER, MIN_ORDER } from '../../hpt/geometry.js';
 import { rehashPtex } from '../../hpt/hash.js';
 import { HPTE_V_BOLTED } from '../../hpt/hpte.js';
+import { ResizeTargets } from '../../hpt/resize-targets.js';
 import type { CallResult } from '../base.js';
 import type { Guest } from './guest.js';
 import { EntryState } from './mmu.js';
@@ -68,23 +68,13 @@ function rehash(guest: Guest, old: EntryState, order: number): EntryState | Call
   return grown;
 }
 
-/** Growing, the kernel takes for granted that no two entries meet, and crashes if they do (kernel-abi.md 0, trap 12). */
+/** Growing, the kernel crashes if two entries meet (kernel-abi.md 0, trap 12). */
 function refuseCollision(old: EntryState, order: number): void {
   const { table } = old;
   const hpte = new Uint32Array(4);
-  const targets = new Map<number, number>();
+  const targets = new ResizeTargets(table.order, order);
   for (let ptex = table.valid.next(0); ptex < table.entryCount; ptex = table.valid.next(ptex + 1)) {
     table.load(ptex, hpte);
-    if ((hpte[1]! & HPTE_V_BOLTED) === 0) continue;
-    const target = rehashPtex(ptex, hpte[0]!, hpte[1]!, hpte[3]!, table.order, order);
-    const other = targets.get(target);
-    if (other !== undefined) {
-      throw new HtabStateError(
-        'would-crash',
-        `a resize from order ${table.order} to ${order} would move the bolted entries at ptex ${other} and ${ptex} ` +
-          `to one slot, ${target}, and crash the kernel; place bolted entries in the PTEG their address hashes to`,
-      );
-    }
-    targets.set(target, ptex);
+    if ((hpte[1]! & HPTE_V_BOLTED) !== 0) targets.add(ptex, hpte[0]!, hpte[1]!, hpte[3]!);
   }
 }

@@ -1,0 +1,85 @@
+import { setTimeout as delay } from 'node:timers/promises';
+import { invalidArgument } from '../arguments.js';
+import { RecordCursor } from '../format/cursor.js';
+import { HPTE_V_BOLTED } from '../hpt/hpte.js';
+import { ResizeTargets } from '../hpt/resize-targets.js';
+import { swapBigEndian } from '../hpt/wire.js';
+import type { HtabVm } from '../vm/contract.js';
+import { HptReader } from './reader.js';
+
+/**
+ * Resizes a VM's table: prepares another, waits for it, checks that the kernel will survive the move, commits. Bolted
+ * entries move to their place in the other table; all others are dropped, and the guest enters them anew
+ * (kernel-abi.md 5.3). If it fails the old table stays, and nothing remains prepared.
+ *
+ * The guest must be paused: the kernel crashes where two bolted entries would meet, and what a running guest enters
+ * after the check is not seen by it. Close readers before and open new ones after: the check takes marks of change away,
+ * as every reading does, and the resize loses reference and change bits that no reader has collected
+ * (kernel-abi.md 0, traps 11 and 12).
+ *
+ * @param order of the new table, 18..46
+ * @throws HtabStateError `would-crash` naming the two entries; `busy` while an `HptReader` is open on the VM
+ * @throws HtabSystemError ENOMEM without memory for it; ENOSPC if two bolted entries would meet in a smaller table; EIO
+ *   before the guest has run or been given a real-mode area; EBUSY if another commit is under way
+ * @throws TypeError if the VM does not know its table's order: give it to `KvmVm.fromFd`
+ * @throws the signal's reason
+ */
+export async function resizeHpt(
+  vm: HtabVm,
+  order: number,
+  { signal }: { readonly signal?: AbortSignal } = {},
+): Promise<void> {
+  const oldOrder = vm.hptOrder;
+  if (oldOrder === undefined) {
+    throw invalidArgument(
+      'ERR_INVALID_ARG_VALUE',
+      'The "vm" argument has no table, or does not know its order',
+    );
+  }
+  signal?.throwIfAborted();
+  try {
+    for (let waitMs; (waitMs = await vm.prepareHptResize(order)) > 0;) {
+      await delay(waitMs, undefined, signal === undefined ? {} : { signal });
+    }
+    // Into a smaller table the kernel looks for itself, and says ENOSPC.
+    if (order >= oldOrder) await checkPlacement(vm, oldOrder, order, signal);
+  } catch (error) {
+    await cancel(vm);
+    signal?.throwIfAborted();
+    throw error;
+  }
+  // Whatever it answers, nothing is prepared after it.
+  await vm.commitHptResize(order);
+}
+
+/** Reads the bolted entries, as the kernel will see them, and refuses a resize that would crash it. */
+async function checkPlacement(
+  vm: HtabVm,
+  oldOrder: number,
+  order: number,
+  signal: AbortSignal | undefined,
+): Promise<void> {
+  const targets = new ResizeTargets(oldOrder, order);
+  const cursor = new RecordCursor({ order: oldOrder });
+  await using reader = await HptReader.open(vm, { boltedOnly: true });
+  for await (const chunk of reader.pass(signal === undefined ? {} : { signal })) {
+    cursor.push(chunk);
+    while (cursor.next()) addRecord(targets, cursor);
+  }
+  cursor.finish();
+}
+
+function addRecord(targets: ResizeTargets, { index, validCount, words, wordOffset }: RecordCursor): void {
+  for (let entry = 0; entry < validCount; entry++) {
+    const at = wordOffset + entry * 4;
+    const vLow = swapBigEndian(words[at + 1]!);
+    if ((vLow & HPTE_V_BOLTED) === 0) continue;
+    targets.add(index + entry, swapBigEndian(words[at]!), vLow, swapBigEndian(words[at + 3]!));
+  }
+}
+
+/** An abandoned preparation keeps its memory until the next one. */
+async function cancel(vm: HtabVm): Promise<void> {
+  // What went wrong before is the error to report; a VM that is closed has freed its tables.
+  await vm.prepareHptResize(0).catch(() => undefined);
+}

@@ -1,0 +1,77 @@
+import { expect, test } from 'vitest';
+import { HtabStateError } from '../../../lib/errors.js';
+import { HptReader } from '../../../lib/io/reader.js';
+import { resizeHpt } from '../../../lib/io/resize.js';
+import { EmulatedVm } from '../../../lib/vm/emulated/emulated-vm.js';
+
+const H_ENTER = 0x08;
+const H_EXACT = 1n << 39n;
+const BOLTED_4K = 0x11n;
+/** A 16M entry's PTEG comes from its address alone, so that two copies of it meet wherever they stood. */
+const BOLTED_16M = [0x1015n, 0x90_0000_0010n] as const;
+
+async function runningGuest(): Promise<EmulatedVm> {
+  const vm = new EmulatedVm();
+  await vm.allocateHpt(18);
+  vm.enterGuest();
+  return vm;
+}
+
+test.each([18, 19, 24])(
+  'to order %i bolted entries that would meet are named, and nothing stays prepared',
+  async (order) => {
+    const vm = await runningGuest();
+    for (const ptex of [24n, 32n]) vm.hcall(H_ENTER, [H_EXACT, ptex, ...BOLTED_16M]);
+    const before = vm.table!.validCount;
+    await expect(resizeHpt(vm, order)).rejects.toMatchObject({
+      state: 'would-crash',
+      message: expect.stringMatching(/ptex 24 and 32/) as string,
+    });
+    expect(vm.hptOrder).toBe(18);
+    expect(vm.table!.validCount).toBe(before);
+    // A cancelled preparation begins anew; one that had been left would be ready.
+    expect(await vm.prepareHptResize(order)).toBeGreaterThan(0);
+  },
+);
+
+test('entries in the PTEGs of their addresses move, also between tables of one size', async () => {
+  const vm = await runningGuest();
+  vm.hcall(H_ENTER, [H_EXACT, 40n, BOLTED_4K, 0x190n]);
+  await resizeHpt(vm, 20);
+  await resizeHpt(vm, 20);
+  expect(vm.hptOrder).toBe(20);
+  expect(vm.table!.has(40)).toBe(true);
+});
+
+test('a smaller table without room for two of them is the kernel’s to refuse', async () => {
+  const vm = new EmulatedVm();
+  await vm.allocateHpt(19);
+  vm.enterGuest();
+  vm.hcall(H_ENTER, [H_EXACT, 40n, BOLTED_4K, 0x190n]);
+  vm.hcall(H_ENTER, [H_EXACT, 2053n * 8n, 0x91n, 0x1190n]);
+  await expect(resizeHpt(vm, 18)).rejects.toMatchObject({ errnoName: 'ENOSPC' });
+  expect(vm.hptOrder).toBe(19);
+});
+
+test('under an open reader it is refused: the check would take changes away from it', async () => {
+  const vm = await runningGuest();
+  await using reader = await HptReader.open(vm);
+  for await (const chunk of reader.pass()) expect(chunk.length).toBeGreaterThan(0);
+  await expect(resizeHpt(vm, 19)).rejects.toThrow(HtabStateError);
+  expect(vm.hptOrder).toBe(18);
+  expect(await vm.prepareHptResize(19)).toBeGreaterThan(0);
+});
+
+test('an abort while the kernel prepares cancels the preparation', async () => {
+  const vm = await runningGuest();
+  const abort = new AbortController();
+  const resized = resizeHpt(vm, 20, { signal: abort.signal });
+  abort.abort(new Error('enough'));
+  await expect(resized).rejects.toThrow('enough');
+  expect(vm.hptOrder).toBe(18);
+  expect(await vm.prepareHptResize(20)).toBeGreaterThan(0);
+});
+
+test('a VM that does not know its table’s order is refused', async () => {
+  await expect(resizeHpt(new EmulatedVm(), 20)).rejects.toThrow(TypeError);
+});
