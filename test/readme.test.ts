@@ -1,5 +1,6 @@
 import { execFile } from 'node:child_process';
 import { mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
 import path from 'node:path';
 import { promisify } from 'node:util';
 import { expect, test } from 'vitest';
@@ -28,6 +29,56 @@ test.each(examples.map((code, index) => [index + 1, code] as const))(
     }
   },
 );
+
+test('the commands of the README for a laptop run as they stand', async () => {
+  const [, commands] = /^```sh\n(kvm-htab receive [^]*?)^```$/m.exec(readme)!;
+  const folder = await mkdtemp(path.join(tmpdir(), 'kvm-htab-readme-'));
+  try {
+    const program = path.join(root, 'dist/cli/main.js');
+    await writeFile(
+      path.join(folder, 'kvm-htab'),
+      `#!/bin/sh\nexec '${process.execPath}' '${program}' "$@"\n`,
+      {
+        mode: 0o755,
+      },
+    );
+    // The one path that is not the reader's own folder.
+    const script = `trap 'kill %1 2> /dev/null || :' EXIT\n${commands!.replaceAll('/tmp/b.sock', path.join(folder, 'b.sock'))}`;
+    const env = { ...process.env, PATH: `${folder}:${process.env['PATH'] ?? ''}` };
+    const { stdout } = await promisify(execFile)('sh', ['-e', '-c', script], { cwd: folder, env });
+    expect(stdout).toMatch(/^Received: order 24/m);
+    expect(stdout).toMatch(/^Moved to unix:/m);
+    expect(stdout).toMatch(/^Saved/m);
+    expect(stdout).toMatch(/^Loaded/m);
+  } finally {
+    await rm(folder, { recursive: true });
+  }
+});
+
+test('the TypeScript examples of the README compile', async () => {
+  const blocks = [...readme.matchAll(/^```ts\n([^]*?)^```$/gm)].map(([, code]) => code!);
+  expect(blocks.length).toBeGreaterThanOrEqual(2);
+  const given =
+    'declare const pid: number, fd: number;\ndeclare function ship(chunk: Uint8Array): Promise<void>;\n';
+  const folder = await mkdtemp(path.join(root, 'dist/readme-'));
+  try {
+    const files = blocks.map((code, index) => ({ file: path.join(folder, `example-${index}.mts`), code }));
+    for (const { file, code } of files) await writeFile(file, given + code);
+    const flags =
+      '--noEmit --strict --skipLibCheck --module nodenext --target es2023 --lib es2023,esnext.disposable --types node';
+    await promisify(execFile)(
+      'npx',
+      ['tsc', '--ignoreConfig', ...flags.split(' '), ...files.map(({ file }) => file)],
+      {
+        cwd: root,
+      },
+    ).catch((error: unknown) => {
+      throw new Error((error as { stdout: string }).stdout);
+    });
+  } finally {
+    await rm(folder, { recursive: true });
+  }
+});
 
 test('the C example of the README is the program that runs in front of the real kernel', async () => {
   const [, shown] = /^```c\n([^]*?)^```$/m.exec(readme)!;

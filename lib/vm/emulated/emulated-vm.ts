@@ -145,7 +145,10 @@ export class EmulatedVm extends BaseVm {
     checkCall(this.#guest.setUpMmu(), 'KVM_RUN', 'set up the MMU', 'the VM needs memory at guest address 0');
   }
 
-  /** KVM_PPC_CONFIGURE_V3_MMU: to radix the table is lost, back to hash leaves none. ENODEV on POWER8. */
+  /**
+   * KVM_PPC_CONFIGURE_V3_MMU: to radix the table is lost, back to hash leaves none. ENODEV on POWER8. A new VM is a hash
+   * guest's here; on a real POWER9 host that uses radix itself it is a radix guest's until it is given a table.
+   */
   async configureMmu(mode: 'hash' | 'radix'): Promise<void> {
     await this.call(() =>
       checkCall(

@@ -25,7 +25,8 @@ export function prepareResize(guest: Guest, order: number): CallResult {
 }
 
 /**
- * KVM_PPC_RESIZE_HPT_COMMIT (kernel-abi.md 5.3).
+ * KVM_PPC_RESIZE_HPT_COMMIT (kernel-abi.md 5.3). A real kernel can answer EBUSY if it is asked before PREPARE has said
+ * that the table is ready; here it always is by then.
  *
  * @throws HtabStateError `would-crash` where two bolted entries fall on one slot and the kernel has no way out
  */
