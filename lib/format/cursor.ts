@@ -60,6 +60,8 @@ export class RecordCursor {
   bytes: Uint8Array = new Uint8Array(0);
   /** The same memory as u32 words, four an HPTE, as they stand there: big-endian. */
   words: Uint32Array = new Uint32Array(0);
+  /** The same memory as u64, two an HPTE: what copies fastest. They begin at half of `wordOffset`. */
+  longs: BigUint64Array = new BigUint64Array(0);
   /** Where in `words` the HPTEs begin. */
   wordOffset = 0;
 
@@ -71,7 +73,6 @@ export class RecordCursor {
   #reached = 0;
 
   // The window is what next() walks: a chunk, its aligned copy, or the carry. It begins with a header or an HPTE.
-  #longs: BigUint64Array = new BigUint64Array(0);
   #at = 0;
   #end = 0;
   /** Bytes behind `#end` that do not make a word. */
@@ -192,7 +193,7 @@ export class RecordCursor {
     const after = first + validCount * HPTE_WORDS;
     if (after > this.#end) return this.#cut(index, validCount, invalidCount);
     if (validCount > 2) {
-      if (!legalRun(words, this.#longs, first, validCount)) {
+      if (!legalRun(words, this.longs, first, validCount)) {
         this.#refuseHpte(first, index, this.recordIndex + 1);
       }
     } else if (validCount > 0 && !legalPair(words, first, after - HPTE_WORDS)) {
@@ -259,7 +260,7 @@ export class RecordCursor {
     this.#checkMemory();
     const first = this.#at;
     const count = Math.min(this.#owedValid, Math.floor((this.#end - first) / HPTE_WORDS));
-    if (!legalRun(this.words, this.#longs, first, count)) {
+    if (!legalRun(this.words, this.longs, first, count)) {
       this.#refuseHpte(first, this.#owedIndex, this.recordIndex);
     }
     this.#at = first + count * HPTE_WORDS;
@@ -303,7 +304,7 @@ export class RecordCursor {
     }
     this.bytes = bytes;
     this.words = new Uint32Array(bytes.buffer, bytes.byteOffset, Math.floor(chunk.length / 4));
-    this.#longs = new BigUint64Array(bytes.buffer, bytes.byteOffset, Math.floor(chunk.length / 8));
+    this.longs = new BigUint64Array(bytes.buffer, bytes.byteOffset, Math.floor(chunk.length / 8));
     this.#at = 0;
     this.#end = this.words.length;
     this.#tailBytes = chunk.length % 4;

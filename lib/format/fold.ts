@@ -32,8 +32,7 @@ export function foldRecords(cursor: RecordCursor, table: HptTable): FoldCounts {
   let invalidEntries = 0;
   while (cursor.next()) {
     const { index, validCount, invalidCount } = cursor;
-    if (validCount > 0) table.storeRun(index, validCount, cursor.words, cursor.wordOffset);
-    if (invalidCount > 0) table.removeRun(index + validCount, invalidCount);
+    table.applyRecord(index, validCount, invalidCount, cursor.longs, cursor.wordOffset >>> 1);
     validEntries += validCount;
     invalidEntries += invalidCount;
   }

@@ -85,12 +85,11 @@ export function forEachValid(
 ): void {
   for (const [number, page] of table.valid.pages.entries()) {
     if (page === undefined) continue;
-    const slots = table.slots[number]!;
+    const groups = table.groups[number]!;
     for (let group = nextWord(page, 0); group < PAGE_WORDS; group = nextWord(page, group + 1)) {
-      let address = slots[group]! >>> 3;
-      for (let rest = page[group]!; rest !== 0; rest &= rest - 1, address++) {
-        const ptex = number * 65_536 + group * 32 + lowestBit(rest);
-        visit(ptex, table.groups.chunks[address >>> 16]!, (address & 0xffff) << 2);
+      let word = groups.placeOf(group) << 2;
+      for (let rest = page[group]!; rest !== 0; rest &= rest - 1, word += 4) {
+        visit(number * 65_536 + group * 32 + lowestBit(rest), groups.words, word);
       }
     }
   }

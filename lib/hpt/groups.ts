@@ -1,82 +1,337 @@
-/** HPTEs in one chunk of memory: 1 MiB. */
-const CHUNK_HPTES = 65_536;
-const SIZE_CLASSES = 6;
-/** A group's place is kept in 29 bits beside its size class: at most 8 GiB of HPTEs. */
-const MAX_HPTES = 2 ** 29;
-const NONE = 0xffffffff;
+import { type BitmapPage, PAGE_WORDS, popcount } from './bitmap.js';
+
+const FULL = 0xffffffff;
+const GROUPS = PAGE_WORDS;
+const MIN_PLACES = 64;
+/** Places that make room for every entry of a page. */
+const MAX_PLACES = 65_536;
 
 /**
- * Memory for runs of 1, 2, 4, 8, 16 or 32 HPTEs (size classes 0..5), handed out by address.
+ * The valid entries among 65,536 neighbouring ones: a page of the bitmap of valid entries, and their HPTEs.
  *
- * An address counts HPTEs: its high bits name the chunk, its low 16 bits the place inside. Groups handed out one after
- * the other lie one after the other, so a table filled in ascending order is read like one flat array.
+ * The HPTEs of a group of 32 entries (a word of the bitmap) stand packed, in ascending order, so memory costs what is
+ * there, not what could be. Groups stand side by side in one array. One that outgrows its place moves to the end, and
+ * when the array is full all of them move to a larger one, in ascending order again: so a pass reads memory forward, in
+ * whatever order a guest has made its entries. Where a third of the entries is valid, each group gets room for all of
+ * its own and stays there.
  */
-export class GroupStore {
-  /** Words of the chunks; an HPTE is four of them, in the byte order of the stream. */
-  readonly chunks: Uint32Array[] = [];
-  // A free group's first word holds the address of the next free one of its class.
-  readonly #free = new Uint32Array(SIZE_CLASSES).fill(NONE);
-  #next = 0;
+export class PageGroups {
+  /** The HPTEs, two doublewords a place, in the byte order of the stream. */
+  longs = new BigUint64Array(MIN_PLACES * 2);
+  /** The same memory in words. */
+  words = new Uint32Array(this.longs.buffer);
+  /** The same memory, for single entries: V8 makes one instruction of a big-endian load. */
+  view = new DataView(this.longs.buffer);
+  /** By group: place of its first HPTE << 12 | places it has << 6 | places in use. */
+  readonly #slots = new Uint32Array(GROUPS);
+  readonly #bits: Uint32Array;
+  readonly #summary: Uint32Array;
+  #places = MIN_PLACES;
+  /** Places given to groups, from 0 on. */
+  #used = 0;
+  /** Valid entries. */
+  #held = 0;
+  /** Valid entries when groups last moved to another array. */
+  #heldBefore = 0;
+  /** What {@link #open} returns beside the place. */
+  #opened = 0;
+
+  /** @param valid the page's bits: from here on they are changed here only */
+  constructor(valid: BitmapPage) {
+    this.#bits = valid.subarray(0, GROUPS);
+    this.#summary = valid.subarray(GROUPS);
+  }
+
+  /** Place of a group's first HPTE; the others follow in ascending order. */
+  placeOf(group: number): number {
+    return this.#slots[group]! >>> 12;
+  }
+
+  /** Number of groups that are full and stand right behind this one, which is full too. */
+  fullAfter(group: number): number {
+    let next = group + 1;
+    let place = this.placeOf(group);
+    while (next < GROUPS && this.#bits[next] === FULL) {
+      place += 32;
+      if (this.placeOf(next) !== place) break;
+      next++;
+    }
+    return next - group - 1;
+  }
+
+  /** Number of valid entries. */
+  get held(): number {
+    return this.#held;
+  }
+
+  /** Makes an entry valid; returns the place of its HPTE, for the caller to fill. */
+  add(entry: number): number {
+    const group = entry >>> 5;
+    const bit = entry & 31;
+    const bits = this.#bits[group]! | 0;
+    const before = popcount(bits & ~(-1 << bit));
+    let slot = this.#slots[group]! | 0;
+    if (((bits >>> bit) & 1) !== 0) return (slot >>> 12) + before;
+    const held = slot & 63;
+    if (held === ((slot >>> 6) & 63)) slot = this.#room(group, 1) | 0;
+    this.#slots[group] = slot + 1;
+    const place = (slot >>> 12) + before;
+    if (before < held) this.#moveUp(place, held - before, 1);
+    this.#bits[group] = bits | (1 << bit);
+    this.#summary[group >>> 5]! |= 1 << (group & 31);
+    this.#held++;
+    return place;
+  }
+
+  /** Makes an entry invalid; returns whether it was valid. */
+  delete(entry: number): boolean {
+    const group = entry >>> 5;
+    const bit = entry & 31;
+    const bits = this.#bits[group]! | 0;
+    if (((bits >>> bit) & 1) === 0) return false;
+    this.#close(group, 1 << bit);
+    return true;
+  }
 
   /**
-   * @param sizeClass log2 of the number of HPTEs, 0..5
-   * @returns the address; what stands there is left over from before
-   * @throws RangeError when 2^29 HPTEs (8 GiB) are in use
+   * Makes `validCount` entries of the page valid, from number `first` on, and then `invalidCount` invalid.
+   *
+   * @param longs holds the HPTEs, from `long` on
    */
-  allocate(sizeClass: number): number {
-    const recycled = this.#free[sizeClass]!;
-    if (recycled !== NONE) {
-      this.#free[sizeClass] = this.chunks[recycled >>> 16]![(recycled & 0xffff) << 2]!;
-      return recycled;
+  applyRecord(
+    first: number,
+    validCount: number,
+    invalidCount: number,
+    longs: BigUint64Array,
+    long: number,
+  ): void {
+    const group = first >>> 5;
+    const bit = first & 31;
+    const bits = this.#bits[group]! | 0;
+    let from = first + validCount;
+    if (bits >>> bit === 0 && bit + validCount <= 32) {
+      // Of a stream that comes in ascending order this is nearly every record: nothing stands in its group there or above.
+      if (validCount > 0) {
+        let slot = this.#slots[group]! | 0;
+        if ((slot & 63) + validCount > ((slot >>> 6) & 63)) slot = this.#room(group, validCount) | 0;
+        this.#slots[group] = slot + validCount;
+        copyHptes(longs, long, this.longs, ((slot >>> 12) + (slot & 63)) << 1, validCount);
+        this.#bits[group] = bits | ((-1 >>> (32 - validCount)) << bit);
+        this.#summary[group >>> 5]! |= 1 << (group & 31);
+        this.#held += validCount;
+      }
+      from = (group + 1) << 5;
+    } else {
+      for (let done = 0; done < validCount; done += this.#opened) {
+        const place = this.#open(first + done, validCount - done);
+        copyHptes(longs, long + (done << 1), this.longs, place << 1, this.#opened);
+      }
     }
-    const size = 1 << sizeClass;
-    const room = (CHUNK_HPTES - (this.#next & 0xffff)) & 0xffff;
-    // A group never lies in two chunks.
-    if (room < size && room > 0) this.#next += room;
-    if (this.#next + size > MAX_HPTES)
-      throw new RangeError('a table holds at most 2^29 valid entries (8 GiB)');
-    if (this.#next >>> 16 === this.chunks.length) this.chunks.push(new Uint32Array(CHUNK_HPTES * 4));
-    const address = this.#next;
-    this.#next += size;
-    return address;
+    const to = first + validCount + invalidCount;
+    if (from < to) this.#remove(from, to);
   }
 
-  release(address: number, sizeClass: number): void {
-    this.chunks[address >>> 16]![(address & 0xffff) << 2] = this.#free[sizeClass]!;
-    this.#free[sizeClass] = address;
+  /** Makes the entries `from` up to but without `to` invalid. */
+  #remove(from: number, to: number): void {
+    const last = (to - 1) >>> 5;
+    for (let group = from >>> 5; group <= last; group++) {
+      let gone = this.#bits[group]! | 0;
+      if (group << 5 < from) gone &= -1 << (from & 31);
+      if (group === last) gone &= -1 >>> (31 - ((to - 1) & 31));
+      if (gone !== 0) this.#close(group, gone);
+      else if ((group & 31) === 0 && this.#summary[group >>> 5] === 0) group += 31;
+    }
   }
 
-  /** Gives all memory back. */
-  clear(): void {
-    this.chunks.length = 0;
-    this.#free.fill(NONE);
-    this.#next = 0;
+  /** Takes valid entries out of a group; `gone` are their bits. */
+  #close(group: number, gone: number): void {
+    const { longs } = this;
+    const bits = this.#bits[group]! | 0;
+    const first = gone & -gone;
+    let to = (this.placeOf(group) + popcount(bits & (first - 1))) << 1;
+    let count = 0;
+    for (let rest = bits & -first, from = to; rest !== 0; rest &= rest - 1, from += 2) {
+      if ((rest & -rest & gone) !== 0) {
+        count++;
+        continue;
+      }
+      longs[to] = longs[from]!;
+      longs[to + 1] = longs[from + 1]!;
+      to += 2;
+    }
+    this.#slots[group]! -= count;
+    this.#bits[group] = bits & ~gone;
+    if (bits === gone) this.#summary[group >>> 5]! &= ~(1 << (group & 31));
+    this.#held -= count;
+    if (this.#held === 0) {
+      // What comes next stands in a row again.
+      this.#slots.fill(0);
+      this.#used = 0;
+    }
+  }
+
+  /**
+   * Makes entries valid, whether they are or not; as many as will have their HPTEs side by side, see {@link #opened}.
+   *
+   * @returns place of the first HPTE; what stands there is for the caller to fill
+   */
+  #open(first: number, count: number): number {
+    const group = first >>> 5;
+    const bit = first & 31;
+    const length = Math.min(32 - bit, count);
+    const bits = this.#bits[group]! | 0;
+    const mask = (-1 >>> (32 - length)) << bit;
+    const before = popcount(bits & ~(-1 << bit));
+    let place = this.placeOf(group) + before;
+    if ((bits & mask) !== mask) {
+      const replaced = popcount(bits & mask);
+      const added = length - replaced;
+      let slot = this.#slots[group]! | 0;
+      const held = slot & 63;
+      if (held + added > ((slot >>> 6) & 63)) slot = this.#room(group, added) | 0;
+      this.#slots[group] = slot + added;
+      place = (slot >>> 12) + before;
+      const after = held - before - replaced;
+      if (after > 0) this.#moveUp(place + replaced, after, added);
+      this.#bits[group] = bits | mask;
+      this.#summary[group >>> 5]! |= 1 << (group & 31);
+      this.#held += added;
+    }
+    this.#opened = length;
+    if (count > length) this.#openFollowing(group + 1, place + length, count);
+    return place;
+  }
+
+  /** Moves `count` HPTEs up by some places. A call of `copyWithin` takes longer than all 31 that there can be. */
+  #moveUp(place: number, count: number, by: number): void {
+    const { longs } = this;
+    const start = place << 1;
+    const distance = by << 1;
+    for (let long = start + (count << 1) - 1; long >= start; long--) longs[long + distance] = longs[long]!;
+  }
+
+  /** Goes on with {@link #open} as long as groups are full or empty and stand in a row. */
+  #openFollowing(from: number, place: number, count: number): void {
+    let next = place;
+    for (let group = from; this.#opened < count && group < GROUPS; group++) {
+      const length = Math.min(32, count - this.#opened);
+      const bits = this.#bits[group]!;
+      let slot = this.#slots[group]! | 0;
+      if (bits === 0) {
+        if (slot === 0 && next === this.#used && next + length <= this.#places) {
+          slot = (next << 12) | (length << 6);
+          this.#used += length;
+        }
+        if (slot >>> 12 !== next || ((slot >>> 6) & 63) < length) break;
+        this.#slots[group] = slot | length;
+        this.#bits[group] = FULL >>> (32 - length);
+        this.#summary[group >>> 5]! |= 1 << (group & 31);
+        this.#held += length;
+      } else if (bits !== FULL || slot >>> 12 !== next) {
+        break;
+      }
+      this.#opened += length;
+      next += length;
+    }
+  }
+
+  /** Gives a group room for `more` HPTEs; returns its slot. */
+  #room(group: number, more: number): number {
+    const slot = this.#slots[group]! | 0;
+    const needed = (slot & 63) + more;
+    const has = (slot >>> 6) & 63;
+    const used = this.#used;
+    const place = has === 0 ? used : slot >>> 12;
+    if (place + has === used && place + needed <= this.#places) {
+      // Nothing stands behind it: groups filled in ascending order never move.
+      this.#used = place + needed;
+      return (place << 12) | (needed << 6) | (slot & 63);
+    }
+    return this.#move(group, needed);
+  }
+
+  /** {@link #room} for a group that cannot stay where it is. */
+  #move(group: number, needed: number): number {
+    const held = this.#slots[group]! & 63;
+    const places = held === 0 ? needed : roomy(needed);
+    if (this.#used + places > this.#places) {
+      this.#rebuild(places);
+      const slot = this.#slots[group]! | 0;
+      if (needed <= ((slot >>> 6) & 63)) return slot;
+    }
+    const place = this.#used;
+    copyHptes(this.longs, this.placeOf(group) << 1, this.longs, place << 1, held);
+    this.#used += places;
+    return (place << 12) | (places << 6) | held;
+  }
+
+  /** Moves all groups to an array with room for `more` HPTEs. */
+  #rebuild(more: number): void {
+    const old = this.longs;
+    const slots = this.#slots;
+    // A page that fills up is packed tightly; in one where entries come and go, groups keep a place for the next to come.
+    const spare = this.#held > this.#heldBefore * 1.25 ? 0 : 1;
+    this.#heldBefore = this.#held;
+    let wanted = more;
+    for (let group = 0; group < GROUPS; group++) wanted += placesToKeep(slots[group]!, spare);
+    wanted = Math.ceil(wanted * 1.5);
+    const dense = wanted > MAX_PLACES / 2;
+    const places = Math.max(MIN_PLACES, dense ? MAX_PLACES : wanted);
+    const longs = new BigUint64Array(places * 2);
+    if (this.#used === this.#held && !dense) {
+      longs.set(old.subarray(0, this.#used << 1));
+    } else {
+      this.#used = 0;
+      for (let group = 0; group < GROUPS; group++) {
+        const held = slots[group]! & 63;
+        const has = dense ? 32 : placesToKeep(slots[group]!, spare);
+        copyHptes(old, this.placeOf(group) << 1, longs, this.#used << 1, held);
+        slots[group] = has === 0 ? 0 : (this.#used << 12) | (has << 6) | held;
+        this.#used += has;
+      }
+    }
+    this.#places = places;
+    this.longs = longs;
+    this.words = new Uint32Array(longs.buffer);
+    this.view = new DataView(longs.buffer);
   }
 }
 
-/** Copies `count` HPTEs word by word where they are few, as one block where they are many. */
+/** Places for a group that has outgrown its own: some more than it needs, so that the next entry does not move it again. */
+function roomy(needed: number): number {
+  return 1 << (32 - Math.clz32(needed - 1));
+}
+
+/** Places of a group in a new array: as many as it holds HPTEs, and spare ones if it has them. */
+function placesToKeep(slot: number, spare: number): number {
+  const held = slot & 63;
+  return held === 0 ? 0 : Math.min((slot >>> 6) & 63, held + spare);
+}
+
+/**
+ * Copies HPTEs, two doublewords each. No branch depends on whether they are one or two, the usual numbers in a sparse
+ * table: mispredicting it costs as much as the copy. V8 keeps the doublewords in registers, without a bigint.
+ */
 export function copyHptes(
-  source: Uint32Array,
-  sourceWord: number,
-  target: Uint32Array,
-  targetWord: number,
+  source: BigUint64Array,
+  from: number,
+  target: BigUint64Array,
+  to: number,
   count: number,
 ): void {
-  const words = count << 2;
-  // A block copy costs about 75 ns before the first byte: as much as 24 HPTEs copied by words.
+  if (count === 0) return;
+  // A block copy costs 75 ns before the first byte.
   if (count > 24) {
-    target.set(source.subarray(sourceWord, sourceWord + words), targetWord);
+    target.set(source.subarray(from, from + (count << 1)), to);
     return;
   }
-  for (let word = 0; word < words; word += 4) {
-    target[targetWord + word] = source[sourceWord + word]!;
-    target[targetWord + word + 1] = source[sourceWord + word + 1]!;
-    target[targetWord + word + 2] = source[sourceWord + word + 2]!;
-    target[targetWord + word + 3] = source[sourceWord + word + 3]!;
+  const last = (count - 1) << 1;
+  target[to] = source[from]!;
+  target[to + 1] = source[from + 1]!;
+  target[to + last] = source[from + last]!;
+  target[to + last + 1] = source[from + last + 1]!;
+  for (let long = 2; long < last; long += 2) {
+    target[to + long] = source[from + long]!;
+    target[to + long + 1] = source[from + long + 1]!;
   }
-}
-
-/** Moves `count` HPTEs one place up (`by` = 4 words) or down (-4) inside one array. */
-export function shiftHptes(words: Uint32Array, from: number, count: number, by: number): void {
-  if (count > 0) words.copyWithin(from + by, from, from + (count << 2));
 }

@@ -1,10 +1,9 @@
 import { outOfRange } from '../errors.js';
 import { SparseBitmap, popcount } from './bitmap.js';
 import { MAX_STREAM_ORDER, checkOrder, entryCount } from './geometry.js';
-import { GroupStore, copyHptes, shiftHptes } from './groups.js';
-import { swapBigEndian } from './wire.js';
+import { PageGroups } from './groups.js';
 
-const PAGE_GROUPS = 2048;
+const NO_HPTES = new BigUint64Array(0);
 
 /**
  * A hashed page table, kept sparsely: HPTE bytes exactly as they stand in the stream (kernel-abi.md 2.1), a bitmap of
@@ -21,10 +20,8 @@ export class HptTable {
   readonly entryCount: number;
   readonly valid: SparseBitmap;
   readonly dirty: SparseBitmap;
-  /** @internal For passes: where groups are. A group's slot is its address << 3 | size class; unused while it is empty. */
-  readonly slots: (Uint32Array | undefined)[];
-  /** @internal For passes: what groups hold. */
-  readonly groups = new GroupStore();
+  /** @internal For passes: the HPTEs, by page of {@link valid}. */
+  readonly groups: (PageGroups | undefined)[];
 
   /**
    * @param order 18..36: entries of larger tables cannot be named by the stream's 32-bit index
@@ -36,7 +33,7 @@ export class HptTable {
     this.entryCount = entryCount(order);
     this.valid = new SparseBitmap(this.entryCount);
     this.dirty = new SparseBitmap(this.entryCount);
-    this.slots = new Array<Uint32Array | undefined>(this.valid.pages.length).fill(undefined);
+    this.groups = new Array<PageGroups | undefined>(this.valid.pages.length).fill(undefined);
   }
 
   /** Number of valid entries. */
@@ -55,26 +52,30 @@ export class HptTable {
    * @returns false, with `out` untouched, if the entry is not valid
    */
   load(ptex: number, out: Uint32Array): boolean {
-    if (!this.valid.has(ptex)) return false;
-    const place = this.#place(ptex);
-    const chunk = this.groups.chunks[place >>> 16]!;
-    const word = (place & 0xffff) << 2;
-    out[0] = swapBigEndian(chunk[word]!);
-    out[1] = swapBigEndian(chunk[word + 1]!);
-    out[2] = swapBigEndian(chunk[word + 2]!);
-    out[3] = swapBigEndian(chunk[word + 3]!);
+    const bits = this.valid.word(ptex);
+    if (((bits >>> (ptex & 31)) & 1) === 0) return false;
+    const groups = this.groups[ptex >>> 16]!;
+    const rank = popcount(bits & ~(-1 << (ptex & 31)));
+    const byte = (groups.placeOf((ptex & 0xffff) >>> 5) + rank) << 4;
+    const { view } = groups;
+    out[0] = view.getUint32(byte);
+    out[1] = view.getUint32(byte + 4);
+    out[2] = view.getUint32(byte + 8);
+    out[3] = view.getUint32(byte + 12);
     return true;
   }
 
   /** Makes the entry valid with this HPTE, whatever it held before. */
   store(ptex: number, vHigh: number, vLow: number, rHigh: number, rLow: number): void {
-    const place = this.valid.has(ptex) ? this.#place(ptex) : this.#insert(ptex);
-    const chunk = this.groups.chunks[place >>> 16]!;
-    const word = (place & 0xffff) << 2;
-    chunk[word] = swapBigEndian(vHigh);
-    chunk[word + 1] = swapBigEndian(vLow);
-    chunk[word + 2] = swapBigEndian(rHigh);
-    chunk[word + 3] = swapBigEndian(rLow);
+    const groups = this.groups[ptex >>> 16] ?? this.#makeGroups(ptex);
+    const before = groups.held;
+    const byte = groups.add(ptex & 0xffff) << 4;
+    const { view } = groups;
+    view.setUint32(byte, vHigh);
+    view.setUint32(byte + 4, vLow);
+    view.setUint32(byte + 8, rHigh);
+    view.setUint32(byte + 12, rLow);
+    this.valid.adjust(groups.held - before);
   }
 
   /**
@@ -83,25 +84,8 @@ export class HptTable {
    * @returns whether it was valid
    */
   remove(ptex: number): boolean {
-    if (!this.valid.has(ptex)) return false;
-    const bits = this.#groupBits(ptex);
-    const slots = this.slots[ptex >>> 16]!;
-    const group = (ptex & 0xffff) >>> 5;
-    const slot = slots[group]!;
-    const address = slot >>> 3;
-    const sizeClass = slot & 7;
-    const left = popcount(bits) - 1;
-    const rank = rankOf(bits, ptex);
-    this.valid.delete(ptex);
-    if (left === 0) {
-      this.groups.release(address, sizeClass);
-      return true;
-    }
-    const chunk = this.groups.chunks[address >>> 16]!;
-    const start = (address & 0xffff) << 2;
-    shiftHptes(chunk, start + ((rank + 1) << 2), left - rank, -4);
-    // At a quarter full, so that an entry coming and going does not move its group each time.
-    if (left << 2 <= 1 << sizeClass) slots[group] = this.#move(address, sizeClass, sizeClass - 1, left);
+    if (this.groups[ptex >>> 16]?.delete(ptex & 0xffff) !== true) return false;
+    this.valid.adjust(-1);
     return true;
   }
 
@@ -112,16 +96,55 @@ export class HptTable {
    * @param word index of the first of them in `words`
    */
   storeRun(ptex: number, count: number, words: Uint32Array, word: number): void {
-    const end = ptex + count;
-    for (let index = ptex, from = word; index < end;) {
-      const length = Math.min(32 - (index & 31), end - index);
-      const place = this.#open(index, length);
-      copyHptes(words, from, this.groups.chunks[place >>> 16]!, (place & 0xffff) << 2, length);
-      // Group by group: should memory run out, the groups before are whole.
-      this.valid.addRange(index, index + length);
-      index += length;
-      from += length << 2;
+    const bytes = words.subarray(word, word + count * 4);
+    const aligned = bytes.byteOffset % 8 === 0 ? bytes : bytes.slice();
+    this.applyRecord(ptex, count, 0, new BigUint64Array(aligned.buffer, aligned.byteOffset, count * 2), 0);
+  }
+
+  /**
+   * Makes a run of entries invalid, at the cost of those that are valid.
+   *
+   * @returns how many were valid
+   */
+  removeRun(ptex: number, count: number): number {
+    const before = this.valid.count;
+    this.applyRecord(ptex, 0, count, NO_HPTES, 0);
+    return before - this.valid.count;
+  }
+
+  /**
+   * What a record of the stream says: makes `validCount` entries valid, with the HPTEs given, and the next `invalidCount`
+   * entries invalid.
+   *
+   * @param longs the HPTEs' bytes seen as doublewords, two an entry
+   * @param long index of the first of them in `longs`
+   */
+  applyRecord(
+    ptex: number,
+    validCount: number,
+    invalidCount: number,
+    longs: BigUint64Array,
+    long: number,
+  ): void {
+    const entry = ptex & 0xffff;
+    const room = 0x10000 - entry;
+    if (validCount + invalidCount <= room) {
+      const groups = this.groups[ptex >>> 16] ?? (validCount > 0 ? this.#makeGroups(ptex) : undefined);
+      if (groups === undefined) return;
+      const before = groups.held;
+      try {
+        groups.applyRecord(entry, validCount, invalidCount, longs, long);
+      } finally {
+        // Should memory run out, the entries before are stored.
+        this.valid.adjust(groups.held - before);
+      }
+      return;
     }
+    const valid = Math.min(validCount, room);
+    const invalid = Math.min(invalidCount, room - valid);
+    this.applyRecord(ptex, valid, invalid, longs, long);
+    const rest = long + valid * 2;
+    this.applyRecord(ptex + valid + invalid, validCount - valid, invalidCount - invalid, longs, rest);
   }
 
   /**
@@ -132,30 +155,19 @@ export class HptTable {
   copyRun(ptex: number, count: number, words: Uint32Array, word: number): void {
     const end = ptex + count;
     for (let index = ptex, to = word; index < end;) {
-      const length = Math.min(32 - (index & 31), end - index);
-      if (popcount(this.#groupBits(index) & (runMask(length) << (index & 31))) !== length) {
+      const bits = this.valid.word(index);
+      const bit = index & 31;
+      const length = Math.min(32 - bit, end - index);
+      const wanted = 0xffffffff >>> (32 - length);
+      if (((bits >>> bit) & wanted) >>> 0 !== wanted) {
         throw new RangeError(`not every entry from ptex ${index} to ${index + length - 1} is valid`);
       }
-      const place = this.#place(index);
-      copyHptes(this.groups.chunks[place >>> 16]!, (place & 0xffff) << 2, words, to, length);
+      const groups = this.groups[index >>> 16]!;
+      const place = groups.placeOf((index & 0xffff) >>> 5) + popcount(bits & ~(-1 << bit));
+      words.set(groups.words.subarray(place << 2, (place + length) << 2), to);
       index += length;
       to += length << 2;
     }
-  }
-
-  /**
-   * Makes a run of entries invalid, at the cost of those that are valid.
-   *
-   * @returns how many were valid
-   */
-  removeRun(ptex: number, count: number): number {
-    const end = ptex + count;
-    let removed = 0;
-    for (let index = this.valid.next(ptex, end); index < end; index = this.valid.next(index, end)) {
-      this.remove(index);
-      removed++;
-    }
-    return removed;
   }
 
   /**
@@ -183,8 +195,7 @@ export class HptTable {
   /** Makes every entry invalid and gives the memory back; dirty marks stay. */
   clear(): void {
     this.valid.clear();
-    this.slots.fill(undefined);
-    this.groups.clear();
+    this.groups.fill(undefined);
   }
 
   #check(ptex: number): void {
@@ -193,86 +204,11 @@ export class HptTable {
     }
   }
 
-  #groupBits(ptex: number): number {
-    const page = this.valid.pages[ptex >>> 16];
-    return page === undefined ? 0 : page[(ptex & 0xffff) >>> 5]!;
+  #makeGroups(ptex: number): PageGroups {
+    const groups = new PageGroups(this.valid.open(ptex));
+    this.groups[ptex >>> 16] = groups;
+    return groups;
   }
-
-  /** Address of a valid entry's HPTE. */
-  #place(ptex: number): number {
-    return (this.slots[ptex >>> 16]![(ptex & 0xffff) >>> 5]! >>> 3) + rankOf(this.#groupBits(ptex), ptex);
-  }
-
-  /** Makes an invalid entry valid; returns the address for its HPTE. */
-  #insert(ptex: number): number {
-    const place = this.#open(ptex, 1);
-    this.valid.add(ptex);
-    return place;
-  }
-
-  /**
-   * Makes room in its group for the HPTEs of `length` entries from `ptex`, which all lie in that group.
-   *
-   * @returns address of the first; the caller fills them and sets their valid bits
-   */
-  #open(ptex: number, length: number): number {
-    const bits = this.#groupBits(ptex);
-    const slots = (this.slots[ptex >>> 16] ??= new Uint32Array(PAGE_GROUPS));
-    const group = (ptex & 0xffff) >>> 5;
-    const rank = rankOf(bits, ptex);
-    const held = popcount(bits);
-    const replaced = popcount(bits & (runMask(length) << (ptex & 31)));
-    if (replaced === length) return (slots[group]! >>> 3) + rank;
-    const needed = held + length - replaced;
-    if (held === 0) {
-      const sizeClass = sizeClassOf(needed);
-      const address = this.groups.allocate(sizeClass);
-      slots[group] = (address << 3) | sizeClass;
-      return address;
-    }
-    let slot = slots[group]!;
-    if (needed > 1 << (slot & 7)) {
-      slot = this.#move(slot >>> 3, slot & 7, sizeClassOf(needed), held);
-      slots[group] = slot;
-    }
-    const address = slot >>> 3;
-    const after = held - rank - replaced;
-    if (after > 0) {
-      const chunk = this.groups.chunks[address >>> 16]!;
-      const start = (address & 0xffff) << 2;
-      shiftHptes(chunk, start + ((rank + replaced) << 2), after, (length - replaced) << 2);
-    }
-    return address + rank;
-  }
-
-  /** Moves a group of `held` HPTEs to another size class; returns its new slot. */
-  #move(address: number, sizeClass: number, newClass: number, held: number): number {
-    const target = this.groups.allocate(newClass);
-    copyHptes(
-      this.groups.chunks[address >>> 16]!,
-      (address & 0xffff) << 2,
-      this.groups.chunks[target >>> 16]!,
-      (target & 0xffff) << 2,
-      held,
-    );
-    this.groups.release(address, sizeClass);
-    return (target << 3) | newClass;
-  }
-}
-
-/** Number of valid entries before `ptex` in its group. */
-function rankOf(groupBits: number, ptex: number): number {
-  return popcount(groupBits & ~(0xffffffff << (ptex & 31)));
-}
-
-/** The low `length` bits, 1..32. */
-function runMask(length: number): number {
-  return 0xffffffff >>> (32 - length);
-}
-
-/** Smallest size class that holds `count` HPTEs, 1..32. */
-function sizeClassOf(count: number): number {
-  return 32 - Math.clz32(count - 1);
 }
 
 /** The high 32 bits of a doubleword. */

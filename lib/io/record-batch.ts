@@ -15,6 +15,7 @@ export const BATCH_BYTES = 1 << 20;
  */
 export class RecordBatch {
   readonly #words = new Uint32Array(BATCH_BYTES / 4);
+  readonly #longs = new BigUint64Array(this.#words.buffer);
   readonly #bytes = new Uint8Array(this.#words.buffer);
   #length = 0;
   #records = 0;
@@ -49,7 +50,7 @@ export class RecordBatch {
     const word = this.#length >>> 2;
     this.#words[word] = swapLittleEndian(cursor.index);
     this.#words[word + 1] = swapLittleEndian(cursor.validCount | (cursor.invalidCount << 16));
-    copyHptes(cursor.words, cursor.wordOffset, this.#words, word + 2, cursor.validCount);
+    copyHptes(cursor.longs, cursor.wordOffset >>> 1, this.#longs, (word >>> 1) + 1, cursor.validCount);
     this.#length += bytes;
     this.#records++;
     if (cursor.complete) this.#ended++;

@@ -91,8 +91,7 @@ export class TableCopy {
     while (cursor.next()) {
       const { index, validCount, invalidCount } = cursor;
       this.#rules.entries.check(cursor);
-      if (validCount > 0) this.#fold.storeRun(index, validCount, cursor.words, cursor.wordOffset);
-      if (invalidCount > 0) this.#fold.removeRun(index + validCount, invalidCount);
+      this.#fold.applyRecord(index, validCount, invalidCount, cursor.longs, cursor.wordOffset >>> 1);
       validEntries += validCount;
       invalidEntries += invalidCount;
     }

@@ -10,6 +10,7 @@ import {
   HPTE_V_HVLOCK,
   HPTE_V_VALID,
 } from '../../hpt/hpte.js';
+import { lowestBit } from '../../hpt/bitmap.js';
 import { highHalf, joinHalves, lowHalf } from '../../hpt/table.js';
 import type { Guest } from './guest.js';
 import {
@@ -77,7 +78,7 @@ export class Hypercalls {
     const entries = this.#entries(ptex);
     if (typeof entries === 'number') return entries;
     if (!this.#matches(entries, flags, ptex, avpnHigh, avpnLow)) return H_NOT_FOUND;
-    this.#guest.mmu.remove(entries, ptex, this.entry);
+    this.#guest.mmu.take(entries, ptex, this.entry);
     return H_SUCCESS;
   }
 
@@ -203,9 +204,9 @@ export class Hypercalls {
 
   /** The lowest free slot of the PTEG that `ptex` lies in. */
   #free(entries: EntryState, ptex: number): number {
-    const first = ptex - (ptex % 8);
-    for (let slot = first; slot < first + 8; slot++) if (!entries.table.has(slot)) return slot;
-    return H_PTEG_FULL;
+    const first = ptex - (ptex & 7);
+    const free = ~entries.table.valid.word(first) & (0xff << (first & 31));
+    return free === 0 ? H_PTEG_FULL : first - (first & 31) + lowestBit(free);
   }
 
   /** Whether the entry is valid and meets the conditions of an H_REMOVE or H_PROTECT. */

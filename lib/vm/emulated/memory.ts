@@ -39,8 +39,10 @@ interface Slot {
 
 /** Guest frame of an HPTE's page: its RPN without the bits below the page size. */
 export function frameOf(rHigh: number, rLow: number, actualPageShift: number): number {
-  const frame = (rHigh & 0x0fffffff) * 2 ** 20 + (rLow >>> FRAME_SHIFT);
-  return frame - (frame % 2 ** (actualPageShift - FRAME_SHIFT));
+  // By masks: a remainder of doubles costs as much as the rest of a hypercall.
+  const low = actualPageShift < 32 ? rLow & (-1 << actualPageShift) : 0;
+  const high = actualPageShift < 32 ? rHigh : rHigh & (-1 << (actualPageShift - 32));
+  return (high & 0x0fffffff) * 2 ** 20 + (low >>> FRAME_SHIFT);
 }
 
 /** The guest's memory as its page table sees it: which pages there are, and what they remember of R and C. */
@@ -93,6 +95,7 @@ export class GuestMemory {
 
   /** R and C the page has seen through entries that no longer map it. */
   pageBits(frame: number): number {
+    if (this.#pageBits.size === 0) return 0;
     return this.#pageBits.get(this.#pageOf(frame)) ?? 0;
   }
 

@@ -163,22 +163,29 @@ export class Mmu {
   /**
    * Removes a valid entry.
    *
-   * @param out receives the entry as H_REMOVE returns it: lock bit off, hardware R and C merged
+   * @param out holds the entry, and receives it as H_REMOVE returns it: lock bit off, hardware R and C merged
    */
-  remove(state: EntryState, ptex: number, out: HpteHalves = this.#hpte): void {
-    state.table.load(ptex, out);
+  take(state: EntryState, ptex: number, out: HpteHalves): void {
     out[1]! &= ~HPTE_V_HVLOCK;
     if (!state.absent.has(ptex)) {
       const bits = state.hardwareBits(ptex);
-      out[3]! |= bits;
-      const shift = actualPageShift(out[1]!, out[3]!);
-      this.memory.collect(frameOf(out[2]!, out[3]!, shift), bits, shift);
+      if (bits !== 0) {
+        out[3]! |= bits;
+        const shift = actualPageShift(out[1]!, out[3]!);
+        this.memory.collect(frameOf(out[2]!, out[3]!, shift), bits, shift);
+      }
     }
     state.table.remove(ptex);
     state.absent.delete(ptex);
     state.setHardwareBits(ptex, 0);
     state.clearPending(ptex);
     this.#noteChange(state, ptex);
+  }
+
+  /** Removes a valid entry, as {@link take}. */
+  remove(state: EntryState, ptex: number): void {
+    state.table.load(ptex, this.#hpte);
+    this.take(state, ptex, this.#hpte);
   }
 
   /** Replaces protection, key and N of a valid entry; a change even if nothing differs. */
