@@ -6,7 +6,13 @@ import { DEFAULT_BUFFER_BYTES, HptReader, checkReaderOptions, type OpenReaderOpt
 import { isHandle, isVm, neitherVmNorHandle } from './vm-or-handle.js';
 
 /** What a stream of records covers; `shared`, `boltedOnly` and `startIndex` only apply where it opens the descriptor. */
-export interface ReadStreamOptions extends Omit<OpenReaderOptions, 'recycle'> {
+export interface ReadStreamOptions extends OpenReaderOptions {
+  /**
+   * True: a chunk's bytes are valid until the next one is asked for, as in a loop or a `data` handler that is done with
+   * each; not for what holds on to chunks, such as a pipe into a socket. Default false: they are the caller's to keep,
+   * and fresh memory makes up half the cost of reading a quick source.
+   */
+  readonly recycle?: boolean;
   /**
    * `pass`: one walk to the end of the table. `quiescent`: pass upon pass, until one finds nothing changed; while the
    * guest runs that may never be. Default `pass`.
@@ -21,7 +27,8 @@ class HtabReadStream extends Readable {
   #pass: AsyncGenerator<Uint8Array, void, undefined> | undefined;
 
   constructor(open: () => Promise<HptReader>, options: ReadStreamOptions) {
-    super({ highWaterMark: options.bufferBytes ?? DEFAULT_BUFFER_BYTES });
+    // Recycled, one chunk at the most may wait in the queue: the reader has a buffer for it, and no more.
+    super({ highWaterMark: options.recycle === true ? 1 : (options.bufferBytes ?? DEFAULT_BUFFER_BYTES) });
     this.#open = open;
     this.#untilQuiescent = options.until === 'quiescent';
     destroyOnAbort(this, options.signal);
@@ -67,7 +74,7 @@ class HtabReadStream extends Readable {
 }
 
 /**
- * The records of a table as a Node stream, in chunks of whole records that are the caller's to keep.
+ * The records of a table as a Node stream, in chunks of whole records that are the caller's to keep (see `recycle`).
  *
  * The stream owns its descriptor, also one it is given, and closes it at its end: later passes over the same descriptor
  * need an {@link HptReader}. Destroying it, at any moment, waits for the read in flight, which may take seconds in the
@@ -78,9 +85,9 @@ class HtabReadStream extends Readable {
  *   {@link HptReader.open} and {@link HptReader.pass} say
  */
 export function createReadStream(source: HtabVm | HtabHandle, options: ReadStreamOptions = {}): Readable {
-  const { until = 'pass', ...rest } = options;
+  const { until = 'pass', recycle = false, ...rest } = options;
   checkOneOf('until', until, ['pass', 'quiescent']);
-  const readerOptions = { ...rest, recycle: false };
+  const readerOptions = { ...rest, recycle };
   checkReaderOptions(readerOptions);
   if (isVm(source)) return new HtabReadStream(() => HptReader.open(source, readerOptions), options);
   if (!isHandle(source)) throw neitherVmNorHandle('source');

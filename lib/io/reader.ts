@@ -1,5 +1,5 @@
 import { invalidArgument } from '../arguments.js';
-import { HtabStateError, outOfRange } from '../errors.js';
+import { HtabStateError, HtabUnavailableError, outOfRange } from '../errors.js';
 import { MAX_STREAM_ORDER, checkOrder, entryCount } from '../hpt/geometry.js';
 import type { HtabHandle, HtabVm, OpenHtabOptions } from '../vm/contract.js';
 import { chunkExtent } from './chunk.js';
@@ -11,6 +11,8 @@ export const DEFAULT_BUFFER_BYTES = 1 << 20;
 /** Into 24 bytes and less the kernel reads nothing, and that looks like a quiet table (kernel-abi.md 2.4). */
 const MIN_BUFFER_BYTES = 25;
 const MAX_BUFFER_BYTES = 1 << 30;
+/** One in the caller's hands, one waiting in a stream's queue, one that is read into. */
+const BUFFERS = 3;
 /** A read that leaves more than this much room has come to the table's end (kernel-abi.md 2.4). */
 const RECORD_FLOOR = 24;
 
@@ -23,7 +25,7 @@ export interface HptReaderOptions {
   readonly order?: number;
   /** Bytes one read may fill, 25..2^30; default 1 MiB. */
   readonly bufferBytes?: number;
-  /** False: every chunk is the caller's to keep. Default true: two buffers take turns. */
+  /** False: every chunk is the caller's to keep. Default true: a few buffers take turns. */
   readonly recycle?: boolean;
 }
 
@@ -59,9 +61,9 @@ const readerCounts = new WeakMap<HtabVm, number>();
  * The reader owns its descriptor and closes it. A read may take seconds inside the kernel (a huge quiet table is one
  * uninterruptible scan): {@link close} and an aborted pass wait for it.
  *
- * What it cannot tell: a VM that has no table yet, or whose MMU is radix, reads 0 for ever, as a quiet table does
- * (kernel-abi.md 2.3), and a table replaced by another of the same order shows no sign. Ask the VM about the first (its
- * `hptOrder` is undefined), reopen readers around the second.
+ * What it cannot tell: a table replaced by another of the same order shows no sign; reopen readers around it. And of a
+ * descriptor that was given to it, it does not know whether it has been read before: a guest without a table, or with
+ * radix, reads 0 for ever, as a quiet table does (kernel-abi.md 2.3).
  */
 export class HptReader implements AsyncDisposable {
   readonly #handle: HtabHandle;
@@ -69,7 +71,7 @@ export class HptReader implements AsyncDisposable {
   readonly #bufferBytes: number;
   readonly #recycle: boolean;
   /** The buffers that take turns; undefined before first use, or when given away. */
-  readonly #buffers: [Uint8Array | undefined, Uint8Array | undefined] = [undefined, undefined];
+  readonly #buffers = new Array<Uint8Array | undefined>(BUFFERS);
   #turn = 0;
 
   #vm: HtabVm | undefined;
@@ -79,10 +81,12 @@ export class HptReader implements AsyncDisposable {
   #ahead: PendingRead | undefined;
   /** ptex at which the read to be handed out next began; undefined while a descriptor given to us has not wrapped. */
   #position: number | undefined;
+  /** The first read of a fresh descriptor names every entry of a table, valid or not, if there is one. */
+  #expectsTable = false;
   #quiescent = false;
   #passes = 0;
   #inPass = false;
-  #failure: HtabStateError | undefined;
+  #failure: HtabStateError | HtabUnavailableError | undefined;
   #closed: Promise<void> | undefined;
 
   /**
@@ -123,6 +127,7 @@ export class HptReader implements AsyncDisposable {
       reader.#vm = vm;
       reader.#vmOrder = vmOrder;
       reader.#position = options.startIndex ?? 0;
+      reader.#expectsTable = reader.#position === 0;
       return reader;
     } catch (error) {
       releaseReader(vm);
@@ -175,6 +180,7 @@ export class HptReader implements AsyncDisposable {
    * @throws HtabStateError `lost` if a read failed: changes it had taken are gone, and only a new reader's first pass
    *   has them again
    * @throws HtabStateError `order-changed` if the table is not the one the reader was opened on
+   * @throws HtabUnavailableError `radix-guest` if a descriptor of our own gives nothing at first: there is no table
    * @throws HtabStateError `busy` while another pass of this reader runs, `closed` after {@link close}
    */
   async *pass(options: { readonly signal?: AbortSignal } = {}): AsyncGenerator<Uint8Array, void, undefined> {
@@ -222,11 +228,13 @@ export class HptReader implements AsyncDisposable {
     signal?.throwIfAborted();
 
     if (length === 0) {
+      if (this.#expectsTable) throw this.#noTable();
       this.#ahead = undefined;
       this.#quiescent = this.#position === 0;
       this.#endPass();
       return undefined;
     }
+    this.#expectsTable = false;
     const { first, end } = this.#extentOf(read.buffer, length);
     if (this.#position !== undefined && first < this.#position) {
       // The last read had ended at the table's end. This chunk is the next pass's, and stays ahead for it.
@@ -250,7 +258,7 @@ export class HptReader implements AsyncDisposable {
   }
 
   #startRead(): PendingRead {
-    this.#turn ^= 1;
+    this.#turn = (this.#turn + 1) % BUFFERS;
     let buffer = this.#buffers[this.#turn];
     // A caller that transferred a chunk to another thread has left an empty buffer, into which reads would give 0.
     if (buffer?.length !== this.#bufferBytes) {
@@ -302,6 +310,14 @@ export class HptReader implements AsyncDisposable {
       'lost',
       'a read failed, and the changes it had taken are gone; open a new reader and begin with its first pass',
       { cause },
+    ));
+  }
+
+  #noTable(): HtabUnavailableError {
+    return (this.#failure = new HtabUnavailableError(
+      'radix-guest',
+      'the guest has no hashed page table: it uses radix, or has not been given one yet',
+      'there is nothing to read; of a radix guest nothing but its memory has to be moved',
     ));
   }
 

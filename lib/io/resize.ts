@@ -1,6 +1,8 @@
 import { setTimeout as delay } from 'node:timers/promises';
 import { invalidArgument } from '../arguments.js';
+import { HtabStateError } from '../errors.js';
 import { RecordCursor } from '../format/cursor.js';
+import { entryCount } from '../hpt/geometry.js';
 import { HPTE_V_BOLTED } from '../hpt/hpte.js';
 import { ResizeTargets } from '../hpt/resize-targets.js';
 import { swapBigEndian } from '../hpt/wire.js';
@@ -18,9 +20,11 @@ import { HptReader } from './reader.js';
  * (kernel-abi.md 0, traps 11 and 12).
  *
  * @param order of the new table, 18..46
- * @throws HtabStateError `would-crash` naming the two entries; `busy` while an `HptReader` is open on the VM
+ * @throws HtabStateError `would-crash` naming the two entries; `busy` while an `HptReader` is open on the VM;
+ *   `order-changed` if the table is not of the order the VM object says
  * @throws HtabSystemError ENOMEM without memory for it; ENOSPC if two bolted entries would meet in a smaller table; EIO
- *   before the guest has run or been given a real-mode area; EBUSY if another commit is under way
+ *   before the guest has run or been given a real-mode area; EBUSY if the
+ *   kernel is not ready yet although it has said so
  * @throws TypeError if the VM does not know its table's order: give it to `KvmVm.fromFd`
  * @throws the signal's reason
  */
@@ -41,8 +45,7 @@ export async function resizeHpt(
     for (let waitMs; (waitMs = await vm.prepareHptResize(order)) > 0;) {
       await delay(waitMs, undefined, signal === undefined ? {} : { signal });
     }
-    // Into a smaller table the kernel looks for itself, and says ENOSPC.
-    if (order >= oldOrder) await checkPlacement(vm, oldOrder, order, signal);
+    await checkPlacement(vm, oldOrder, order, signal);
   } catch (error) {
     await cancel(vm);
     signal?.throwIfAborted();
@@ -62,11 +65,23 @@ async function checkPlacement(
   const targets = new ResizeTargets(oldOrder, order);
   const cursor = new RecordCursor({ order: oldOrder });
   await using reader = await HptReader.open(vm, { boltedOnly: true });
+  let entries = 0;
   for await (const chunk of reader.pass(signal === undefined ? {} : { signal })) {
     cursor.push(chunk);
-    while (cursor.next()) addRecord(targets, cursor);
+    while (cursor.next()) {
+      entries += cursor.validCount + cursor.invalidCount;
+      // Into a smaller table the kernel looks for itself, and says ENOSPC.
+      if (order >= oldOrder) addRecord(targets, cursor);
+    }
   }
   cursor.finish();
+  // A guest can have resized its table behind this VM object's back; which order is the smaller one is not known then.
+  if (entries !== entryCount(oldOrder)) {
+    throw new HtabStateError(
+      'order-changed',
+      `the table has ${entries} entries, not the ${entryCount(oldOrder)} of order ${oldOrder}; nothing was resized`,
+    );
+  }
 }
 
 function addRecord(targets: ResizeTargets, { index, validCount, words, wordOffset }: RecordCursor): void {

@@ -25,7 +25,7 @@ function qemuArguments({ machine, hashHost, kernel, initramfs, memoryMiB }, appe
     // Without the default devices firmware does not spend seconds on empty PCI bridges; but power-off needs a BMC.
     ['-nodefaults', '-device', 'ipmi-bmc-sim,id=bmc0', '-device', 'isa-ipmi-bt,bmc=bmc0,irq=10'],
     ['-kernel', kernel, '-initrd', initramfs],
-    ['-append', `console=hvc0 quiet ${hashHost ? 'disable_radix ' : ''}${append}`],
+    ['-append', `console=hvc0 quiet log_buf_len=16M ${hashHost ? 'disable_radix ' : ''}${append}`],
   ].flat();
 }
 

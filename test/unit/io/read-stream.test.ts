@@ -53,6 +53,26 @@ describe('createReadStream', () => {
     ]);
   });
 
+  test('recycled, it has three buffers, and a chunk is whole until the next one is asked for', async () => {
+    const vm = tenEntries();
+    const stream = createReadStream(vm, { bufferBytes: 41, startIndex: 100, recycle: true });
+    const seen: unknown[] = [];
+    for await (const chunk of stream as AsyncIterable<Uint8Array>) {
+      const before = headers(chunk);
+      await settle();
+      expect(headers(chunk)).toEqual(before);
+      seen.push(...before);
+    }
+    expect(seen).toEqual([
+      [100, 2, 0],
+      [102, 2, 0],
+      [104, 2, 0],
+      [106, 2, 0],
+      [108, 2, 16274],
+    ]);
+    expect(vm.handles[0]!.buffers.size).toBe(3);
+  });
+
   test('takes over a handle it is given', async () => {
     const vm = tenEntries();
     const bytes = await buffer(createReadStream(await vm.openHtab({ startIndex: 100 }), { order: 18 }));

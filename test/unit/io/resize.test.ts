@@ -72,6 +72,13 @@ test('an abort while the kernel prepares cancels the preparation', async () => {
   expect(await vm.prepareHptResize(20)).toBeGreaterThan(0);
 });
 
+test('a table that is of another order than the VM object says is not resized', async () => {
+  const vm = await runningGuest();
+  Object.defineProperty(vm, 'hptOrder', { value: 24 });
+  await expect(resizeHpt(vm, 18)).rejects.toMatchObject({ state: 'order-changed' });
+  expect(vm.table!.order).toBe(18);
+});
+
 test('a VM that does not know its table’s order is refused', async () => {
   await expect(resizeHpt(new EmulatedVm(), 20)).rejects.toThrow(TypeError);
 });
