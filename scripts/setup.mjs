@@ -33,5 +33,5 @@ if (lockIsNewer()) {
   say('installing dependencies');
   if (!run('npm', ['ci', '--no-audit', '--no-fund', '--ignore-scripts'])) process.exit(1);
 }
-if (!run(process.execPath, ['node_modules/typescript/bin/tsc', '-p', 'tsconfig.build.json'])) process.exit(1);
+if (!run('npm', ['run', '--silent', 'compile'])) process.exit(1);
 if (!run(process.execPath, ['scripts/build-native.mjs', '--if-possible'])) process.exit(1);

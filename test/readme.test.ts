@@ -34,7 +34,7 @@ test('the commands of the README for a laptop run as they stand', async () => {
   const [, commands] = /^```sh\n(kvm-htab receive [^]*?)^```$/m.exec(readme)!;
   const folder = await mkdtemp(path.join(tmpdir(), 'kvm-htab-readme-'));
   try {
-    const program = path.join(root, 'dist/cli/main.js');
+    const program = path.join(root, 'dist/bundle/main.js');
     await writeFile(
       path.join(folder, 'kvm-htab'),
       `#!/bin/sh\nexec '${process.execPath}' '${program}' "$@"\n`,

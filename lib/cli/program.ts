@@ -1,4 +1,5 @@
 import { readFileSync } from 'node:fs';
+import path from 'node:path';
 import type { Writable } from 'node:stream';
 import { Command, CommanderError } from 'commander';
 import type { CommandContext } from './commands/context.js';
@@ -13,6 +14,7 @@ import { defineSave } from './commands/save.js';
 import { describeError } from './describe-error.js';
 import { EXIT_CODES, exitCodeOf } from './exit-codes.js';
 import { interruptible } from './interrupt.js';
+import { packageRoot } from '../package-root.js';
 
 /** Where a command writes: data to stdout, everything said to a person to stderr. */
 export interface Output {
@@ -71,6 +73,6 @@ export async function run(args: readonly string[], output: Output): Promise<numb
 }
 
 function packageVersion(): string {
-  const text = readFileSync(new URL('../../package.json', import.meta.url), 'utf8');
+  const text = readFileSync(path.join(packageRoot(), 'package.json'), 'utf8');
   return (JSON.parse(text) as { version: string }).version;
 }

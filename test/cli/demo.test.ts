@@ -134,10 +134,12 @@ describe('the demo', () => {
   });
 
   // Signals and process exit can only be seen from outside; `npm test` compiles first.
-  test.skipIf(!existsSync('dist/cli/main.js'))(
+  test.skipIf(!existsSync('dist/bundle/main.js'))(
     'ends soon on SIGINT with 130, and prints no result',
     async () => {
-      const child = spawn(process.execPath, ['dist/cli/main.js', 'demo', '--rate', '100'], { stdio: 'pipe' });
+      const child = spawn(process.execPath, ['dist/bundle/main.js', 'demo', '--rate', '100'], {
+        stdio: 'pipe',
+      });
       let stdout = '';
       let stderr = '';
       child.stdout.on('data', (chunk: Buffer) => (stdout += chunk.toString()));

@@ -4,7 +4,7 @@ import { existsSync } from 'node:fs';
 import { createInterface } from 'node:readline';
 import { onTestFinished } from 'vitest';
 
-const MAIN = 'dist/cli/main.js';
+const MAIN = 'dist/bundle/main.js';
 
 /** Why no command can be run as a process of its own; undefined if it can. `npm test` compiles first. */
 export const notCompiled = existsSync(MAIN) ? undefined : `${MAIN} is not there: npm run build`;

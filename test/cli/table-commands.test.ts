@@ -288,7 +288,7 @@ kvm backend   usable
 });
 
 // Signals and process exit can only be seen from outside; `npm test` compiles first.
-describe.skipIf(!existsSync('dist/cli/commands/save.js'))('a kvm-htab save that is stopped', () => {
+describe.skipIf(!existsSync('dist/bundle/main.js'))('a kvm-htab save that is stopped', () => {
   /** A save that has its first passes in the file, and waits for a guest that is slow to stop. */
   async function begin(
     file: string,
@@ -297,7 +297,7 @@ describe.skipIf(!existsSync('dist/cli/commands/save.js'))('a kvm-htab save that 
     const [log, gate] = [path.join(folder, 'log'), path.join(folder, 'gate')];
     const pause = `echo pausing >> ${log}; while ! test -e ${gate}; do sleep 0.02; done`;
     const hooks = ['--on-pause', pause, '--on-resume', `echo resumed >> ${log}`];
-    const args = ['dist/cli/main.js', 'save', '--quiet', '--emulated=order=18', ...hooks, file];
+    const args = ['dist/bundle/main.js', 'save', '--quiet', '--emulated=order=18', ...hooks, file];
     const child = spawn(process.execPath, args, { stdio: ['ignore', 'pipe', 'ignore'] });
     const ended = once(child, 'close');
     const goOn = (): void => {
@@ -344,7 +344,7 @@ describe.skipIf(!existsSync('dist/cli/commands/save.js'))('a kvm-htab save that 
     writeFileSync(file, 'before');
     // 8 KiB, in blocks of 512 bytes or of 1 KiB, depending on the shell.
     const child = spawn('/bin/sh', [
-      ...['-c', 'ulimit -f 8 && exec "$0" dist/cli/main.js save --quiet --emulated=order=18 "$1"'],
+      ...['-c', 'ulimit -f 8 && exec "$0" dist/bundle/main.js save --quiet --emulated=order=18 "$1"'],
       ...[process.execPath, file],
     ]);
     let stderr = '';

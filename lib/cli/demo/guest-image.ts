@@ -1,6 +1,6 @@
 import { createHash } from 'node:crypto';
 import { readFile } from 'node:fs/promises';
-import { fileURLToPath } from 'node:url';
+import path from 'node:path';
 import { promisify } from 'node:util';
 import { brotliDecompress } from 'node:zlib';
 import { HtabUnavailableError } from '../../errors.js';
@@ -9,10 +9,10 @@ import { HPTE_BYTES, HPTES_PER_GROUP } from '../../hpt/geometry.js';
 import { hashPage, primaryGroup, secondaryGroup, virtualPageOf } from '../../hpt/hash.js';
 import { HPTE_V_BOLTED, HPTE_V_SECONDARY, HPTE_V_VALID } from '../../hpt/hpte.js';
 import { HptTable } from '../../hpt/table.js';
+import { packageRoot } from '../../package-root.js';
 import type { HtabVm } from '../../vm/contract.js';
 
-/** The package's root lies as far from `dist/cli/demo` as from `lib/cli/demo`: the command and its tests read one file. */
-const FIXTURES = new URL('../../../test/fixtures/', import.meta.url);
+const FIXTURES = path.join(packageRoot(), 'test/fixtures');
 const BUFFER_BYTES = 1 << 20;
 const SECONDARY = BigInt(HPTE_V_SECONDARY);
 const BOLTED = BigInt(HPTE_V_BOLTED);
@@ -32,7 +32,7 @@ export async function readGuestTable(): Promise<HptTable> {
   const { order, image } = await readImage().catch((cause: unknown) => {
     throw new HtabUnavailableError(
       'unsupported',
-      `the image of the demo's guest cannot be read from ${fileURLToPath(FIXTURES)}`,
+      `the image of the demo's guest cannot be read from ${FIXTURES}`,
       'install the package again, or run the demo in a clone of its repository',
       { cause },
     );
@@ -84,8 +84,10 @@ export async function loadTable(vm: HtabVm, table: HptTable): Promise<void> {
 }
 
 async function readImage(): Promise<{ order: number; image: Buffer }> {
-  const about = JSON.parse(await readFile(new URL('linux-guest.json', FIXTURES), 'utf8')) as ImageDescription;
-  const packed = await readFile(new URL('linux-guest.img.br', FIXTURES));
+  const about = JSON.parse(
+    await readFile(path.join(FIXTURES, 'linux-guest.json'), 'utf8'),
+  ) as ImageDescription;
+  const packed = await readFile(path.join(FIXTURES, 'linux-guest.img.br'));
   const image = await promisify(brotliDecompress)(packed, { maxOutputLength: about.imageBytes });
   const sha256 = createHash('sha256').update(image).digest('hex');
   if (sha256 !== about.imageSha256)

@@ -1,7 +1,7 @@
 import { createRequire } from 'node:module';
 import { endianness } from 'node:os';
-import { fileURLToPath } from 'node:url';
 import { HtabUnavailableError } from '../../errors.js';
+import { packageRoot } from '../../package-root.js';
 import type { CallResult, RecordsResult } from '../base.js';
 
 /**
@@ -25,10 +25,25 @@ export function isSystemCallFailure(value: unknown): value is SystemCallFailure 
   return value instanceof Error && 'errno' in value && 'syscall' in value;
 }
 
+/** {@link RecordsResult}, or where a record is cut: nothing has been written then. */
+export interface CheckedRecordsResult extends RecordsResult {
+  readonly cut?: { readonly byteOffset: number; readonly recordIndex: number };
+}
+
+/** What came with one message of a Unix socket. */
+export interface Message {
+  readonly descriptors: readonly Descriptor[];
+  /** Its first 512 bytes. */
+  readonly text: string;
+}
+
 /**
  * The functions of native/addon.cc. Each makes its system call on a thread of the pool: one that gives a number
  * resolves whatever the kernel says, the others reject with a {@link SystemCallFailure}. A wrong argument or a closed
  * descriptor throws at once.
+ *
+ * Bytes go to the pool and come back in a copy, because JavaScript can have the memory of an array freed at any time
+ * and Node-API cannot prevent it. Shared memory is refused.
  */
 export interface Addon {
   openKvm(path: string): Promise<Descriptor>;
@@ -41,31 +56,35 @@ export interface Addon {
   prepareHptResize(vm: Descriptor, order: number): Promise<CallResult>;
   commitHptResize(vm: Descriptor, order: number): Promise<CallResult>;
   configureV3Mmu(vm: Descriptor, flags: number, processTable: bigint): Promise<CallResult>;
-  /** Fills 592 bytes with a struct kvm_ppc_smmu_info. */
+  /** Fills 592 bytes with a struct kvm_ppc_smmu_info, and gives their number. */
   getSmmuInfo(vm: Descriptor, bytes: Uint8Array): Promise<CallResult>;
-  /** The buffer is the kernel's until the promise settles; shared, resizable and detached memory is refused. */
+  /** EFAULT where the buffer has become too short for what was read: its memory was transferred or resized. */
   read(descriptor: Descriptor, buffer: Uint8Array): Promise<CallResult>;
   write(descriptor: Descriptor, bytes: Uint8Array): Promise<CallResult>;
-  /** One write(2) per record, in order, up to the first refusal. */
-  writeRecords(descriptor: Descriptor, bytes: Uint8Array): Promise<RecordsResult>;
-  /** Takes over descriptor number `fd` of this process, or a duplicate of it. */
+  /** One write(2) per record, in order, up to the first refusal; none if the last record is cut. */
+  writeRecords(descriptor: Descriptor, bytes: Uint8Array): Promise<CheckedRecordsResult>;
+  /** Takes over descriptor number `fd` of this process, or a duplicate of it. EBUSY for a number taken over already. */
   adopt(fd: number, duplicate: boolean): Promise<Descriptor>;
+  /** The same if /proc calls the open file `name`; else the name it has, with the number untouched. */
+  adopt(fd: number, duplicate: boolean, name: string): Promise<Descriptor | string>;
+  /** A second descriptor of the same open file. */
+  duplicate(descriptor: Descriptor): Promise<Descriptor>;
   /** What /proc calls the open file, and its flags as open(2) has them. */
   inspectFile(descriptor: Descriptor): Promise<{ readonly name: string; readonly flags: number }>;
   /** A duplicate of a descriptor of another process: pidfd_open, pidfd_getfd. */
   takeDescriptor(pid: number, fd: number): Promise<Descriptor>;
-  /** Connects, sends `request`, and takes the descriptors and the text of the first message that comes. */
-  receiveDescriptors(
-    path: string,
-    request: string,
-    timeoutMs: number,
-  ): Promise<{ readonly descriptors: readonly Descriptor[]; readonly text: string }>;
-  /** Listens until one peer has taken a duplicate. */
-  offerDescriptor(descriptor: Descriptor, path: string, timeoutMs: number): Promise<void>;
+  // Unix sockets. No call waits for the peer: EAGAIN says that it is not there yet.
+  connect(path: string): Promise<Descriptor>;
+  /** Only this user (and root) can connect to what listens at `path`, where nothing may be yet. */
+  listen(path: string): Promise<Descriptor>;
+  send(peer: Descriptor, bytes: Uint8Array): Promise<CallResult>;
+  /** ENODATA where the peer has hung up, EMFILE where not all descriptors of the message could be taken. */
+  receive(peer: Descriptor): Promise<Message>;
+  /** Accepts one connection and sends it a duplicate of `descriptor`. */
+  offer(listener: Descriptor, descriptor: Descriptor): Promise<void>;
 }
 
-/** The package's root, as far from `dist/vm/kvm` as from `lib/vm/kvm`. */
-const PACKAGE = fileURLToPath(new URL('../../..', import.meta.url));
+const PACKAGE = packageRoot();
 const BUILD_HINT =
   `build it with "npx node-gyp rebuild" in ${PACKAGE}, which needs a C++ compiler, make and Python ` +
   '(released packages contain it for linux-ppc64le and linux-x64); the emulated backend works without it';
