@@ -1,4 +1,5 @@
 import { types } from 'node:util';
+import { outOfRange } from './errors.js';
 
 // Checks of what only callers without types can get wrong, and where it would go unnoticed.
 
@@ -20,6 +21,36 @@ export function checkOneOf(name: string, value: unknown, allowed: readonly strin
   throw invalidArgument(
     'ERR_INVALID_ARG_VALUE',
     `The "${name}" argument must be one of: ${allowed.join(', ')}. Received ${String(value)}`,
+  );
+}
+
+/**
+ * Refuses what is not a whole number within bounds.
+ *
+ * @throws RangeError (`ERR_OUT_OF_RANGE`)
+ */
+export function checkInteger(name: string, value: unknown, min: number, max: number): void {
+  if (Number.isInteger(value) && (value as number) >= min && (value as number) <= max) return;
+  throw outOfRange(name, `an integer in ${min}..${max}`, value);
+}
+
+/**
+ * Refuses what is not a string, and what a system call would take for another path: the kernel stops at a NUL.
+ *
+ * @throws TypeError (`ERR_INVALID_ARG_TYPE`, `ERR_INVALID_ARG_VALUE`)
+ */
+export function checkPath(name: string, value: unknown): void {
+  checkString(name, value);
+  if (!(value as string).includes('\0')) return;
+  throw invalidArgument('ERR_INVALID_ARG_VALUE', `The "${name}" argument must not contain a NUL`);
+}
+
+/** @throws TypeError (`ERR_INVALID_ARG_TYPE`) */
+export function checkString(name: string, value: unknown): void {
+  if (typeof value === 'string') return;
+  throw invalidArgument(
+    'ERR_INVALID_ARG_TYPE',
+    `The "${name}" argument must be a string. Received ${value === null ? 'null' : typeof value}`,
   );
 }
 

@@ -43,13 +43,14 @@ export type { MemoryRegion } from './vm/emulated/memory.js';
 export type { HostModel } from './vm/emulated/mmu.js';
 export { ImageVm } from './vm/image/image-vm.js';
 export { KvmVm, type FromFdOptions, type KvmVmOptions } from './vm/kvm/kvm-vm.js';
-export type { KvmHandle, PassingOptions } from './vm/kvm/kvm-handle.js';
+export type { KvmHandle } from './vm/kvm/kvm-handle.js';
 export { adoptHtab, receiveHtab, requestHtab, takeHtab } from './vm/kvm/handover.js';
 export type {
   AdoptOptions,
   ForeignDescriptor,
   ReceiveOptions as ReceiveHtabOptions,
 } from './vm/kvm/handover.js';
+export type { PassingOptions } from './vm/kvm/passing.js';
 export { capabilityNumbers, probe, type CapabilityName, type ProbeResult } from './vm/kvm/probe.js';
 export type { ActualPageSize, SegmentPageSize, SmmuInfo } from './vm/kvm/smmu-info.js';
 export { openVm, type OpenVmOptions } from './vm/open.js';

@@ -1,5 +1,7 @@
 #include <napi.h>
 
+#include <cerrno>
+#include <optional>
 #include <string>
 #include <tuple>
 #include <utility>
@@ -39,22 +41,32 @@ void SettleRecords(const Deferred& deferred, const sys::RecordsOutcome& outcome)
   Napi::Object result = Napi::Object::New(env);
   result.Set("bytesApplied", static_cast<double>(outcome.bytes_applied));
   result.Set("recordsApplied", outcome.records_applied);
-  if (outcome.refused) result.Set("refusal", static_cast<double>(outcome.refusal));
+  if (outcome.refusal) {
+    Napi::Object refusal = Napi::Object::New(env);
+    refusal.Set("ptex", outcome.refusal->ptex);
+    refusal.Set("result", static_cast<double>(outcome.refusal->result));
+    result.Set("refusal", refusal);
+  }
+  if (outcome.cut) {
+    Napi::Object cut = Napi::Object::New(env);
+    cut.Set("byteOffset", static_cast<double>(outcome.cut->byte_offset));
+    cut.Set("recordIndex", outcome.cut->record_index);
+    result.Set("cut", cut);
+  }
   deferred.Resolve(result);
 }
 
 struct FileResult {
   Outcome outcome;
-  int64_t flags;
-  char name[64];
+  std::string name;
 };
 
 void SettleFile(const Deferred& deferred, const FileResult& result) {
   if (result.outcome.error != 0) return RejectCall(deferred, result.outcome);
   const Napi::Env env = deferred.Env();
   Napi::Object file = Napi::Object::New(env);
-  file.Set("name", Napi::String::New(env, result.name, static_cast<size_t>(result.outcome.value)));
-  file.Set("flags", static_cast<double>(result.flags));
+  file.Set("name", result.name);
+  file.Set("flags", static_cast<double>(result.outcome.value));
   deferred.Resolve(file);
 }
 
@@ -86,8 +98,10 @@ template <typename Call, typename Settle>
 Napi::Value CallOn(Descriptor* descriptor, Call call, Settle settle) {
   return RunJob(
       descriptor->Env(),
-      [use = Descriptor::Use(descriptor), call = std::move(call)] { return call(use.fd()); },
-      settle);
+      [use = Descriptor::Use(descriptor), call = std::move(call)]() mutable {
+        return call(use.fd());
+      },
+      std::move(settle));
 }
 
 template <typename Settle, typename... Integers, size_t... Indices>
@@ -119,33 +133,88 @@ Napi::Value WithIntegers(const CallbackInfo& info) {
   return CallWithIntegers(info, Function, Settle);
 }
 
-// A JavaScript function of a descriptor and a Uint8Array.
+// A JavaScript function of a descriptor and the bytes of a Uint8Array.
 template <auto Function, auto Settle>
-Napi::Value WithBytes(const CallbackInfo& info) {
+Napi::Value FromBytes(const CallbackInfo& info) {
+  Descriptor* descriptor = Descriptor::From(info[0]);
+  Bytes bytes;
+  if (descriptor == nullptr || !BytesArgument(info[1], &bytes)) return {};
+  CopyFrom(info[1].As<Napi::Uint8Array>(), &bytes);
+  return CallOn(
+      descriptor,
+      [bytes = std::move(bytes)](int fd) { return Function(fd, bytes.data.get(), bytes.length); },
+      Settle);
+}
+
+struct FillResult {
+  Outcome outcome;
+  Bytes bytes;
+};
+
+// A JavaScript function of a descriptor and a Uint8Array that it fills; its result is how far.
+template <auto Function>
+Napi::Value IntoBytes(const CallbackInfo& info) {
   Descriptor* descriptor = Descriptor::From(info[0]);
   Bytes bytes;
   if (descriptor == nullptr || !BytesArgument(info[1], &bytes)) return {};
   return CallOn(
       descriptor,
-      [bytes = std::move(bytes)](int fd) { return Function(fd, bytes.data, bytes.length); },
-      Settle);
+      [bytes = std::move(bytes)](int fd) mutable {
+        const Outcome outcome = Function(fd, bytes.data.get(), bytes.length);
+        return FillResult{outcome, std::move(bytes)};
+      },
+      [array = Napi::Persistent(info[1].As<Napi::Uint8Array>())](const Deferred& deferred,
+                                                                 const FillResult& result) {
+        Outcome outcome = result.outcome;
+        const auto count = static_cast<size_t>(outcome.value);
+        // As the kernel has it for memory that is not there: what was read is lost.
+        if (!CopyTo(array.Value(), result.bytes, count)) outcome = {0, EFAULT, outcome.call};
+        SettleResult(deferred, outcome);
+      });
 }
 
 // ---- the calls of any other shape ----
 
-Napi::Value OpenKvm(const CallbackInfo& info) {
+// A JavaScript function of a path that gives a descriptor.
+template <auto Function>
+Napi::Value OfPath(const CallbackInfo& info) {
   std::string path;
   if (!StringArgument(info[0], &path)) return {};
   return RunJob(
-      info.Env(), [path] { return sys::OpenKvm(path.c_str()); }, SettleDescriptor);
+      info.Env(), [path] { return Function(path.c_str()); }, SettleDescriptor);
 }
+
+struct AdoptResult {
+  Outcome outcome;
+  std::optional<std::string> refused;  // the name of a file that is not the one wanted
+};
 
 Napi::Value Adopt(const CallbackInfo& info) {
   int fd = 0;
+  std::string wanted;
   if (!IntegerArgument(info[0], &fd)) return {};
   const bool duplicate = info[1].ToBoolean().Value();
+  if (!info[2].IsUndefined() && !StringArgument(info[2], &wanted)) return {};
   return RunJob(
-      info.Env(), [fd, duplicate] { return sys::AdoptFd(fd, duplicate); }, SettleDescriptor);
+      info.Env(),
+      [fd, duplicate, wanted] {
+        if (!wanted.empty()) {
+          std::string name;
+          const Outcome inspected = sys::InspectFd(fd, &name);
+          if (inspected.error != 0 || name != wanted) return AdoptResult{inspected, name};
+        }
+        return AdoptResult{duplicate ? sys::DuplicateFd(fd) : sys::MarkCloseOnExec(fd), {}};
+      },
+      [fd, duplicate](const Deferred& deferred, const AdoptResult& result) {
+        if (result.outcome.error == 0 && result.refused) {
+          return deferred.Resolve(Napi::String::New(deferred.Env(), *result.refused));
+        }
+        // Two owners would both close the number, and the second whatever file has it then.
+        if (result.outcome.error == 0 && !duplicate && Descriptor::Owns(deferred.Env(), fd)) {
+          return RejectCall(deferred, {0, EBUSY, "fcntl"});
+        }
+        SettleDescriptor(deferred, result.outcome);
+      });
 }
 
 Napi::Value InspectFile(const CallbackInfo& info) {
@@ -154,12 +223,8 @@ Napi::Value InspectFile(const CallbackInfo& info) {
   return CallOn(
       descriptor,
       [](int fd) {
-        FileResult result = {};
-        result.outcome = sys::FlagsOfFd(fd);
-        result.flags = result.outcome.value;
-        if (result.outcome.error == 0) {
-          result.outcome = sys::NameOfFd(fd, result.name, sizeof result.name);
-        }
+        FileResult result;
+        result.outcome = sys::InspectFd(fd, &result.name);
         return result;
       },
       SettleFile);
@@ -173,35 +238,26 @@ Napi::Value TakeDescriptor(const CallbackInfo& info) {
       info.Env(), [pid, fd] { return sys::TakeFd(pid, fd); }, SettleDescriptor);
 }
 
-Napi::Value ReceiveDescriptors(const CallbackInfo& info) {
-  std::string path;
-  std::string request;
-  uint32_t timeout_ms = 0;
-  if (!StringArgument(info[0], &path) || !StringArgument(info[1], &request) ||
-      !IntegerArgument(info[2], &timeout_ms)) {
-    return {};
-  }
-  return RunJob(
-      info.Env(),
-      [path, request, timeout_ms] {
+Napi::Value Receive(const CallbackInfo& info) {
+  Descriptor* peer = Descriptor::From(info[0]);
+  if (peer == nullptr) return {};
+  return CallOn(
+      peer,
+      [](int fd) {
         ReceiveResult result = {};
-        result.outcome = sys::ReceiveFds(path.c_str(), request.data(), request.size(), timeout_ms,
-                                         &result.received);
+        result.outcome = sys::ReceiveMessage(fd, &result.received);
         return result;
       },
       SettleReceived);
 }
 
-Napi::Value OfferDescriptor(const CallbackInfo& info) {
-  Descriptor* descriptor = Descriptor::From(info[0]);
-  std::string path;
-  uint32_t timeout_ms = 0;
-  if (descriptor == nullptr || !StringArgument(info[1], &path) ||
-      !IntegerArgument(info[2], &timeout_ms)) {
-    return {};
-  }
+Napi::Value Offer(const CallbackInfo& info) {
+  Descriptor* listener = Descriptor::From(info[0]);
+  Descriptor* offered = listener == nullptr ? nullptr : Descriptor::From(info[1]);
+  if (offered == nullptr) return {};
   return CallOn(
-      descriptor, [path, timeout_ms](int fd) { return sys::OfferFd(path.c_str(), fd, timeout_ms); },
+      listener,
+      [offered = Descriptor::Use(offered)](int fd) { return sys::OfferFd(fd, offered.fd()); },
       SettleVoid);
 }
 
@@ -210,7 +266,7 @@ Napi::Object Init(Napi::Env env, Napi::Object exports) {
   const auto define = [&](const char* name, auto function) {
     exports.Set(name, Napi::Function::New(env, function, name));
   };
-  define("openKvm", OpenKvm);
+  define("openKvm", OfPath<sys::OpenKvm>);
   define("getApiVersion", WithIntegers<sys::GetApiVersion, SettleResult>);
   define("checkExtension", WithIntegers<sys::CheckExtension, SettleResult>);
   define("createVm", WithIntegers<sys::CreateVm, SettleDescriptor>);
@@ -219,15 +275,19 @@ Napi::Object Init(Napi::Env env, Napi::Object exports) {
   define("prepareHptResize", WithIntegers<sys::PrepareHptResize, SettleResult>);
   define("commitHptResize", WithIntegers<sys::CommitHptResize, SettleResult>);
   define("configureV3Mmu", WithIntegers<sys::ConfigureV3Mmu, SettleResult>);
-  define("getSmmuInfo", WithBytes<sys::GetSmmuInfo, SettleResult>);
-  define("read", WithBytes<sys::ReadOnce, SettleResult>);
-  define("write", WithBytes<sys::WriteOnce, SettleResult>);
-  define("writeRecords", WithBytes<sys::WriteRecords, SettleRecords>);
+  define("getSmmuInfo", IntoBytes<sys::GetSmmuInfo>);
+  define("read", IntoBytes<sys::ReadOnce>);
+  define("write", FromBytes<sys::WriteOnce, SettleResult>);
+  define("writeRecords", FromBytes<sys::WriteRecords, SettleRecords>);
   define("adopt", Adopt);
+  define("duplicate", WithIntegers<sys::DuplicateFd, SettleDescriptor>);
   define("inspectFile", InspectFile);
   define("takeDescriptor", TakeDescriptor);
-  define("receiveDescriptors", ReceiveDescriptors);
-  define("offerDescriptor", OfferDescriptor);
+  define("connect", OfPath<sys::ConnectTo>);
+  define("listen", OfPath<sys::ListenAt>);
+  define("send", FromBytes<sys::SendOnce, SettleResult>);
+  define("receive", Receive);
+  define("offer", Offer);
   return exports;
 }
 

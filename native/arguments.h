@@ -5,7 +5,10 @@
 
 #include <cmath>
 #include <cstdint>
+#include <cstring>
 #include <limits>
+#include <memory>
+#include <new>
 #include <string>
 
 namespace kvm_htab {
@@ -43,13 +46,15 @@ bool IntegerArgument(const Napi::Value& value, Integer* out) {
 inline bool StringArgument(const Napi::Value& value, std::string* out) {
   if (!value.IsString()) return RefuseArgument(value, "a string");
   *out = value.As<Napi::String>().Utf8Value();
-  return true;
+  // A system call would take what stands before it for all there is.
+  return out->find('\0') == std::string::npos || RefuseArgument(value, "a string without NUL");
 }
 
-// The caller's memory during one call; the reference keeps it from being collected meanwhile.
+// Memory of a job's own, as long as the caller's Uint8Array. The array itself never goes to the
+// pool: JavaScript may transfer or resize its memory at any time, and Node-API has no way to keep
+// that from being freed under a system call.
 struct Bytes {
-  Napi::Reference<Napi::Uint8Array> array;
-  uint8_t* data = nullptr;
+  std::unique_ptr<uint8_t[]> data;
   size_t length = 0;
 };
 
@@ -57,20 +62,29 @@ inline bool BytesArgument(const Napi::Value& value, Bytes* out) {
   if (!value.IsTypedArray() || value.As<Napi::TypedArray>().TypedArrayType() != napi_uint8_array) {
     return RefuseArgument(value, "a Uint8Array");
   }
-  auto array = value.As<Napi::Uint8Array>();
-  const Napi::Value memory = array.ArrayBuffer();
-  // SAFETY: the pool uses this memory while JavaScript runs. Shared memory may change under the
-  // kernel and resizable memory may shrink, so both stay out.
-  if (!memory.IsArrayBuffer()) return RefuseArgument(value, "memory that is not shared");
-  if (memory.As<Napi::ArrayBuffer>().IsDetached()) {
-    return RefuseArgument(value, "memory that is not detached");
-  }
-  if (memory.As<Napi::Object>().Get("resizable").ToBoolean().Value()) {
-    return RefuseArgument(value, "memory of fixed size");
-  }
-  out->array = Napi::Reference<Napi::Uint8Array>::New(array, 1);
-  out->data = array.Data();
+  const auto array = value.As<Napi::Uint8Array>();
+  // Other threads write to shared memory while it is copied.
+  if (!array.ArrayBuffer().IsArrayBuffer()) return RefuseArgument(value, "memory not shared");
+  if (array.ArrayBuffer().IsDetached()) return RefuseArgument(value, "memory not detached");
   out->length = array.ByteLength();
+  out->data.reset(new (std::nothrow) uint8_t[out->length]);
+  if (out->data != nullptr) return true;
+  Napi::RangeError::New(value.Env(), "No memory for the bytes of a system call")
+      .ThrowAsJavaScriptException();
+  return false;
+}
+
+// SAFETY (both below): the array is asked for its memory right before the copy, and no JavaScript
+// runs in between.
+
+inline void CopyFrom(const Napi::Uint8Array& array, Bytes* bytes) {
+  if (bytes->length > 0) std::memcpy(bytes->data.get(), array.Data(), bytes->length);
+}
+
+// False where the array has become too short: its memory was transferred away or resized.
+inline bool CopyTo(Napi::Uint8Array array, const Bytes& bytes, size_t count) {
+  if (count > array.ByteLength()) return false;
+  if (count > 0) std::memcpy(array.Data(), bytes.data.get(), count);
   return true;
 }
 

@@ -1,5 +1,6 @@
 #include "descriptor.h"
 
+#include <set>
 #include <utility>
 
 #include "descriptor_io.h"
@@ -15,6 +16,7 @@ constexpr napi_type_tag kTypeTag = {0x6b766d2d68746162, 0x64657363722d3031};
 struct ClassData {
   Napi::FunctionReference constructor;
   int fd_to_own = -1;  // set only while Own() calls the constructor
+  std::set<int> owned;
 };
 
 }  // namespace
@@ -44,12 +46,22 @@ Descriptor::Descriptor(const Napi::CallbackInfo& info) : ObjectWrap(info) {
     return;
   }
   fd_ = std::exchange(data->fd_to_own, -1);
+  data->owned.insert(fd_);
   info.This().As<Napi::Object>().TypeTag(&kTypeTag);
 }
 
 Descriptor::~Descriptor() {
   // SAFETY: no Use is alive (each holds a reference to the object), so nobody else has the number.
-  if (fd_ >= 0) sys::CloseOnce(fd_);
+  if (fd_ >= 0) sys::CloseOnce(Release());
+}
+
+bool Descriptor::Owns(Napi::Env env, int fd) {
+  return env.GetInstanceData<ClassData>()->owned.count(fd) > 0;
+}
+
+int Descriptor::Release() {
+  Env().GetInstanceData<ClassData>()->owned.erase(fd_);
+  return std::exchange(fd_, -1);
 }
 
 Descriptor* Descriptor::From(const Napi::Value& value) {
@@ -97,7 +109,7 @@ void Descriptor::CloseWhenIdle() {
   // SAFETY: the last call is through and From() lets no other begin: the job is the number's only
   // user, and the object forgets it here. On the pool, because the last descriptor of a VM that is
   // closed tears the VM down.
-  const int fd = std::exchange(fd_, -1);
+  const int fd = Release();
   QueueJob(
       *closing_, [fd] { return sys::CloseOnce(fd); }, SettleResult);
 }

@@ -25,9 +25,13 @@ class Descriptor : public Napi::ObjectWrap<Descriptor> {
   // The open descriptor behind a JavaScript value; null with an exception pending if it is not one.
   static Descriptor* From(const Napi::Value& value);
 
+  // Whether an object of this environment owns `fd`.
+  static bool Owns(Napi::Env env, int fd);
+
   explicit Descriptor(const Napi::CallbackInfo& info);
-  // Runs when the object is collected, and for every object left when its environment ends. Node
-  // waits for the pool's jobs first, so that no call is in flight here.
+  // Runs when an object that nobody closed is collected, and for every object left when its
+  // environment ends: on the JavaScript thread, which the close may then hold up. Node waits for
+  // the pool's jobs first, so that no call is in flight here.
   ~Descriptor() override;
 
   // One call in flight: keeps the object alive and the descriptor open. For the JavaScript thread,
@@ -51,6 +55,8 @@ class Descriptor : public Napi::ObjectWrap<Descriptor> {
   // Resolves once the descriptor is closed. Calls in flight end first; later ones are refused.
   Napi::Value Close(const Napi::CallbackInfo& info);
   void CloseWhenIdle();
+  // Gives the number up to who closes it.
+  int Release();
 
   int fd_ = -1;
   uint32_t in_flight_ = 0;

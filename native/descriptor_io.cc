@@ -3,7 +3,7 @@
 #include <fcntl.h>
 #include <unistd.h>
 
-#include <cstdio>
+#include <climits>
 #include <cstring>
 
 namespace kvm_htab::sys {
@@ -19,14 +19,28 @@ static_assert(sizeof(RecordHeader) == 8);
 
 constexpr size_t kHpteBytes = 16;
 
-// Length of the record at `bytes`, or 0 where fewer bytes are there than it needs.
-size_t RecordLength(const uint8_t* bytes, size_t available) {
-  RecordHeader header;
-  if (available < sizeof header) return 0;
+struct Record {
+  uint32_t ptex;
+  size_t length;  // 0 where fewer bytes are there than it needs
+};
+
+Record RecordAt(const uint8_t* bytes, size_t available) {
+  RecordHeader header = {};
+  if (available < sizeof header) return {};
   // SAFETY: sizeof header bytes are there; a copy, because a record may begin at any address.
   std::memcpy(&header, bytes, sizeof header);
   const size_t length = sizeof header + kHpteBytes * header.valid_count;
-  return length <= available ? length : 0;
+  return {header.index, length <= available ? length : 0};
+}
+
+std::optional<RecordsOutcome::Cut> FindCut(const uint8_t* bytes, size_t length) {
+  size_t start = 0;
+  for (uint32_t index = 0; start < length; ++index) {
+    const Record record = RecordAt(bytes + start, length - start);
+    if (record.length == 0) return RecordsOutcome::Cut{start, index};
+    start += record.length;
+  }
+  return {};
 }
 
 }  // namespace
@@ -41,21 +55,20 @@ Outcome WriteOnce(int fd, const uint8_t* bytes, size_t length) {
 
 RecordsOutcome WriteRecords(int fd, const uint8_t* bytes, size_t length) {
   RecordsOutcome outcome;
+  outcome.cut = FindCut(bytes, length);
+  if (outcome.cut) return outcome;
   while (outcome.bytes_applied < length) {
-    const uint8_t* record = bytes + outcome.bytes_applied;
-    const size_t record_length = RecordLength(record, length - outcome.bytes_applied);
-    outcome.refused = true;
-    if (record_length == 0) {
-      outcome.refusal = -EINVAL;
-      return outcome;
-    }
+    const uint8_t* start = bytes + outcome.bytes_applied;
+    const Record record = RecordAt(start, length - outcome.bytes_applied);
     // SAFETY: the record lies within the caller's bytes, and is passed whole: given fewer bytes,
     // the kernel reads up to 8 past their end.
-    const Outcome written = WriteOnce(fd, record, record_length);
-    outcome.refusal = written.error != 0 ? -written.error : written.value;
-    if (outcome.refusal != static_cast<int64_t>(record_length)) return outcome;
-    outcome.refused = false;
-    outcome.bytes_applied += record_length;
+    const Outcome written = WriteOnce(fd, start, record.length);
+    const int64_t result = written.error != 0 ? -written.error : written.value;
+    if (result != static_cast<int64_t>(record.length)) {
+      outcome.refusal = {record.ptex, result};
+      return outcome;
+    }
+    outcome.bytes_applied += record.length;
     ++outcome.records_applied;
   }
   return outcome;
@@ -63,18 +76,23 @@ RecordsOutcome WriteRecords(int fd, const uint8_t* bytes, size_t length) {
 
 Outcome CloseOnce(int fd) { return OutcomeOf("close", close(fd)); }
 
-Outcome NameOfFd(int fd, char* name, size_t capacity) {
-  char link[32];
-  static_cast<void>(std::snprintf(link, sizeof link, "/proc/self/fd/%d", fd));
-  return OutcomeOf("readlink", readlink(link, name, capacity));
+Outcome InspectFd(int fd, std::string* name) {
+  // First, because it tells a number that is not open (EBADF) from a machine without /proc.
+  const Outcome flags = OutcomeOf("fcntl", fcntl(fd, F_GETFL));
+  if (flags.error != 0) return flags;
+  char target[PATH_MAX];
+  const std::string link = "/proc/self/fd/" + std::to_string(fd);
+  const Outcome length = OutcomeOf("readlink", readlink(link.c_str(), target, sizeof target));
+  if (length.error != 0) return length;
+  name->assign(target, static_cast<size_t>(length.value));
+  return flags;
 }
 
-Outcome FlagsOfFd(int fd) { return OutcomeOf("fcntl", fcntl(fd, F_GETFL)); }
-
-Outcome AdoptFd(int fd, bool duplicate) {
-  if (duplicate) return OutcomeOf("fcntl", fcntl(fd, F_DUPFD_CLOEXEC, 0));
+Outcome MarkCloseOnExec(int fd) {
   const Outcome marked = OutcomeOf("fcntl", fcntl(fd, F_SETFD, FD_CLOEXEC));
   return marked.error != 0 ? marked : Outcome{fd, 0, "fcntl"};
 }
+
+Outcome DuplicateFd(int fd) { return OutcomeOf("fcntl", fcntl(fd, F_DUPFD_CLOEXEC, 0)); }
 
 }  // namespace kvm_htab::sys

@@ -1,10 +1,13 @@
 #ifndef KVM_HTAB_NATIVE_DESCRIPTOR_IO_H_
 #define KVM_HTAB_NATIVE_DESCRIPTOR_IO_H_
 
-// read(2), write(2) and close(2) on an HTAB descriptor, and the loop over whole records.
+// read(2), write(2) and close(2) on an HTAB descriptor, the loop over whole records, and what a
+// descriptor number stands for.
 
 #include <cstddef>
 #include <cstdint>
+#include <optional>
+#include <string>
 
 #include "outcome.h"
 
@@ -16,29 +19,38 @@ Outcome ReadOnce(int fd, uint8_t* bytes, size_t length);
 Outcome WriteOnce(int fd, const uint8_t* bytes, size_t length);
 
 struct RecordsOutcome {
+  // The record after those applied.
+  struct Refusal {
+    uint32_t ptex;
+    int64_t result;  // of its write(2): minus an errno, or a length that is not the record's
+  };
+  // A record that the bytes end within; the kernel has been shown none of them then.
+  struct Cut {
+    size_t byte_offset;
+    uint32_t record_index;
+  };
+
   size_t bytes_applied = 0;  // whole records, in order from the first
   uint32_t records_applied = 0;
-  bool refused = false;
-  int64_t refusal =
-      0;  // of the record after those: minus an errno, or a length that is not its own
+  std::optional<Refusal> refusal;
+  std::optional<Cut> cut;
 };
 
 // Writes whole records with one write(2) each. More than one in a call destroys entries: the
-// kernel does not step over a record's entries before it looks for the next header. A last record
-// that is cut is refused with EINVAL and not shown to the kernel.
+// kernel does not step over a record's entries before it looks for the next header.
 RecordsOutcome WriteRecords(int fd, const uint8_t* bytes, size_t length);
 
 // Leaves the number invalid whatever it answers: close(2) must never be tried again on Linux.
 Outcome CloseOnce(int fd);
 
-// What /proc calls the open file behind `fd`, such as "anon_inode:kvm-htab"; the name is cut at
-// `capacity`. value: the name's length.
-Outcome NameOfFd(int fd, char* name, size_t capacity);
-// value: the open file's flags, of which O_ACCMODE says whether it reads or writes.
-Outcome FlagsOfFd(int fd);
+// Finds what /proc calls the open file behind `fd`, such as "anon_inode:kvm-htab".
+// value: the file's flags, of which O_ACCMODE says whether it reads or writes.
+Outcome InspectFd(int fd, std::string* name);
 
-// Makes `fd` close-on-exec and returns it, or a close-on-exec duplicate that shares its file.
-Outcome AdoptFd(int fd, bool duplicate);
+// Makes `fd` close-on-exec. value: `fd`.
+Outcome MarkCloseOnExec(int fd);
+// value: a close-on-exec duplicate, which shares the file and its cursor.
+Outcome DuplicateFd(int fd);
 
 }  // namespace kvm_htab::sys
 

@@ -7,7 +7,7 @@
 #include <unistd.h>
 
 #include <cstring>
-#include <ctime>
+#include <utility>
 
 // The same numbers on every architecture; older C libraries do not name them.
 #ifndef SYS_pidfd_open
@@ -31,59 +31,68 @@ class ScopedFd {
     if (fd_ >= 0) close(fd_);
   }
   int get() const { return fd_; }
+  int Release() { return std::exchange(fd_, -1); }
 
  private:
   int fd_;
 };
 
-int64_t NowMs() {
-  timespec now = {};
-  clock_gettime(CLOCK_MONOTONIC, &now);
-  return int64_t{now.tv_sec} * 1000 + now.tv_nsec / 1000000;
-}
-
-// Repeats a blocking socket call until it is through, or gives ETIMEDOUT at `deadline_ms`.
-// `direction` is the timeout that bounds the call: SO_RCVTIMEO (accept, recvmsg) or SO_SNDTIMEO.
-template <typename Call>
-Outcome CallBefore(int64_t deadline_ms, int peer, int direction, const char* name, Call call) {
-  for (;;) {
-    const int64_t left_ms = deadline_ms - NowMs();
-    if (left_ms <= 0) return {0, ETIMEDOUT, name};
-    timeval timeout = {};
-    timeout.tv_sec = left_ms / 1000;
-    timeout.tv_usec = (left_ms % 1000) * 1000;
-    const Outcome armed =
-        OutcomeOf("setsockopt", setsockopt(peer, SOL_SOCKET, direction, &timeout, sizeof timeout));
-    if (armed.error != 0) return armed;
-    const Outcome outcome = OutcomeOf(name, call());
-    if (outcome.error != EAGAIN && outcome.error != EINTR) return outcome;
-  }
-}
-
-Outcome SocketAddress(const char* path, sockaddr_un* address) {
-  std::memset(address, 0, sizeof *address);
-  address->sun_family = AF_UNIX;
+// Makes a socket and calls `place(socket, address, address's length)`: connect or bind.
+template <typename Place>
+Outcome SocketAt(const char* path, const char* call, Place place) {
+  sockaddr_un address = {};
+  address.sun_family = AF_UNIX;
   const size_t length = std::strlen(path);
-  if (length == 0) return {0, ENOENT, "connect"};
-  if (length >= sizeof address->sun_path) return {0, ENAMETOOLONG, "connect"};
-  std::memcpy(address->sun_path, path, length);
-  return {};
+  if (length == 0) return {0, ENOENT, call};
+  if (length >= sizeof address.sun_path) return {0, ENAMETOOLONG, call};
+  std::memcpy(address.sun_path, path, length);
+  Outcome outcome =
+      OutcomeOf("socket", socket(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0));
+  if (outcome.error != 0) return outcome;
+  ScopedFd made(static_cast<int>(outcome.value));
+  outcome = place(made.get(), reinterpret_cast<const sockaddr*>(&address), sizeof address);
+  return outcome.error != 0 ? outcome : Outcome{made.Release(), 0, call};
 }
 
-Outcome OpenSocket() { return OutcomeOf("socket", socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0)); }
-
-Outcome SendText(int peer, const char* text, size_t length, int64_t deadline_ms) {
-  for (size_t sent = 0; sent < length;) {
-    const Outcome outcome = CallBefore(deadline_ms, peer, SO_SNDTIMEO, "send", [&] {
-      return send(peer, text + sent, length - sent, MSG_NOSIGNAL);
-    });
-    if (outcome.error != 0) return outcome;
-    sent += static_cast<size_t>(outcome.value);
+// The descriptors of a message; all parts together fit its control buffer.
+void TakeFds(msghdr* message, Received* received) {
+  for (cmsghdr* part = CMSG_FIRSTHDR(message); part != nullptr; part = CMSG_NXTHDR(message, part)) {
+    if (part->cmsg_level != SOL_SOCKET || part->cmsg_type != SCM_RIGHTS) continue;
+    const size_t count = (part->cmsg_len - CMSG_LEN(0)) / sizeof(int);
+    // SAFETY: the control buffer holds kMaxFds descriptors and no more.
+    std::memcpy(received->fds + received->fd_count, CMSG_DATA(part), count * sizeof(int));
+    received->fd_count += count;
   }
-  return {};
+  // A peer may have sent a socket whose close would wait for its data to be taken: it must not.
+  const linger off = {0, 0};
+  for (size_t i = 0; i < received->fd_count; ++i) {
+    setsockopt(received->fds[i], SOL_SOCKET, SO_LINGER, &off, sizeof off);  // ENOTSOCK is fine
+  }
 }
 
-Outcome ReceiveMessage(int peer, Received* received, int64_t deadline_ms) {
+}  // namespace
+
+Outcome ConnectTo(const char* path) {
+  return SocketAt(path, "connect", [](int fd, const sockaddr* address, socklen_t length) {
+    return OutcomeOf("connect", connect(fd, address, length));
+  });
+}
+
+Outcome ListenAt(const char* path) {
+  return SocketAt(path, "bind", [](int fd, const sockaddr* address, socklen_t length) {
+    // Before bind, so that there is no moment at which others could connect.
+    Outcome outcome = OutcomeOf("fchmod", fchmod(fd, S_IRUSR | S_IWUSR));
+    if (outcome.error == 0) outcome = OutcomeOf("bind", bind(fd, address, length));
+    if (outcome.error == 0) outcome = OutcomeOf("listen", listen(fd, 1));
+    return outcome;
+  });
+}
+
+Outcome SendOnce(int peer, const uint8_t* bytes, size_t length) {
+  return OutcomeOf("send", send(peer, bytes, length, MSG_DONTWAIT | MSG_NOSIGNAL));
+}
+
+Outcome ReceiveMessage(int peer, Received* received) {
   // An odd number would leave padding, which the kernel fills with one descriptor more.
   static_assert(Received::kMaxFds % 2 == 0);
   alignas(cmsghdr) char control[CMSG_SPACE(sizeof received->fds)];
@@ -93,25 +102,22 @@ Outcome ReceiveMessage(int peer, Received* received, int64_t deadline_ms) {
   message.msg_iovlen = 1;
   message.msg_control = control;
   message.msg_controllen = sizeof control;
-  const Outcome outcome = CallBefore(deadline_ms, peer, SO_RCVTIMEO, "recvmsg",
-                                     [&] { return recvmsg(peer, &message, MSG_CMSG_CLOEXEC); });
+  const Outcome outcome =
+      OutcomeOf("recvmsg", recvmsg(peer, &message, MSG_DONTWAIT | MSG_CMSG_CLOEXEC));
   if (outcome.error != 0) return outcome;
-  if (outcome.value == 0) return {0, ENODATA, "recvmsg"};
-
   received->text_length = static_cast<size_t>(outcome.value);
-  for (cmsghdr* part = CMSG_FIRSTHDR(&message); part != nullptr;
-       part = CMSG_NXTHDR(&message, part)) {
-    if (part->cmsg_level != SOL_SOCKET || part->cmsg_type != SCM_RIGHTS) continue;
-    const size_t count = (part->cmsg_len - CMSG_LEN(0)) / sizeof(int);
-    // SAFETY: all parts together fit `control`, which holds kMaxFds descriptors and no more; the
-    // kernel closes what it had to leave out.
-    std::memcpy(received->fds + received->fd_count, CMSG_DATA(part), count * sizeof(int));
-    received->fd_count += count;
+  TakeFds(&message, received);
+  if ((message.msg_flags & MSG_CTRUNC) != 0) {
+    while (received->fd_count > 0) close(received->fds[--received->fd_count]);
+    return {0, EMFILE, "recvmsg"};
   }
-  return outcome;
+  return outcome.value == 0 ? Outcome{0, ENODATA, "recvmsg"} : outcome;
 }
 
-Outcome SendFd(int peer, int fd, int64_t deadline_ms) {
+Outcome OfferFd(int listener, int fd) {
+  const Outcome accepted = OutcomeOf("accept4", accept4(listener, nullptr, nullptr, SOCK_CLOEXEC));
+  if (accepted.error != 0) return accepted;
+  const ScopedFd peer(static_cast<int>(accepted.value));
   alignas(cmsghdr) char control[CMSG_SPACE(sizeof fd)] = {};
   char text = '\n';  // a message needs a byte to carry a descriptor
   iovec bytes = {&text, 1};
@@ -125,53 +131,8 @@ Outcome SendFd(int peer, int fd, int64_t deadline_ms) {
   part->cmsg_type = SCM_RIGHTS;
   part->cmsg_len = CMSG_LEN(sizeof fd);
   std::memcpy(CMSG_DATA(part), &fd, sizeof fd);
-  return CallBefore(deadline_ms, peer, SO_SNDTIMEO, "sendmsg",
-                    [&] { return sendmsg(peer, &message, MSG_NOSIGNAL); });
-}
-
-}  // namespace
-
-Outcome ReceiveFds(const char* path, const char* request, size_t request_length,
-                   uint32_t timeout_ms, Received* received) {
-  const int64_t deadline_ms = NowMs() + timeout_ms;
-  sockaddr_un address;
-  Outcome outcome = SocketAddress(path, &address);
-  if (outcome.error != 0) return outcome;
-  outcome = OpenSocket();
-  if (outcome.error != 0) return outcome;
-  const ScopedFd peer(static_cast<int>(outcome.value));
-  outcome = CallBefore(deadline_ms, peer.get(), SO_SNDTIMEO, "connect", [&] {
-    return connect(peer.get(), reinterpret_cast<const sockaddr*>(&address), sizeof address);
-  });
-  if (outcome.error != 0) return outcome;
-  outcome = SendText(peer.get(), request, request_length, deadline_ms);
-  if (outcome.error != 0) return outcome;
-  return ReceiveMessage(peer.get(), received, deadline_ms);
-}
-
-Outcome OfferFd(const char* path, int fd, uint32_t timeout_ms) {
-  const int64_t deadline_ms = NowMs() + timeout_ms;
-  sockaddr_un address;
-  Outcome outcome = SocketAddress(path, &address);
-  if (outcome.error != 0) return outcome;
-  outcome = OpenSocket();
-  if (outcome.error != 0) return outcome;
-  const ScopedFd listener(static_cast<int>(outcome.value));
-  // Before bind, so that there is no moment at which others could connect.
-  outcome = OutcomeOf("fchmod", fchmod(listener.get(), S_IRUSR | S_IWUSR));
-  if (outcome.error != 0) return outcome;
-  outcome = OutcomeOf(
-      "bind", bind(listener.get(), reinterpret_cast<const sockaddr*>(&address), sizeof address));
-  if (outcome.error != 0) return outcome;
-  outcome = OutcomeOf("listen", listen(listener.get(), 1));
-  if (outcome.error == 0) {
-    outcome = CallBefore(deadline_ms, listener.get(), SO_RCVTIMEO, "accept4",
-                         [&] { return accept4(listener.get(), nullptr, nullptr, SOCK_CLOEXEC); });
-  }
-  unlink(path);
-  if (outcome.error != 0) return outcome;
-  const ScopedFd peer(static_cast<int>(outcome.value));
-  return SendFd(peer.get(), fd, deadline_ms);
+  // A connection just made has room for one byte: this never has to be tried again.
+  return OutcomeOf("sendmsg", sendmsg(peer.get(), &message, MSG_DONTWAIT | MSG_NOSIGNAL));
 }
 
 Outcome TakeFd(pid_t pid, int fd) {

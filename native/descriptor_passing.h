@@ -1,7 +1,9 @@
 #ifndef KVM_HTAB_NATIVE_DESCRIPTOR_PASSING_H_
 #define KVM_HTAB_NATIVE_DESCRIPTOR_PASSING_H_
 
-// Descriptors from and to other processes: over a Unix socket, or taken by number.
+// Descriptors from and to other processes: over a Unix socket, or taken by number. No call here
+// waits for a peer: EAGAIN says that it is not there yet. Waiting is TypeScript's, because a thread
+// of the pool that waits for a silent peer is one less for every file and table of the process.
 
 #include <sys/types.h>
 
@@ -12,7 +14,16 @@
 
 namespace kvm_htab::sys {
 
-// The message a descriptor came with.
+// value: a close-on-exec socket, connected to the one at `path`.
+Outcome ConnectTo(const char* path);
+// value: a close-on-exec socket that listens at `path`, where nothing may be yet. Only this user
+// (and root) can connect.
+Outcome ListenAt(const char* path);
+
+// Exactly one send(2). value: bytes sent.
+Outcome SendOnce(int peer, const uint8_t* bytes, size_t length);
+
+// One message: its text, as far as it fits, and the descriptors that came with it.
 struct Received {
   static constexpr size_t kMaxFds = 16;
   static constexpr size_t kMaxText = 512;
@@ -22,15 +33,13 @@ struct Received {
   size_t text_length = 0;
 };
 
-// Connects to the socket at `path`, sends `request` (which may be empty) and takes the peer's first
-// message: at most kMaxFds descriptors, all close-on-exec and the caller's to close, and at most
-// kMaxText bytes. Fails with ETIMEDOUT once `timeout_ms` have passed.
-Outcome ReceiveFds(const char* path, const char* request, size_t request_length,
-                   uint32_t timeout_ms, Received* received);
+// Takes one message. Its descriptors are close-on-exec and the caller's to close. ENODATA where the
+// peer has hung up; EMFILE, with none kept, where some did not arrive: the process has no number
+// left for them, they are more than kMaxFds, or a security module withholds them.
+Outcome ReceiveMessage(int peer, Received* received);
 
-// Listens at `path`, where nothing may be yet, until one peer has taken `fd` or `timeout_ms` have
-// passed. Only this user (and root) can connect. The path is gone afterwards.
-Outcome OfferFd(const char* path, int fd, uint32_t timeout_ms);
+// Accepts one connection and sends it `fd`.
+Outcome OfferFd(int listener, int fd);
 
 // Duplicates descriptor `fd` of process `pid` into this one, close-on-exec.
 Outcome TakeFd(pid_t pid, int fd);

@@ -57,7 +57,8 @@ Outcome CommitHptResize(int vm, uint32_t order) {
 
 Outcome GetSmmuInfo(int vm, uint8_t* bytes, size_t length) {
   if (length != kSmmuInfoBytes) return {0, EINVAL, "KVM_PPC_GET_SMMU_INFO"};
-  return OutcomeOf("KVM_PPC_GET_SMMU_INFO", ioctl(vm, kGetSmmuInfo, bytes));
+  const Outcome outcome = OutcomeOf("KVM_PPC_GET_SMMU_INFO", ioctl(vm, kGetSmmuInfo, bytes));
+  return outcome.error != 0 ? outcome : Outcome{kSmmuInfoBytes, 0, outcome.call};
 }
 
 Outcome ConfigureV3Mmu(int vm, uint64_t flags, uint64_t process_table) {

@@ -27,6 +27,7 @@ Outcome GetHtabFd(int vm, uint64_t flags, uint64_t start_index);
 Outcome PrepareHptResize(int vm, uint32_t order);
 Outcome CommitHptResize(int vm, uint32_t order);
 // Fills `bytes` with a struct kvm_ppc_smmu_info; EINVAL where `length` is not its size.
+// value: that size.
 Outcome GetSmmuInfo(int vm, uint8_t* bytes, size_t length);
 Outcome ConfigureV3Mmu(int vm, uint64_t flags, uint64_t process_table);
 

@@ -3,6 +3,7 @@
 import { spawnSync } from 'node:child_process';
 import { existsSync } from 'node:fs';
 import path from 'node:path';
+import { versionFaults } from './native/symbol-versions.mjs';
 import { root } from './native/toolchain.mjs';
 
 const expected = {
@@ -10,13 +11,6 @@ const expected = {
   'linux-ppc64': { machine: 'PowerPC64' },
 };
 const libraries = new Set(['libc.so.6', 'libstdc++.so.6', 'libgcc_s.so.1', 'libm.so.6']);
-/** Newest version of each library's symbols that may be asked for. */
-const floors = { GLIBC: '2.28', GLIBCXX: '3.4.25', CXXABI: '1.3.11', GCC: '4.3' };
-
-/** @param {string} a @param {string} b */
-function isNewer(a, b) {
-  return a.localeCompare(b, 'en', { numeric: true }) > 0;
-}
 
 /** @param {string} file @param {string} machine @returns {string[]} what is wrong with it */
 function faultsOf(file, machine) {
@@ -35,11 +29,7 @@ function faultsOf(file, machine) {
   for (const [, library = ''] of stdout.matchAll(/\(NEEDED\)\s+Shared library: \[(.*)\]/g)) {
     if (!libraries.has(library) && !library.startsWith('ld')) faults.push(`it needs ${library}`);
   }
-  for (const [, family = '', version = ''] of stdout.matchAll(/Name: ([A-Z]+)_([0-9.]+)\s+Flags/g)) {
-    const floor = /** @type {Record<string, string>} */ (floors)[family];
-    if (floor === undefined) faults.push(`it needs symbols of an unknown family, ${family}_${version}`);
-    else if (isNewer(version, floor)) faults.push(`it needs ${family}_${version}, newer than ${floor}`);
-  }
+  faults.push(...versionFaults(stdout));
   for (const [, symbol = ''] of stdout.matchAll(/ GLOBAL \S+\s+UND ([^@\s]+)$/gm)) {
     // Whatever Node has beside Node-API changes from release to release.
     if (!symbol.startsWith('napi_')) faults.push(`it needs ${symbol}, which is not of Node-API`);

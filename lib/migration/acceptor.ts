@@ -1,7 +1,7 @@
 import type { Duplex } from 'node:stream';
 import { Connection, unexpected } from './connection.js';
 import type { AskedOutcome, Hello } from './protocol.js';
-import { within } from './waiting.js';
+import { within } from '../waiting.js';
 
 /** Connections that have not yet said what they want; more are closed at once. */
 const MAX_UNGREETED = 16;
@@ -76,7 +76,8 @@ async function acceptAll(
 async function greet(channel: Duplex, { timeoutMs, signal, answer, take }: AcceptorOptions): Promise<void> {
   const connection = new Connection(channel, timeoutMs, signal);
   try {
-    const { message } = await connection.receive();
+    // Heartbeats are no reason to keep somebody waiting who has not said what it wants.
+    const { message } = await connection.receive(timeoutMs);
     if (message.type === 'hello') {
       await take(connection, message);
     } else if (message.type === 'ask') {

@@ -1,7 +1,7 @@
 import type { Duplex } from 'node:stream';
 import { HtabError } from '../errors.js';
 import { FRAME_HEADER_BYTES } from '../format/frame.js';
-import { brokenConnection, isBrokenConnection, migrationError, verifyError } from './failure.js';
+import { brokenConnection, isBrokenConnection, migrationError, peerText, verifyError } from './failure.js';
 import {
   decodeHeader,
   decodePayload,
@@ -103,11 +103,15 @@ export class Connection {
     }
   }
 
-  /** The next message; waits for it. A heartbeat gives the peer its full time again, up to a limit. */
-  async receive(): Promise<Received> {
+  /**
+   * The next message; waits for it. A heartbeat gives the peer its full time again.
+   *
+   * @param longestMs time in which the message must have come, heartbeats or not
+   */
+  async receive(longestMs = this.#timeoutMs * MAX_IDLE_TIMEOUTS): Promise<Received> {
     let frames = this.#received;
     let deadline = performance.now() + this.#timeoutMs;
-    const lastDeadline = performance.now() + this.#timeoutMs * MAX_IDLE_TIMEOUTS;
+    const lastDeadline = performance.now() + longestMs;
     for (;;) {
       const received = this.poll();
       if (received !== undefined) return received;
@@ -122,9 +126,9 @@ export class Connection {
     }
   }
 
-  /** The next message, which must be of this type. */
-  async expect<T extends MessageType>(type: T): Promise<MessageOf<T>> {
-    const { message } = await this.receive();
+  /** The next message, which must be of this type; see {@link receive}. */
+  async expect<T extends MessageType>(type: T, longestMs?: number): Promise<MessageOf<T>> {
+    const { message } = await this.receive(longestMs);
     if (message.type !== type) throw unexpected(message, type);
     return message as MessageOf<T>;
   }
@@ -146,6 +150,13 @@ export class Connection {
   fail(error: unknown): void {
     this.#failure ??= { error };
     for (const giveUp of [...this.#waiters]) giveUp(error);
+  }
+
+  /** @throws what has ended this connection, or the signal's reason, if anything has */
+  throwIfEnded(): void {
+    if (this.#failure !== undefined) throw this.#failure.error;
+    this.#signal?.throwIfAborted();
+    if (this.#channel.destroyed) throw this.#lost();
   }
 
   /** From here on the signal ends nothing any more. */
@@ -231,8 +242,7 @@ export class Connection {
 
   #givenUp({ code, reason, retry }: Abort): HtabError {
     this.#peerGaveUp = true;
-    // The reason goes to terminals and logs: a peer's control characters do not.
-    const said = `the peer gave up: ${reason.replace(/\p{Cc}+/gu, ' ')}`;
+    const said = `the peer gave up: ${peerText(reason)}`;
     if (retry) return brokenConnection(said);
     return code === 'ERR_HTAB_VERIFY' ? verifyError(said) : migrationError(said);
   }

@@ -1,5 +1,7 @@
 import type { Duplex } from 'node:stream';
 import { outOfRange } from '../errors.js';
+import { MAX_STREAM_ORDER, MIN_ORDER } from '../hpt/geometry.js';
+import { digestTable } from '../hpt/digest.js';
 import type { PageShift } from '../hpt/hpte.js';
 import type { HtabVm } from '../vm/contract.js';
 import { acceptConnections, type Accepting } from './acceptor.js';
@@ -13,7 +15,7 @@ import { integerOption, reconnectTimeOf, timeoutOf, type MigrationOptions } from
 import { outcomeOf } from './outcome.js';
 import type { AskedOutcome, Hello } from './protocol.js';
 import { ReceiveSession, type ReceiveContext, type ReceiveProgress } from './receive-session.js';
-import { within } from './waiting.js';
+import { within } from '../waiting.js';
 
 export type { ReceiveProgress } from './receive-session.js';
 
@@ -35,6 +37,13 @@ export interface ReceiveOptions extends MigrationOptions {
   readonly minEntries?: number;
   /** Bolted entries among them; default 0. Linux bolts its kernel's mapping, other guests need not. */
   readonly minBoltedEntries?: number;
+  /** log2 of the bytes of the only table that is taken, 18..36; default: any. */
+  readonly expectedOrder?: number;
+  /**
+   * log2 of the bytes of the largest table that is taken, 18..36; default 36. A VM's host sets so much memory aside on a
+   * source's word, before anything else is known of the table.
+   */
+  readonly maxOrder?: number;
   /** Page sizes that this host can map, as their log2; default: what the kernel takes, entry by entry. */
   readonly pageShifts?: readonly PageShift[];
   /** Called after every data frame. */
@@ -48,7 +57,10 @@ export interface ReceiveReport {
   readonly order: number;
   /** Valid entries in the table. */
   readonly validEntries: number;
-  /** Of the table, as `digestTable`; with `readBack`, the target's own has been compared with it. */
+  /**
+   * Of the table, as `digestTable`; with `readBack`, the target's own has been compared with it. Made when it is first
+   * asked for: that takes as long as the table is large, and the guest may run before.
+   */
   readonly digest: string;
   /** Passes on the last connection. */
   readonly passes: number;
@@ -63,8 +75,8 @@ export interface ReceiveReport {
  * source's order first, whatever it had; its guest must not run.
  *
  * When this resolves the table is complete, has been compared, the journal says that the guest is the destination's, and
- * it may run here. When it rejects it may not: what had arrived is thrown away, and the target's table is empty; except
- * with `ERR_HTAB_IN_DOUBT`: then the journal may or may not have the decision, and nobody may run the guest until
+ * it may run here. When it rejects it may not: what had arrived is thrown away, and the target's table is empty, or as it
+ * was if no source came that far; except with `ERR_HTAB_IN_DOUBT`: then the journal may or may not have the decision, and nobody may run the guest until
  * somebody has looked.
  *
  * @param channel one connection, which is used up; or those of a listener, by which a source can come back after a
@@ -90,9 +102,13 @@ export async function receiveHpt(
   const minEntries = integerOption('minEntries', options.minEntries, 1, 0, 2 ** 32);
   const minBoltedEntries = integerOption('minBoltedEntries', options.minBoltedEntries, 0, 0, 2 ** 32);
   if (pageShifts?.length === 0) throw outOfRange('pageShifts', 'at least one page size', pageShifts);
+  const { expectedOrder } = options;
+  if (expectedOrder !== undefined)
+    integerOption('expectedOrder', expectedOrder, 0, MIN_ORDER, MAX_STREAM_ORDER);
+  const maxOrder = integerOption('maxOrder', options.maxOrder, MAX_STREAM_ORDER, MIN_ORDER, MAX_STREAM_ORDER);
   const access = await targetAccess(target, host);
   const entries = new EntryRules(access.host, pageShifts);
-  const rules = { entries, readBack, minEntries, minBoltedEntries };
+  const rules = { expectedOrder, maxOrder, entries, readBack, minEntries, minBoltedEntries };
   try {
     return await new Receiver({ target: access, rules, journal, onProgress }, timing).run(channel);
   } finally {
@@ -166,9 +182,18 @@ class Receiver {
     const { migrationId, order, attempt: attempts } = hello;
     this.#session = new ReceiveSession(this.#context, connection, hello);
     try {
-      const received = await this.#session.run();
+      const { table, ...counts } = await this.#session.run();
       publishOutcome({ side: 'destination', migrationId, outcome: 'moved' });
-      return { migrationId, order, attempts, ...received };
+      let digest: string | undefined;
+      return {
+        migrationId,
+        order,
+        ...counts,
+        attempts,
+        get digest() {
+          return (digest ??= digestTable(table));
+        },
+      };
     } finally {
       this.#session = undefined;
     }

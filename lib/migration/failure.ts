@@ -15,6 +15,16 @@ export function brokenConnection(message: string, cause?: unknown): HtabError {
   return error;
 }
 
+const MAX_PEER_TEXT = 500;
+
+/** What a peer has said, as it may stand in a message: on one line, without what terminals and logs act upon, not long. */
+export function peerText(text: string): string {
+  return text
+    .slice(0, MAX_PEER_TEXT)
+    .replace(/[\p{C}\p{Zl}\p{Zp}]+/gu, ' ')
+    .trim();
+}
+
 /** Whether only the connection has failed, and not the migration. */
 export function isBrokenConnection(error: unknown): boolean {
   return error instanceof HtabError && brokenConnections.has(error);

@@ -3,7 +3,7 @@ import path from 'node:path';
 import { crc32 } from 'node:zlib';
 import { type FieldChecks, isDigest, isOneOf, isWithin, parseFields, pickFields } from '../format/fields.js';
 import { MAX_STREAM_ORDER, MIN_ORDER } from '../hpt/geometry.js';
-import { fileCall } from '../snapshot/file-call.js';
+import { fileCall } from '../file-call.js';
 import { inDoubt, migrationError } from './failure.js';
 import {
   JournalEntries,

@@ -11,7 +11,7 @@ export interface JournalRecord {
   readonly side: Side;
   /** log2 of the table's bytes. */
   readonly order: number;
-  /** Of the table, as `digestTable`. */
+  /** SHA-256 of the records by which the table came, in hexadecimal digits; the same on both sides. */
   readonly digest: string;
 }
 

@@ -11,6 +11,8 @@ import { checkRecord } from './read-back.js';
 
 /** A read of this size names a handful of entries, and never walks over much of a sparse table. */
 const SPOT_BYTES = 512;
+/** Entries looked at to find one that is not bolted: the guest stands still meanwhile. */
+const MAX_LOOKED = 1024;
 
 /** Whole records, as one frame carries them. */
 export interface TableChunk {
@@ -167,11 +169,13 @@ export class LiveTable {
   }
 }
 
-/** The first valid entry that a resize would not have kept; 0 if there is none. */
+/** The first valid entry that a resize would not have kept; 0 if there is none among the first. */
 function firstUnbolted(table: HptTable): number {
   const entry = new Uint32Array(4);
-  for (let ptex = table.valid.next(0); ptex < table.entryCount; ptex = table.valid.next(ptex + 1)) {
+  let ptex = table.valid.next(0);
+  for (let looked = 0; looked < MAX_LOOKED && ptex < table.entryCount; looked++) {
     if (table.load(ptex, entry) && (entry[1]! & HPTE_V_BOLTED) === 0) return ptex;
+    ptex = table.valid.next(ptex + 1);
   }
   return 0;
 }

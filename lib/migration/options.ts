@@ -1,5 +1,6 @@
 import { outOfRange } from '../errors.js';
 import type { HostModel } from '../vm/emulated/mmu.js';
+import { isValidMigrationId } from './protocol.js';
 
 /** What both ends of a migration take. */
 export interface MigrationOptions {
@@ -26,6 +27,13 @@ export function timeoutOf({ timeoutMs }: Pick<MigrationOptions, 'timeoutMs'>): n
 /** The `reconnectMs` of these options. */
 export function reconnectTimeOf({ reconnectMs }: MigrationOptions): number {
   return integerOption('reconnectMs', reconnectMs, 60_000, 0, MAX_MS);
+}
+
+/** @throws RangeError for a text that cannot name a migration */
+export function checkMigrationId(migrationId: string): void {
+  if (!isValidMigrationId(migrationId)) {
+    throw outOfRange('migrationId', '1 to 64 letters, digits and hyphens', migrationId);
+  }
 }
 
 /**

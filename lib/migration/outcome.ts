@@ -3,7 +3,7 @@ import { acceptConnections } from './acceptor.js';
 import { Connection } from './connection.js';
 import { migrationError } from './failure.js';
 import type { Journal } from './journal.js';
-import { timeoutOf, type MigrationOptions } from './options.js';
+import { checkMigrationId, timeoutOf, type MigrationOptions } from './options.js';
 import { ask, type AskedOutcome } from './protocol.js';
 
 type OutcomeOptions = Pick<MigrationOptions, 'timeoutMs' | 'signal'>;
@@ -17,7 +17,7 @@ type OutcomeOptions = Pick<MigrationOptions, 'timeoutMs' | 'signal'>;
  * asked has never heard of it, which says nothing about where the guest is.
  *
  * @throws HtabError `ERR_HTAB_MIGRATION` if the peer or the connection failed
- * @throws RangeError for options out of range
+ * @throws RangeError for options out of range, and a text that names no migration; the channel has not been touched then
  * @throws the signal's reason
  */
 export async function askOutcome(
@@ -25,10 +25,12 @@ export async function askOutcome(
   migrationId: string,
   options: OutcomeOptions = {},
 ): Promise<AskedOutcome> {
-  const connection = new Connection(channel, timeoutOf(options), options.signal);
+  const timeoutMs = timeoutOf(options);
+  checkMigrationId(migrationId);
+  const connection = new Connection(channel, timeoutMs, options.signal);
   try {
     await connection.send(ask(migrationId));
-    const { outcome } = await connection.expect('outcome');
+    const { outcome } = await connection.expect('outcome', timeoutMs);
     return outcome;
   } finally {
     await connection.finish();

@@ -1,3 +1,4 @@
+import { createHash } from 'node:crypto';
 import type { Connection, Received } from './connection.js';
 import type { EntryRules } from './entry-rules.js';
 import { migrationError } from './failure.js';
@@ -44,6 +45,7 @@ export class PassSender {
   readonly #settings: PassSettings;
   /** Frames sent and not yet applied at the destination, oldest first. */
   readonly #unapplied: { readonly sequence: number; readonly bytes: number }[] = [];
+  readonly #records = createHash('sha256');
   #appliedBytes = 0;
   /** When the rate allows the next frame, on `performance`'s clock. */
   #nextFrameAt = 0;
@@ -54,6 +56,11 @@ export class PassSender {
     this.#table = table;
     this.#rules = rules;
     this.#settings = settings;
+  }
+
+  /** SHA-256 of all records sent, in hexadecimal digits. */
+  get digest(): string {
+    return this.#records.copy().digest('hex');
   }
 
   /** Sends all that the table was known to hold, to a destination that has nothing of it. */
@@ -118,6 +125,7 @@ export class PassSender {
   }
 
   async #sendFrame(records: Uint8Array): Promise<void> {
+    this.#records.update(records);
     const sequence = await this.#connection.send({ type: 'data', records });
     this.#unapplied.push({ sequence, bytes: records.length });
   }
@@ -133,8 +141,9 @@ export class PassSender {
   #takeApplied({ message }: Received): void {
     const oldest = this.#unapplied.shift();
     if (message.type !== 'applied' || message.sequence !== oldest?.sequence) {
-      const due = oldest === undefined ? 'nothing' : `"applied" for frame ${oldest.sequence}`;
-      throw migrationError(`the peer sent ${JSON.stringify(message)} where ${due} was due`);
+      const said = message.type === 'applied' ? `applied for frame ${message.sequence}` : message.type;
+      const due = oldest === undefined ? 'nothing' : `applied for frame ${oldest.sequence}`;
+      throw migrationError(`the peer sent ${said} where ${due} was due`);
     }
     this.#appliedBytes += oldest.bytes;
   }

@@ -11,7 +11,7 @@ import type { HeaderByteOrder } from '../format/header.js';
 import { MAX_STREAM_ORDER, MIN_ORDER } from '../hpt/geometry.js';
 import type { BackendName } from '../vm/contract.js';
 import type { HostModel } from '../vm/emulated/mmu.js';
-import { brokenConnection, migrationError } from './failure.js';
+import { brokenConnection, migrationError, peerText } from './failure.js';
 
 /**
  * What source and destination say to each other, and its bytes: frames (see `FrameFormat`) with the magic 0x4b48, `KH`.
@@ -39,6 +39,9 @@ import { brokenConnection, migrationError } from './failure.js';
  * | source                        | destination                                               |
  * |-------------------------------|-----------------------------------------------------------|
  * | `ask`                         | `outcome`                                                 |
+ *
+ * The digest is the SHA-256 of the payloads of all `data` of the connection, in order: both sides have it at once however
+ * large the table is, and the guest stands still while they compare it.
  *
  * What each side does in which state is the table in two-phase.ts.
  */
@@ -255,6 +258,6 @@ function refuseOtherVersions(fields: Readonly<Record<string, unknown>>): void {
 function refuseUnknownFeatures({ features }: Hello): void {
   const unknown = features.filter((feature) => !KNOWN_FEATURES.includes(feature));
   if (unknown.length === 0) return;
-  const names = unknown.join(', ').replace(/[^\x20-\x7e]+/g, '?');
-  throw migrationError(`the source demands what this destination does not know: ${names.slice(0, 200)}`);
+  const names = peerText(unknown.join(', '));
+  throw migrationError(`the source demands what this destination does not know: ${names}`);
 }

@@ -1,4 +1,5 @@
 import { RecordCursor } from '../format/cursor.js';
+import type { HptTable } from '../hpt/table.js';
 import type { BackendName } from '../vm/contract.js';
 import { unexpected, type Connection } from './connection.js';
 import type { TargetAccess } from './endpoints.js';
@@ -29,8 +30,9 @@ export interface ReceiveContext {
 
 /** What one connection has brought. */
 export interface Received {
+  /** What the target's table holds. */
+  readonly table: HptTable;
   readonly validEntries: number;
-  readonly digest: string;
   readonly passes: number;
   readonly bytes: number;
 }
@@ -79,11 +81,11 @@ export class ReceiveSession {
       await this.#prepare(digest);
       await connection.expect('commit');
       await this.#decide();
-      const { validEntries, passes, bytes } = copy;
+      const { fold: table, validEntries, passes, bytes } = copy;
       // The guest may run here: it waits neither for the source to hear it, nor for the connection to end.
       void connection.finishWith({ type: 'committed' });
       await copy.close().catch(() => undefined);
-      return { validEntries, digest, passes, bytes };
+      return { table, validEntries, passes, bytes };
     } catch (error) {
       if (this.#state === 'in-doubt') {
         connection.drop();
@@ -170,7 +172,7 @@ export class ReceiveSession {
         );
       }
     } catch (error) {
-      this.#become(isInDoubt(error) ? 'in-doubt' : 'aborted');
+      if (isInDoubt(error)) this.#become('in-doubt');
       throw error;
     }
     this.#become('committed');

@@ -1,4 +1,5 @@
 import { HtabStateError } from '../errors.js';
+import { digestTable } from '../hpt/digest.js';
 import { Connection } from './connection.js';
 import type { Dialer } from './dialer.js';
 import type { SourceAccess } from './endpoints.js';
@@ -12,13 +13,14 @@ import type { SendSettings } from './send-options.js';
 import { greet, sendTable, type Prepared } from './send-session.js';
 import type { SendReport } from './source.js';
 import type { SourceState } from './two-phase.js';
+import { within } from '../waiting.js';
 
 type Moved = Omit<SendReport, 'migrationId' | 'attempts'>;
 
 /** A connection over which the destination has said that it is prepared. */
 interface ReadyConnection {
   readonly connection: Connection;
-  readonly order: number;
+  readonly table: LiveTable;
   readonly prepared: Prepared;
 }
 
@@ -33,7 +35,6 @@ export class SendMigration {
   #restarts = 0;
   /** What the table was given up for, to begin again. */
   #restartedBy: unknown;
-  #throttleSteps = 0;
 
   constructor(access: SourceAccess, guest: GuestControl, dialer: Dialer, settings: SendSettings) {
     this.#access = access;
@@ -43,7 +44,7 @@ export class SendMigration {
   }
 
   async run(): Promise<SendReport> {
-    const { migrationId, throttle } = this.#settings;
+    const { migrationId } = this.#settings;
     const ended = { side: 'source', migrationId } as const;
     try {
       const moved = await this.#attempts();
@@ -55,8 +56,7 @@ export class SendMigration {
       const outcome = this.#state === 'in-doubt' ? 'in-doubt' : 'stayed';
       if (outcome === 'stayed') {
         await this.#record('aborted');
-        // A guest that stays gets its speed back; that this may fail is not what ended the migration.
-        if (this.#throttleSteps > 0) await throttle?.(0).catch(() => undefined);
+        await this.#guest.fullSpeed();
         this.#become('stayed');
       }
       publishOutcome({ ...ended, outcome, error });
@@ -74,13 +74,17 @@ export class SendMigration {
       let failure: unknown;
       try {
         const channel = await this.#dialer.connect(signal);
-        const { connection, order, prepared } = await this.#attempt(
+        const { connection, table, prepared } = await this.#attempt(
           new Connection(channel, timeoutMs, signal),
         );
         const acknowledged = await this.#commit(connection);
         const stopMs = this.#guest.stoppedMs ?? 0;
         await Promise.all([this.#record('committed'), connection.finish()]);
-        return { order, ...prepared, stopMs, acknowledged };
+        const { validEntries, passes, predictedStopMs } = prepared;
+        const { order, fold } = table;
+        // Only here, where the guest runs again: it takes as long as the table is large.
+        const digest = digestTable(fold);
+        return { order, validEntries, digest, passes, stopMs, predictedStopMs, acknowledged };
       } catch (error) {
         if (!isBrokenConnection(error) && error !== this.#restartedBy) throw error;
         failure = error;
@@ -93,8 +97,8 @@ export class SendMigration {
   async #attempt(connection: Connection): Promise<ReadyConnection> {
     try {
       this.#table ??= await LiveTable.open(this.#access, this.#settings.frameBytes);
-      const { order } = this.#table;
-      return { connection, order, prepared: await this.#prepare(connection, this.#table) };
+      const table = this.#table;
+      return { connection, table, prepared: await this.#prepare(connection, table) };
     } catch (error) {
       const restarts = this.#mayRestart(error);
       const [resumed] = await Promise.allSettled([
@@ -113,30 +117,33 @@ export class SendMigration {
   }
 
   async #prepare(connection: Connection, table: LiveTable): Promise<Prepared> {
-    const { migrationId, journal, throttle } = this.#settings;
+    const { migrationId, journal, timeoutMs, signal } = this.#settings;
     const context = { access: this.#access, settings: this.#settings, table, guest: this.#guest };
     const rules = await greet(connection, context, this.#dialer.connections);
     this.#dialer.heard();
     this.#become('copying');
     const prepared = await sendTable(connection, rules, {
       ...context,
-      throttleSteps: () => this.#throttleSteps,
-      throttle: async () => throttle?.(++this.#throttleSteps),
       stopped: () => {
         this.#become('stopped');
       },
     });
+    const begun = journal.begin({
+      side: 'source',
+      migrationId,
+      order: table.order,
+      digest: prepared.recordsDigest,
+    });
+    const late = (): Error => migrationError(`it has not answered within ${timeoutMs} ms`);
     try {
-      await journal.begin({
-        side: 'source',
-        migrationId,
-        order: table.order,
-        digest: prepared.digest,
-      });
+      await within(begun, timeoutMs, signal, late);
     } catch (error) {
+      signal?.throwIfAborted();
       // Whatever its journal is in doubt about, the source has not committed.
       throw migrationError('the journal cannot be written: the source will not commit without it', error);
     }
+    // From here to the first byte of the commit nothing is waited for: what has not ended this by now comes too late.
+    connection.throwIfEnded();
     return prepared;
   }
 
@@ -154,12 +161,14 @@ export class SendMigration {
    * @returns once the guest is the destination's; when it rejects the guest runs here, or it is in doubt
    */
   async #commit(connection: Connection): Promise<SendReport['acknowledged']> {
-    this.#become('committing');
+    const { timeoutMs } = this.#settings;
     connection.ignoreSignal();
+    this.#become('committing');
     let failure: unknown;
     try {
       await connection.send({ type: 'commit' });
-      await connection.expect('committed');
+      // A destination that only works on its decision can be asked for it as well.
+      await connection.expect('committed', timeoutMs);
       return 'directly';
     } catch (error) {
       failure = error;
@@ -209,8 +218,9 @@ export class SendMigration {
 
   /** What has been learnt is true whether it can be written down or not; without it a restarted source asks again. */
   async #record(decision: Decision): Promise<void> {
-    const { journal, migrationId } = this.#settings;
-    await journal.decide('source', migrationId, decision).catch(() => undefined);
+    const { journal, migrationId, timeoutMs } = this.#settings;
+    const decided = journal.decide('source', migrationId, decision);
+    await within(decided, timeoutMs, undefined, () => undefined).catch(() => undefined);
   }
 
   #become(state: SourceState): void {

@@ -1,9 +1,15 @@
 import type { GuestCallbacks } from './guest-control.js';
 import { MemoryJournal, type Journal } from './journal.js';
-import { integerOption, reconnectTimeOf, timeoutOf, type MigrationOptions } from './options.js';
+import {
+  checkMigrationId,
+  integerOption,
+  reconnectTimeOf,
+  timeoutOf,
+  type MigrationOptions,
+} from './options.js';
 import type { PassSettings, SendProgress } from './pass-sender.js';
 import type { NotConverging, PrecopyLimits } from './policy.js';
-import { MAX_DATA_BYTES, isValidMigrationId } from './protocol.js';
+import { MAX_DATA_BYTES } from './protocol.js';
 import { randomUUID } from 'node:crypto';
 import { outOfRange } from '../errors.js';
 
@@ -19,11 +25,8 @@ export interface SendOptions extends MigrationOptions, GuestCallbacks, Partial<P
    * finds the migration `pending` there. Default: one that ends with this process.
    */
   readonly journal?: Journal;
-  /**
-   * Slows the guest down, further with every step from 1 on; 0: full speed again, because it stays. For
-   * `whenNotConverging: 'throttle'`.
-   */
-  readonly throttle?: (step: number) => Promise<void>;
+  /** Longest time one call of `pause`, `resume` or `throttle` may take, in ms; default 30,000. */
+  readonly guestTimeoutMs?: number;
   /** Record bytes per second while the guest runs; default: as fast as the destination takes them. */
   readonly bytesPerSecond?: number;
   /** Longest data frame, 4096..2^20; default 2^20. Smaller ones give steadier progress and cost more calls. */
@@ -49,7 +52,7 @@ export interface SendSettings {
   readonly migrationId: string;
   readonly journal: Journal;
   readonly limits: PrecopyLimits;
-  readonly throttle: ((step: number) => Promise<void>) | undefined;
+  readonly guestTimeoutMs: number;
   readonly timeoutMs: number;
   readonly reconnectMs: number;
   readonly maxReconnects: number;
@@ -64,14 +67,12 @@ export interface SendSettings {
 /** @throws RangeError for options out of range */
 export function sendSettings(options: SendOptions): SendSettings {
   const { signal, onProgress, migrationId = randomUUID() } = options;
-  if (!isValidMigrationId(migrationId)) {
-    throw outOfRange('migrationId', '1 to 64 letters, digits and hyphens', migrationId);
-  }
+  checkMigrationId(migrationId);
   return {
     migrationId,
     journal: options.journal ?? new MemoryJournal(),
     limits: precopyLimits(options),
-    throttle: options.throttle,
+    guestTimeoutMs: integerOption('guestTimeoutMs', options.guestTimeoutMs, 30_000, 1, MAX_COUNT),
     timeoutMs: timeoutOf(options),
     reconnectMs: reconnectTimeOf(options),
     maxReconnects: integerOption('maxReconnects', options.maxReconnects, 16, 0, MAX_COUNT),

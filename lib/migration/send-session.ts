@@ -1,4 +1,3 @@
-import { digestTable } from '../hpt/digest.js';
 import type { HostModel } from '../vm/emulated/mmu.js';
 import type { Connection } from './connection.js';
 import type { SourceAccess } from './endpoints.js';
@@ -22,17 +21,14 @@ export interface SendContext {
   readonly settings: SendSettings;
   readonly table: LiveTable;
   readonly guest: GuestControl;
-  /** Slows the guest down by one more step. */
-  readonly throttle: () => Promise<void>;
-  /** How often it has been slowed down. */
-  readonly throttleSteps: () => number;
   /** Called when the guest stands still. */
   readonly stopped: () => void;
 }
 
 /** What is ready to be committed. */
 export interface Prepared {
-  readonly digest: string;
+  /** Of all records sent. */
+  readonly recordsDigest: string;
   readonly validEntries: number;
   readonly passes: readonly PassReport[];
   readonly predictedStopMs: number | undefined;
@@ -75,7 +71,7 @@ export async function sendTable(
   await copyLive(sender, context, publish);
 
   const predictedStopMs = predictStopMs(sender.reports);
-  await guest.pause();
+  await guest.pause(settings.signal);
   context.stopped();
   const limit = setTimeout(() => {
     connection.fail(
@@ -85,8 +81,9 @@ export async function sendTable(
   try {
     await sendRest(sender, table, publish);
     await (settings.recheckSource ? table.recheck(settings.signal) : table.spotCheck());
-    const digest = await agree(connection, table);
-    return { digest, validEntries: table.fold.validCount, passes: sender.reports, predictedStopMs };
+    const { validCount: validEntries } = table.fold;
+    const recordsDigest = await agree(connection, sender.digest, validEntries);
+    return { recordsDigest, validEntries, passes: sender.reports, predictedStopMs };
   } finally {
     clearTimeout(limit);
   }
@@ -95,14 +92,14 @@ export async function sendTable(
 /** Passes while the guest runs, until it can be stopped. */
 async function copyLive(
   sender: PassSender,
-  { settings, throttle, throttleSteps }: SendContext,
+  { settings, guest }: SendContext,
   publish: (report: PassReport) => void,
 ): Promise<void> {
   for (;;) {
-    const step = nextStep(sender.reports, settings.limits, throttleSteps());
+    const step = nextStep(sender.reports, settings.limits, guest.throttleSteps);
     if (step === 'pause') return;
     if (step === 'give-up') throw notConverging(sender.reports, settings);
-    if (step === 'throttle') await throttle();
+    if (step === 'throttle') await guest.slowDown(settings.signal);
     publish(await sender.sendPass(true));
   }
 }
@@ -122,10 +119,9 @@ async function sendRest(
   );
 }
 
-/** Makes sure that the destination has this table, and gives its digest. */
-async function agree(connection: Connection, { fold }: LiveTable): Promise<string> {
-  const digest = digestTable(fold);
-  await connection.send({ type: 'prepare', digest, validEntries: fold.validCount });
+/** Makes sure that the destination has taken these records, and come to so many entries. */
+async function agree(connection: Connection, digest: string, validEntries: number): Promise<string> {
+  await connection.send({ type: 'prepare', digest, validEntries });
   const prepared = await connection.expect('prepared');
   if (prepared.digest === digest) return digest;
   throw verifyError(`the destination has digest ${prepared.digest}, the source ${digest}`);

@@ -57,5 +57,10 @@ export async function sendHpt(
   const settings = sendSettings(options);
   const access = await sourceAccess(source, options.host);
   const dialer = new Dialer(channel, settings);
-  return new SendMigration(access, new GuestControl(options), dialer, settings).run();
+  return new SendMigration(
+    access,
+    new GuestControl(options, settings.guestTimeoutMs),
+    dialer,
+    settings,
+  ).run();
 }

@@ -1,6 +1,7 @@
 import { HtabSystemError } from '../errors.js';
 import type { RecordCursor } from '../format/cursor.js';
-import { digestTable, forEachValid } from '../hpt/digest.js';
+import { createHash } from 'node:crypto';
+import { forEachValid } from '../hpt/digest.js';
 import { HPTE_V_BOLTED } from '../hpt/hpte.js';
 import { HptTable } from '../hpt/table.js';
 import { swapBigEndian } from '../hpt/wire.js';
@@ -14,6 +15,9 @@ import { ReadBack } from './read-back.js';
 
 /** What the destination makes of a table beyond its records. */
 export interface CopyRules {
+  /** log2 of a table's bytes: the one that is due, and the most there may be. */
+  readonly expectedOrder: number | undefined;
+  readonly maxOrder: number;
   readonly entries: EntryRules;
   /** Read the table back and compare it, after every pass. */
   readonly readBack: boolean;
@@ -36,15 +40,18 @@ export class TableCopy {
   readonly #handle: HtabHandle;
   readonly #fold: HptTable;
   readonly #readBack: ReadBack | undefined;
+  readonly #records = createHash('sha256');
   /** Entries that the first pass has named so far. */
   #named = 0;
 
   /**
    * Gives the target an empty table.
    *
+   * @throws HtabError `ERR_HTAB_MIGRATION` for an order that the rules do not allow
    * @throws HtabSystemError if the target cannot have one of this order, or has a vcpu running (EBUSY)
    */
   static async begin(target: TargetAccess, order: number, rules: CopyRules): Promise<TableCopy> {
+    checkOrders(order, rules);
     const handle = await target.begin(order);
     try {
       const fold = new HptTable(order);
@@ -76,6 +83,11 @@ export class TableCopy {
     return this.#fold.validCount;
   }
 
+  /** What the target's table must hold. */
+  get fold(): HptTable {
+    return this.#fold;
+  }
+
   /**
    * Applies whole records.
    *
@@ -96,6 +108,7 @@ export class TableCopy {
       invalidEntries += invalidCount;
     }
     cursor.finish();
+    this.#records.update(records);
     if (this.passes === 0) this.#named += validEntries + invalidEntries;
     try {
       await this.#handle.writeRecords(records);
@@ -119,17 +132,17 @@ export class TableCopy {
   }
 
   /**
-   * Compares with what the source says it sent.
+   * Compares with what the source says it sent. Takes no longer for a large table: the guest stands still meanwhile.
    *
    * @returns the digest they share
    * @throws HtabError `ERR_HTAB_VERIFY` if they differ
    */
   verify(sent: { readonly digest: string; readonly validEntries: number }): string {
-    const digest = digestTable(this.#fold);
+    const digest = this.#records.copy().digest('hex');
     if (digest === sent.digest && this.#fold.validCount === sent.validEntries) return digest;
     throw verifyError(
-      `what has arrived is not what was sent: ${this.#fold.validCount} valid entries with digest ${digest}, ` +
-        `and there should be ${sent.validEntries} with digest ${sent.digest}`,
+      `what has arrived is not what was sent: ${this.#fold.validCount} valid entries by records with digest ${digest}, ` +
+        `and there should be ${sent.validEntries} by records with digest ${sent.digest}`,
     );
   }
 
@@ -162,6 +175,17 @@ export class TableCopy {
         `the source's table has ${bolted} bolted entries; at least ${minBoltedEntries} were expected`,
       );
     }
+  }
+}
+
+function checkOrders(order: number, { expectedOrder, maxOrder }: CopyRules): void {
+  if (expectedOrder !== undefined && order !== expectedOrder) {
+    throw migrationError(
+      `the source's table has order ${order}, and one of order ${expectedOrder} is expected`,
+    );
+  }
+  if (order > maxOrder) {
+    throw migrationError(`the source's table has order ${order}; up to ${maxOrder} is taken (maxOrder)`);
   }
 }
 

@@ -1,59 +1,197 @@
 /**
- * Who may run the guest, and when that changes hands. Never both sides, and never neither without an error that says so.
+ * Who may run the guest, and when that changes hands: never both sides, and never neither without an error that says so.
+ * The two tables below have a row for each state of a side, with what is true in it, and the state that follows each
+ * thing that can happen. What cannot happen in a state has no cell there.
  *
- * **Source.** What it does in each state when something happens:
+ * - `due`: the messages that the peer may send, each with what comes of it. A heartbeat may come at any time and changes
+ *   nothing, but a peer that gives nothing else for long is lost.
+ * - `lost`: the connection fails. A frame that is cut, damaged, lost, repeated or late is just that.
+ * - `retry`: the peer gives up this connection, and would take another one (`abort` with `retry`).
+ * - `refused`: the peer gives up (`abort`).
+ * - `unexpected`: the peer sends a message that is not due.
+ * - `failed`: a call of this side's own fails: its table, its guest, its journal.
+ * - `signal`: the caller's signal is aborted.
  *
- * | state        | guest   | connection fails          | peer gives up         | own failure, signal      | goes on when                          |
- * |--------------|---------|---------------------------|-----------------------|--------------------------|---------------------------------------|
- * | `connecting` | runs    | tries again, then stayed  | stayed                | stayed                   | `welcome`: copying                    |
- * | `copying`    | runs    | connecting                | stayed                | stayed, or a restart [1] | few changes: `pause`, stopped         |
- * | `stopped`    | stopped | `resume`, connecting      | `resume`, stayed      | `resume`, stayed or [1]  | `prepared` with our digest: [2], committing |
- * | `committing` | stopped | asking                    | `resume`, stayed [3]  | no effect                | `committed`: moved                    |
- * | `asking`     | stopped | tries again, then in-doubt| tries again           | signal: in-doubt         | `outcome` committed: moved; aborted: `resume`, stayed; unknown: in-doubt |
- * | `moved`      | gone    |                           |                       |                          |                                       |
- * | `stayed`     | runs    |                           |                       |                          |                                       |
- * | `in-doubt`   | stopped | until somebody has asked the destination                                                                      |
+ * A process that is killed leaves its `journal`, and goes by it when it is started again. The source: nothing there, the
+ * guest is its own; `pending`, it is `asking`; decided, that. The destination: it has forgotten what is not there, answers
+ * that what is `pending` is aborted, and what is decided as that; the guest of a `committed` one is its own.
  *
- * 1. A table resized or replaced, or a reader that lost changes: begins again with a new reader, if a new connection and
- *    a new reader can be had, at most `maxRestarts` times.
- * 2. Its journal has the migration as pending before `commit` is sent. A source that dies is restarted with: nothing in
- *    the journal, the guest is its own; pending, it is `asking`; decided, that.
+ * The one window in which neither side runs the guest, and the source cannot know what is true, is from its `commit`
+ * until `committed` or an `outcome`: in `committing` and `asking`.
  *
- * 3. It has not taken the guest, or it would have said so: only silence leaves a doubt.
- *
- * A peer that gives up "for another try" (`abort` with `retry`) is a connection that failed: `resume` if need be, and
- * connecting.
- *
- * **Destination.** Its own guest never runs before `committed`:
- *
- * | state       | connection fails     | peer gives up      | own failure, signal | `ask`                          | `hello`, same id     | goes on when               |
- * |-------------|----------------------|--------------------|---------------------|--------------------------------|----------------------|----------------------------|
- * | `waiting`   | waits, then aborted  |                    | aborted             | journal [4]                    | copying              | `hello`: copying           |
- * | `copying`   | empties, waiting     | empties, aborted   | empties, aborted    | journal [4]                    | empties, copying     | `prepare` verified: [5], prepared |
- * | `prepared`  | empties, waiting     | empties, aborted   | empties, aborted    | decides aborted, empties       | empties, copying     | `commit`: deciding         |
- * | `deciding`  | no effect            | no effect          | journal fails: [6]  | after the decision, that       | after the decision, refused | decided: committed  |
- * | `committed` | no effect            | no effect          | no effect           | committed                      | refused              | the guest runs here        |
- * | `aborted`   |                      |                    |                     | aborted                        | refused              |                            |
- *
- * 4. A migration that is not in the journal is `unknown`; one that is pending there is decided aborted; else what it is.
- * 5. Its journal has the migration as pending before `prepared` is sent: so `unknown` always means the wrong journal.
- * 6. Not written: empties, aborted. Not known whether it was written: an in-doubt error, the table is left as it is, and
- *    nobody is told anything.
- *
- * `hello` with another id is refused while a connection lives, and taken in `waiting`. Anything else that is not due,
- * in any state, is a peer that fails: both sides give up. A frame that is cut, damaged, lost, repeated or late is a
- * connection that failed.
- *
- * A destination that dies has forgotten `waiting`, `copying` and `prepared`, and its journal answers as above. One that
- * dies in `deciding` has decided or not; after that the journal says `committed`, and so will whoever is asked: the
- * guest is then the destination's, though its agent has to be started again to say so.
- *
- * The one window in which neither side runs the guest, and the source cannot know what is true, is from its `commit` until
- * `committed` or `outcome`.
+ * @module
  */
+
+/** What follows, by what happens. */
+interface Cells<State extends string> {
+  readonly due: Readonly<Record<string, State>>;
+  readonly lost?: State;
+  readonly retry?: State;
+  readonly refused?: State;
+  readonly unexpected?: State;
+  readonly failed?: State;
+  readonly signal?: State;
+}
+
 export type SourceState =
   'connecting' | 'copying' | 'stopped' | 'committing' | 'asking' | 'moved' | 'stayed' | 'in-doubt';
 
-/** See {@link SourceState}. */
+/** A state of the source. */
+export interface SourceRow extends Cells<SourceState> {
+  /** Whether the guest runs here; a guest that stood still has been resumed by then. */
+  readonly guestRuns: boolean;
+  /** What its journal says when it first comes here. */
+  readonly journal?: 'nothing' | 'pending' | 'committed';
+  /** The reader has lost changes, or the table has been replaced: a new reader, if there can be one. */
+  readonly restart?: SourceState;
+}
+
+/** See the head of this file. */
+export const SOURCE_STATES: Readonly<Record<SourceState, SourceRow>> = {
+  // A connection that fails is tried again within the limits for that; then it is `stayed`, or `in-doubt` if `asking`.
+  connecting: {
+    guestRuns: true,
+    journal: 'nothing',
+    due: { welcome: 'copying' },
+    lost: 'connecting',
+    retry: 'connecting',
+    refused: 'stayed',
+    unexpected: 'stayed',
+    failed: 'stayed',
+    signal: 'stayed',
+  },
+  // When few entries change it pauses the guest: `stopped`.
+  copying: {
+    guestRuns: true,
+    journal: 'nothing',
+    due: { applied: 'copying' },
+    lost: 'connecting',
+    retry: 'connecting',
+    refused: 'stayed',
+    unexpected: 'stayed',
+    failed: 'stayed',
+    signal: 'stayed',
+    restart: 'connecting',
+  },
+  // On `prepared` with its own digest it writes to its journal, and only then sends `commit`.
+  stopped: {
+    guestRuns: false,
+    journal: 'nothing',
+    due: { applied: 'stopped', prepared: 'committing' },
+    lost: 'connecting',
+    retry: 'connecting',
+    refused: 'stayed',
+    unexpected: 'stayed',
+    failed: 'stayed',
+    signal: 'stayed',
+    restart: 'connecting',
+  },
+  // A destination that gives up has not taken the guest, or it would have said so: only silence leaves a doubt.
+  committing: {
+    guestRuns: false,
+    journal: 'pending',
+    due: { committed: 'moved' },
+    lost: 'asking',
+    retry: 'connecting',
+    refused: 'stayed',
+    unexpected: 'asking',
+    signal: 'committing',
+  },
+  asking: {
+    guestRuns: false,
+    journal: 'pending',
+    due: { 'outcome committed': 'moved', 'outcome aborted': 'stayed', 'outcome unknown': 'in-doubt' },
+    lost: 'asking',
+    retry: 'asking',
+    refused: 'asking',
+    unexpected: 'asking',
+    signal: 'in-doubt',
+  },
+  moved: { guestRuns: false, journal: 'committed', due: {} },
+  // The journal says `aborted` of what was `pending`.
+  stayed: { guestRuns: true, due: {} },
+  // Until somebody has asked the destination.
+  'in-doubt': { guestRuns: false, due: {} },
+};
+
 export type DestinationState =
   'waiting' | 'copying' | 'prepared' | 'deciding' | 'committed' | 'aborted' | 'in-doubt';
+
+/** A state of the destination; its guest runs in none but `committed`. */
+export interface DestinationRow extends Cells<DestinationState> {
+  /** What stands in its table. Before the first `hello` it is as it was. */
+  readonly table: 'nothing' | 'a part' | 'all';
+  /** What its journal says when it first comes here. */
+  readonly journal?: 'nothing' | 'pending' | 'committed';
+  /** The source comes back over another connection, with `hello` and the same id. One with another id is refused. */
+  readonly again?: DestinationState;
+  /** The source asks over another connection, and what it is told. */
+  readonly asked?: DestinationState;
+  readonly answer?: 'unknown' | 'aborted' | 'committed';
+  /** The journal cannot tell whether it has taken the decision. */
+  readonly unwritten?: DestinationState;
+}
+
+/** See the head of this file. */
+export const DESTINATION_STATES: Readonly<Record<DestinationState, DestinationRow>> = {
+  // Anybody can connect to a port: who says nothing proper is forgotten. If nobody comes in time: `aborted`.
+  waiting: {
+    table: 'nothing',
+    journal: 'nothing',
+    due: { hello: 'copying' },
+    lost: 'waiting',
+    retry: 'waiting',
+    refused: 'waiting',
+    unexpected: 'waiting',
+    signal: 'aborted',
+    asked: 'waiting',
+    answer: 'unknown',
+  },
+  // On `prepare` with the digest of what has arrived it writes to its journal, and only then says `prepared`: so that
+  // `unknown` always means the wrong journal.
+  copying: {
+    table: 'a part',
+    journal: 'nothing',
+    due: { 'pass-begin': 'copying', data: 'copying', 'pass-end': 'copying', prepare: 'prepared' },
+    lost: 'waiting',
+    retry: 'waiting',
+    refused: 'aborted',
+    unexpected: 'aborted',
+    failed: 'aborted',
+    signal: 'aborted',
+    again: 'waiting',
+    asked: 'copying',
+    answer: 'unknown',
+  },
+  prepared: {
+    table: 'all',
+    journal: 'pending',
+    due: { commit: 'deciding' },
+    lost: 'waiting',
+    retry: 'waiting',
+    refused: 'aborted',
+    unexpected: 'aborted',
+    signal: 'aborted',
+    again: 'waiting',
+    asked: 'aborted',
+    answer: 'aborted',
+  },
+  // Nothing that comes over a connection matters until the journal has the decision.
+  deciding: {
+    table: 'all',
+    journal: 'pending',
+    due: {},
+    lost: 'deciding',
+    failed: 'aborted',
+    unwritten: 'in-doubt',
+    signal: 'deciding',
+    again: 'deciding',
+    asked: 'deciding',
+    answer: 'committed',
+  },
+  committed: { table: 'all', journal: 'committed', due: {}, asked: 'committed', answer: 'committed' },
+  // The journal says so of what was `pending`.
+  aborted: { table: 'nothing', due: {} },
+  // The table is left as it is, and nobody is told anything until somebody has looked at the disk.
+  'in-doubt': { table: 'all', due: {} },
+};

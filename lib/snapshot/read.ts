@@ -3,7 +3,7 @@ import { open, type FileHandle } from 'node:fs/promises';
 import { HtabFormatError } from '../errors.js';
 import { FRAME_HEADER_BYTES } from '../format/frame.js';
 import { type Snapshot, SnapshotDecoder } from './decoder.js';
-import { fileCall } from './file-call.js';
+import { fileCall } from '../file-call.js';
 import { MAX_RECORDS_BYTES } from './layout.js';
 
 /**

@@ -7,7 +7,8 @@ import {
   errnoName,
   outOfRange,
 } from '../errors.js';
-import { checkOrder } from '../hpt/geometry.js';
+import { HEADER_BYTES } from '../format/header.js';
+import { HPTE_BYTES, checkOrder } from '../hpt/geometry.js';
 import type { BackendName, HtabHandle, HtabVm, OpenHtabOptions } from './contract.js';
 import { hintFor } from './hints.js';
 
@@ -20,8 +21,8 @@ export interface RecordsResult {
   readonly bytesApplied: number;
   /** Records applied; the number of the refused one, if one was. */
   readonly recordsApplied: number;
-  /** What the refused record's write(2) returned: minus an errno, or a length that is not the record's. */
-  readonly refusal?: CallResult;
+  /** The refused record's first entry, and what its write(2) returned: minus an errno, or a length not the record's. */
+  readonly refusal?: { readonly ptex: number; readonly result: CallResult };
 }
 
 /**
@@ -66,15 +67,23 @@ export abstract class BaseHandle implements HtabHandle {
   protected abstract writeOnce(bytes: Uint8Array): CallResult | Promise<CallResult>;
   protected abstract closeOnce(): void | Promise<void>;
 
-  /** One write(2) per record. `ends` holds the offset of each record's end in `bytes`. */
-  protected async writeEach(bytes: Uint8Array, ends: readonly number[]): Promise<RecordsResult> {
-    let start = 0;
-    for (const [record, end] of ends.entries()) {
-      const written = await this.writeOnce(bytes.subarray(start, end));
-      if (written !== end - start) return { bytesApplied: start, recordsApplied: record, refusal: written };
-      start = end;
+  /**
+   * One write(2) per record.
+   *
+   * @throws HtabFormatError, with nothing written, if the last record is cut
+   */
+  protected async writeEach(bytes: Uint8Array): Promise<RecordsResult> {
+    const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.length);
+    checkWholeRecords(view);
+    let [bytesApplied, recordsApplied] = [0, 0];
+    for (; bytesApplied < view.byteLength; recordsApplied++) {
+      const ptex = view.getUint32(bytesApplied, true);
+      const length = recordLength(view, bytesApplied);
+      const result = await this.writeOnce(bytes.subarray(bytesApplied, bytesApplied + length));
+      if (result !== length) return { bytesApplied, recordsApplied, refusal: { ptex, result } };
+      bytesApplied += length;
     }
-    return { bytesApplied: start, recordsApplied: ends.length };
+    return { bytesApplied, recordsApplied };
   }
 
   read(buffer: Uint8Array): Promise<number> {
@@ -91,18 +100,17 @@ export abstract class BaseHandle implements HtabHandle {
 
   writeRecords(bytes: Uint8Array): Promise<number> {
     return this.#callWith('bytes', bytes, async () => {
-      const result = await this.writeEach(bytes, recordEnds(bytes));
-      if (result.refusal === undefined) return result.bytesApplied;
-      const { refusal, bytesApplied, recordsApplied } = result;
-      const ptex = new DataView(bytes.buffer, bytes.byteOffset).getUint32(bytesApplied, true);
-      if (refusal >= 0) {
+      const { bytesApplied, recordsApplied, refusal } = await this.writeEach(bytes);
+      if (refusal === undefined) return bytesApplied;
+      const { ptex, result } = refusal;
+      if (result >= 0) {
         throw new HtabStateError(
           'lost',
-          `write HPT record: write took ${refusal} bytes of record ${recordsApplied} at ptex ${ptex}, which is longer; ` +
+          `write HPT record: write took ${result} bytes of record ${recordsApplied} at ptex ${ptex}, which is longer; ` +
             `${bytesApplied} bytes before it are applied`,
         );
       }
-      throw systemError('write', errnoName(-refusal), {
+      throw systemError('write', errnoName(-result), {
         operation: 'write HPT record',
         ptex,
         recordIndex: recordsApplied,
@@ -120,12 +128,16 @@ export abstract class BaseHandle implements HtabHandle {
     return this.close();
   }
 
+  /** Refuses every call from the moment close() is called. */
+  protected checkOpen(): void {
+    if (this.#closing === undefined) return;
+    throw new HtabStateError('closed', `the HTAB ${this.access} handle is closed`);
+  }
+
   /** Runs a call on the caller's bytes in its turn: until then they can be transferred away, which leaves none. */
   async #callWith<T>(name: string, bytes: Uint8Array, job: () => Promise<T>): Promise<T> {
     checkBytes(name, bytes);
-    if (this.#closing !== undefined) {
-      throw new HtabStateError('closed', `the HTAB ${this.access} handle is closed`);
-    }
+    this.checkOpen();
     const { length } = bytes;
     return this.#queue.run(() => {
       checkBytes(name, bytes, length);
@@ -220,24 +232,25 @@ function checkResizeOrder(order: number): void {
   }
 }
 
-/**
- * Where each record in `bytes` ends.
- *
- * @throws HtabFormatError if the last record is cut
- */
-export function recordEnds(bytes: Uint8Array): number[] {
-  const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.length);
-  const ends: number[] = [];
-  for (let start = 0; start < bytes.length;) {
-    const end = start + 8 <= bytes.length ? start + 8 + view.getUint16(start + 4, true) * 16 : Infinity;
-    if (end > bytes.length) {
-      throw new HtabFormatError(`the last record is cut: ${bytes.length - start} bytes of it are there`, {
-        byteOffset: start,
-        recordIndex: ends.length,
-      });
-    }
-    ends.push(end);
+/** @throws HtabFormatError if the last record is cut */
+function checkWholeRecords(view: DataView): void {
+  for (let start = 0, record = 0; start < view.byteLength; record++) {
+    const end = start + recordLength(view, start);
+    if (end > view.byteLength) throw cutRecord(view.byteLength, start, record);
     start = end;
   }
-  return ends;
+}
+
+/** Length of the record at `start`, as far as its header is there. */
+function recordLength(view: DataView, start: number): number {
+  if (start + HEADER_BYTES > view.byteLength) return HEADER_BYTES;
+  return HEADER_BYTES + view.getUint16(start + 4, true) * HPTE_BYTES;
+}
+
+/** Of `length` bytes, the record at `byteOffset` is not all there. */
+export function cutRecord(length: number, byteOffset: number, recordIndex: number): HtabFormatError {
+  return new HtabFormatError(`the last record is cut: ${length - byteOffset} bytes of it are there`, {
+    byteOffset,
+    recordIndex,
+  });
 }

@@ -47,7 +47,12 @@ export interface HtabVm extends AsyncDisposable {
   close(): Promise<void>;
 }
 
-/** One open HTAB descriptor. Calls on one handle run one after the other, in the order they were made. */
+/**
+ * One open HTAB descriptor. Calls on one handle run one after the other, in the order they were made.
+ *
+ * Memory given to a call is lent until its promise settles: what it holds meanwhile is not defined. If it is transferred
+ * away or shrunk, the call rejects, and what a read brought is lost (EFAULT).
+ */
 export interface HtabHandle extends AsyncDisposable {
   readonly access: 'read' | 'write';
   /**

@@ -1,10 +1,14 @@
 const OTHER_PROCESS =
   'only the process that created a VM may make its ioctls: have that process open the HTAB descriptor and pass it on';
 const NOT_HV = 'the VM is not a KVM-HV one: load the kvm-hv module on a POWER host';
+const HUNG_UP = 'the peer has hung up';
 const VCPU_RUNS = 'a vcpu is inside KVM_RUN: pause the guest first';
 
-/** What usually stands behind a refusal, and what to do; by call and errno (kernel-abi.md 1.4, 4, 5). */
-const hints: Readonly<Record<string, string>> = {
+/** What usually stands behind a refusal, and what to do; by call, or `*`, and errno (kernel-abi.md 1.4, 4, 5). */
+export const hints: Readonly<Record<string, string>> = {
+  '* EMFILE': 'raise the limit of open files (ulimit -n), or close handles no longer needed',
+  '* ENFILE': 'the whole machine has no open files left: raise fs.file-max',
+  '* ENOMEM': 'the host, or the memory limit of this cgroup, has no memory left',
   'open ENOENT': 'load the kvm and kvm-hv modules',
   'open ENODEV': 'load the kvm-hv module: the device is there, its driver is not',
   'open EACCES': 'run as root or as a member of the group that owns the device (usually kvm)',
@@ -13,8 +17,6 @@ const hints: Readonly<Record<string, string>> = {
   'KVM_CREATE_VM ENOMEM': 'the host is out of memory or of logical partition ids: stop another VM',
   'KVM_PPC_GET_HTAB_FD EIO': OTHER_PROCESS,
   'KVM_PPC_GET_HTAB_FD ENOTTY': NOT_HV,
-  'KVM_PPC_GET_HTAB_FD EMFILE':
-    'raise the limit of open files (ulimit -n), or close handles no longer needed',
   'KVM_PPC_ALLOCATE_HTAB EIO': OTHER_PROCESS,
   'KVM_PPC_ALLOCATE_HTAB ENOTTY': NOT_HV,
   'KVM_PPC_ALLOCATE_HTAB EBUSY': `${VCPU_RUNS}; the table is unchanged`,
@@ -41,7 +43,8 @@ const hints: Readonly<Record<string, string>> = {
   'KVM_PPC_CONFIGURE_V3_MMU ENOTTY': NOT_HV,
   'KVM_CHECK_EXTENSION EIO': OTHER_PROCESS,
   'read EBADF': 'the handle was opened for writing',
-  'read EFAULT': 'changes consumed by this read are lost: a new first pass is needed',
+  'read EFAULT':
+    'the memory was not there any more (transferred away, or shrunk): the changes this read consumed are lost, a new first pass is needed',
   'write EBADF': 'the handle was opened for reading',
   'write EBUSY': VCPU_RUNS,
   'write EINVAL':
@@ -49,22 +52,38 @@ const hints: Readonly<Record<string, string>> = {
   'write EIO':
     'the kernel could not enter an entry (segment size code, or a page larger than the memory behind it); the entry that stood there is gone',
   'fcntl EBADF': 'no such descriptor is open in this process',
+  'fcntl EBUSY': 'this number has been adopted already: use that handle, or adopt a duplicate',
+  'readlink ENOENT': '/proc is not mounted here: only there does a descriptor say what it is',
   'pidfd_open ESRCH': 'no process has this pid',
+  'pidfd_open EINVAL': 'the pid is not a process’s: a thread has descriptors under its process’s pid only',
   'pidfd_open ENOSYS': 'pidfd_getfd needs Linux 5.6: have the VMM send the descriptor over a Unix socket',
   'pidfd_getfd EPERM':
     'taking a descriptor needs the right to trace the process: run as root (CAP_SYS_PTRACE); if root may not either, ' +
     'Yama forbids it (kernel.yama.ptrace_scope is 3), or a seccomp filter or container withholds the call or the ' +
     'capability: have the VMM send the descriptor over a Unix socket',
+  'pidfd_getfd ESRCH': 'the process has ended',
   'pidfd_getfd EBADF': 'no such descriptor is open in that process',
   'pidfd_getfd ENOSYS': 'pidfd_getfd needs Linux 5.6: have the VMM send the descriptor over a Unix socket',
   'connect ENOENT': 'nothing listens at this path',
   'connect ECONNREFUSED': 'the socket is there and nobody listens on it any more',
   'connect EACCES': 'the socket belongs to another user',
   'connect ENAMETOOLONG': 'a socket path has at most 107 bytes',
+  'connect ETIMEDOUT': 'the listener took no connection in time: as many as it lets wait are waiting',
+  'send EPIPE': HUNG_UP,
+  'send ECONNRESET': HUNG_UP,
+  'send ETIMEDOUT': 'the peer did not take the request in time',
+  'recvmsg ECONNRESET': 'the peer closed the connection without reading the request',
+  'recvmsg EMFILE':
+    'not every descriptor of the message arrived: raise the limit of open files (ulimit -n); a security module (SELinux, AppArmor) may withhold them; the peer must send one, and no more than 16',
   'recvmsg ENODATA': 'the peer closed the connection without sending anything',
   'recvmsg ETIMEDOUT': 'the peer sent nothing in time',
   'accept4 ETIMEDOUT': 'nobody connected in time',
+  'sendmsg EPIPE': HUNG_UP,
+  'sendmsg ECONNRESET': HUNG_UP,
   'bind EADDRINUSE': 'something is at this path already: remove it, or choose another',
+  'bind ENOENT': 'the folder of this path does not exist',
+  'bind EACCES': 'this user may not make a socket in the folder of this path',
+  'bind ENAMETOOLONG': 'a socket path has at most 107 bytes',
 };
 
 /**
@@ -73,5 +92,5 @@ const hints: Readonly<Record<string, string>> = {
  * @param syscall the call's name, or the ioctl request's
  */
 export function hintFor(syscall: string, errnoName: string): string | undefined {
-  return hints[`${syscall} ${errnoName}`];
+  return hints[`${syscall} ${errnoName}`] ?? hints[`* ${errnoName}`];
 }

@@ -17,7 +17,20 @@ import { describe, expect, test } from 'vitest';
 import type { Addon, Descriptor } from '../../lib/vm/kvm/addon.js';
 import { addonIfBuilt, isCloseOnExec, numbersOf, openFifo, scratchFolder } from './support.js';
 
-const { EAGAIN, EBADF, EINVAL, ENOSPC } = os.errno;
+const { EAGAIN, EBADF, EBUSY, EFAULT, ENOSPC } = os.errno;
+
+/** @returns the array, whose memory is gone */
+function transferAway(bytes: Uint8Array): Uint8Array {
+  structuredClone(bytes, { transfer: [bytes.buffer as ArrayBuffer] });
+  return bytes;
+}
+
+/** An ArrayBuffer of ES2024, which this TypeScript does not know. */
+function resizable(length: number): ArrayBuffer & { resize(length: number): void } {
+  return Reflect.construct(ArrayBuffer, [length, { maxByteLength: length }]) as ArrayBuffer & {
+    resize(length: number): void;
+  };
+}
 
 const built = addonIfBuilt();
 
@@ -43,10 +56,14 @@ describe.skipIf(built === undefined)('the addon', () => {
       write: true,
       writeRecords: true,
       adopt: true,
+      duplicate: true,
       inspectFile: true,
       takeDescriptor: true,
-      receiveDescriptors: true,
-      offerDescriptor: true,
+      connect: true,
+      listen: true,
+      send: true,
+      receive: true,
+      offer: true,
     };
     expect(Object.keys(addon).sort()).toEqual(Object.keys(names).sort());
   });
@@ -80,21 +97,92 @@ describe.skipIf(built === undefined)('the addon', () => {
       await descriptor.close();
     });
 
-    test('memory that may move or change under the kernel is refused at once', async () => {
+    test('memory that other threads write to, or that is gone, is refused at once', async () => {
       const descriptor = await adopt('/dev/zero', 'r');
-      const detached = new Uint8Array(8);
-      structuredClone(detached, { transfer: [detached.buffer] });
-      const resizable = Reflect.construct(ArrayBuffer, [8, { maxByteLength: 16 }]) as ArrayBuffer;
       for (const buffer of [
         new Uint8Array(new SharedArrayBuffer(8)),
-        new Uint8Array(resizable),
-        detached,
+        transferAway(new Uint8Array(8)),
         new Uint16Array(8) as unknown as Uint8Array,
         new DataView(new ArrayBuffer(8)) as unknown as Uint8Array,
         'bytes' as unknown as Uint8Array,
       ]) {
         expect(() => addon.read(descriptor, buffer)).toThrow(TypeError);
       }
+      await descriptor.close();
+    });
+  });
+
+  describe('memory that JavaScript frees during a call', () => {
+    /** Ways to lose an array's memory; the array is of `length` bytes before. */
+    const losses: [string, (length: number) => [buffer: Uint8Array, lose: () => void]][] = [
+      [
+        'is transferred',
+        (length) => {
+          const buffer = new Uint8Array(length);
+          return [buffer, () => transferAway(buffer)];
+        },
+      ],
+      [
+        'is shrunk',
+        (length) => {
+          const memory = resizable(length);
+          return [
+            new Uint8Array(memory),
+            () => {
+              memory.resize(0);
+            },
+          ];
+        },
+      ],
+      [
+        'is shrunk, and says it cannot be',
+        (length) => {
+          const memory = resizable(length);
+          Object.defineProperty(memory, 'resizable', { value: false });
+          return [
+            new Uint8Array(memory),
+            () => {
+              memory.resize(0);
+            },
+          ];
+        },
+      ],
+    ];
+
+    test.each(losses)('and %s takes what a read brought with it', async (_how, make) => {
+      using fifo = await openFifo(addon, folder);
+      const [buffer, lose] = make(64);
+      const read = addon.read(fifo.descriptor, buffer);
+      lose();
+      writeSync(fifo.fd, Uint8Array.of(1, 2, 3));
+      expect(await read).toBe(-EFAULT);
+      await fifo.descriptor.close();
+    });
+
+    test.each(losses)('and %s is not what is written', async (_how, make) => {
+      const file = path.join(folder, 'copied');
+      for (const name of ['write', 'writeRecords'] as const) {
+        const descriptor = await adopt(file, 'w');
+        const [bytes, lose] = make(1 << 20);
+        bytes[0] = 7;
+        const written = addon[name](descriptor, bytes);
+        lose();
+        await written;
+        expect(readFileSync(file)).toHaveLength(1 << 20);
+        expect(readFileSync(file)[0]).toBe(7);
+        await descriptor.close();
+      }
+    });
+
+    test('a property of its own that throws is not asked', async () => {
+      const memory = new ArrayBuffer(8);
+      Object.defineProperty(memory, 'resizable', {
+        get() {
+          throw new Error('asked');
+        },
+      });
+      const descriptor = await adopt('/dev/null', 'w');
+      expect(await addon.write(descriptor, new Uint8Array(memory))).toBe(8);
       await descriptor.close();
     });
   });
@@ -162,23 +250,23 @@ describe.skipIf(built === undefined)('the addon', () => {
     test.each([
       ['a header', 48 + 7],
       ['the entries', 72 - 1],
-    ])('a last record cut in %s is not shown to the kernel', async (_where, length) => {
+    ])('of records the last of which is cut in %s the kernel is shown none', async (_where, length) => {
       const file = path.join(folder, 'cut');
       const descriptor = await adopt(file, 'w');
       expect(await addon.writeRecords(descriptor, three.subarray(0, length))).toEqual({
-        bytesApplied: 48,
-        recordsApplied: 2,
-        refusal: -EINVAL,
+        bytesApplied: 0,
+        recordsApplied: 0,
+        cut: { byteOffset: 48, recordIndex: 2 },
       });
       await descriptor.close();
-      expect(readFileSync(file).length).toBe(48);
+      expect(readFileSync(file)).toHaveLength(0);
     });
 
     test('a refused record is named, with the bytes applied before it', async () => {
       using fifo = await openFifo(addon, folder, constants.O_NONBLOCK);
       const many = Buffer.concat(Array.from({ length: 3000 }, (_, index) => record(index, 1, 0, 0x11)));
       const { bytesApplied, recordsApplied, refusal } = await addon.writeRecords(fifo.descriptor, many);
-      expect(refusal).toBe(-EAGAIN);
+      expect(refusal).toEqual({ ptex: recordsApplied, result: -EAGAIN });
       expect(bytesApplied).toBe(24 * recordsApplied);
       const held = new Uint8Array(65536);
       expect(readSync(fifo.fd, held)).toBe(bytesApplied);
@@ -191,8 +279,10 @@ describe.skipIf(built === undefined)('the addon', () => {
       const long = Buffer.concat([record(0, 1, 0, 1), record(1, 5000, 0, 2), record(5001, 1, 0, 3)]);
       const result = await addon.writeRecords(fifo.descriptor, long);
       expect(result).toMatchObject({ bytesApplied: 24, recordsApplied: 1 });
-      expect(result.refusal).toBeLessThan(8 + 16 * 5000);
-      expect(readSync(fifo.fd, new Uint8Array(long.length))).toBe(24 + result.refusal!);
+      const { ptex, result: taken } = result.refusal!;
+      expect(ptex).toBe(1);
+      expect(taken).toBeLessThan(8 + 16 * 5000);
+      expect(readSync(fifo.fd, new Uint8Array(long.length))).toBe(24 + taken);
       await fifo.descriptor.close();
     });
   });
@@ -252,6 +342,29 @@ describe.skipIf(built === undefined)('the addon', () => {
       closeSync(fd);
     });
 
+    test('a number is taken over once', async () => {
+      const fd = openSync('/dev/null', 'r');
+      const adopted = await Promise.allSettled([addon.adopt(fd, false), addon.adopt(fd, false)]);
+      expect(adopted.map(({ status }) => status).sort()).toEqual(['fulfilled', 'rejected']);
+      await expect(addon.adopt(fd, false)).rejects.toMatchObject({ errno: EBUSY });
+      await addon.adopt(fd, true).then((duplicate) => duplicate.close());
+      for (const one of adopted) if (one.status === 'fulfilled') await one.value.close();
+      const again = openSync('/dev/null', 'r');
+      expect(again).toBe(fd);
+      await (await addon.adopt(again, false)).close();
+    });
+
+    test('a number of a file of another name is told its name, and is not touched', async () => {
+      const fd = openSync('/dev/null', 'r');
+      const before = numbersOf('/dev/null').length;
+      expect(await addon.adopt(fd, false, '/dev/zero')).toBe('/dev/null');
+      expect(await addon.adopt(fd, true, '/dev/zero')).toBe('/dev/null');
+      expect(numbersOf('/dev/null')).toHaveLength(before);
+      const adopted = await addon.adopt(fd, false, '/dev/null');
+      expect(adopted).not.toBe('/dev/null');
+      await (adopted as Descriptor).close();
+    });
+
     test('the open file says what it is', async () => {
       const descriptor = await adopt('/dev/null', 'w');
       const { name, flags } = await addon.inspectFile(descriptor);
@@ -265,6 +378,10 @@ describe.skipIf(built === undefined)('the addon', () => {
       expect(() => addon.adopt(-1, false)).toThrow(TypeError);
       expect(() => addon.adopt(1.5, false)).toThrow(TypeError);
       expect(() => addon.adopt(NaN, false)).toThrow(TypeError);
+    });
+
+    test('a path with a NUL in it is refused, not cut there', () => {
+      expect(() => addon.openKvm('/dev/null\0.socket')).toThrow('Expected a string without NUL');
     });
   });
 });

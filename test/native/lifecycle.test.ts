@@ -1,27 +1,20 @@
 import { spawnSync } from 'node:child_process';
 import { once } from 'node:events';
 import { openSync, writeSync } from 'node:fs';
-import { createRequire } from 'node:module';
 import { constants } from 'node:os';
-import path from 'node:path';
 import { Worker } from 'node:worker_threads';
 import { describe, expect, test } from 'vitest';
 import { KvmHandle } from '../../lib/vm/kvm/kvm-handle.js';
-import { addonIfBuilt, numbersOf, openFifo, scratchFolder } from './support.js';
+import { addonFile, addonIfBuilt, numbersOf, openFifo, scratchFolder } from './support.js';
 import { collectGarbage } from './garbage.js';
 
 const built = addonIfBuilt();
-const root = path.resolve(import.meta.dirname, '../..');
 
 /** The first lines of every script that runs in a thread or a process of its own. */
 const prelude = `
   const fs = require('node:fs');
   const { parentPort, workerData } = require('node:worker_threads');
-  const addon = require(${JSON.stringify(
-    built === undefined
-      ? ''
-      : (createRequire(import.meta.url)('node-gyp-build') as { path(at: string): string }).path(root),
-  )});
+  const addon = require(${JSON.stringify(built === undefined ? '' : addonFile())});
   const adopt = (file, flags) => addon.adopt(fs.openSync(file, flags), false);
 `;
 

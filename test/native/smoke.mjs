@@ -9,7 +9,7 @@ import { constants, tmpdir } from 'node:os';
 import path from 'node:path';
 import { fileURLToPath } from 'node:url';
 
-const { EBADF, EINVAL, ENOENT, ENOSPC } = constants.errno;
+const { EAGAIN, EBADF, EINVAL, ENOENT, ENOSPC } = constants.errno;
 const require = createRequire(import.meta.url);
 const root = process.argv[2] ?? fileURLToPath(new URL('../..', import.meta.url));
 /** @typedef {import('../../lib/vm/kvm/addon.js').Addon} Addon */
@@ -39,13 +39,13 @@ records[8 + 4] = 1;
 const writer = await adopt(file, 'w');
 assert.deepEqual(await addon.writeRecords(writer, records), { bytesApplied: 32, recordsApplied: 2 });
 assert.deepEqual(await addon.writeRecords(writer, records.subarray(0, 31)), {
-  bytesApplied: 8,
-  recordsApplied: 1,
-  refusal: -EINVAL,
+  bytesApplied: 0,
+  recordsApplied: 0,
+  cut: { byteOffset: 8, recordIndex: 1 },
 });
-assert.equal(readFileSync(file).length, 40);
+assert.equal(readFileSync(file).length, 32);
 const full = await adopt('/dev/full', 'w');
-assert.equal((await addon.writeRecords(full, records)).refusal, -ENOSPC);
+assert.deepEqual((await addon.writeRecords(full, records)).refusal, { ptex: 0, result: -ENOSPC });
 
 // descriptors from elsewhere
 const fd = openSync(file, 'r');
@@ -55,10 +55,22 @@ if (!(taken instanceof Error)) await /** @type {typeof reader} */ (taken).close(
 const duplicate = await addon.adopt(fd, true);
 closeSync(fd);
 await assert.rejects(addon.adopt(fd, true), { errno: EBADF });
-await assert.rejects(addon.offerDescriptor(duplicate, path.join(folder, 'socket'), 10), {
-  syscall: 'accept4',
-});
-await assert.rejects(addon.receiveDescriptors(path.join(folder, 'socket'), '', 10), { errno: ENOENT });
+assert.equal(await addon.adopt(0, true, 'a name that no file has').then((name) => typeof name), 'string');
+await (await addon.duplicate(duplicate)).close();
+
+// a descriptor over a socket, and nothing more after it
+const socket = path.join(folder, 'socket');
+await assert.rejects(addon.connect(socket), { errno: ENOENT, syscall: 'connect' });
+const listener = await addon.listen(socket);
+await assert.rejects(addon.offer(listener, duplicate), { errno: EAGAIN, syscall: 'accept4' });
+const peer = await addon.connect(socket);
+await assert.rejects(addon.receive(peer), { errno: EAGAIN, syscall: 'recvmsg' });
+assert.equal(await addon.send(peer, Buffer.from('hello')), 5);
+await addon.offer(listener, duplicate);
+const { descriptors, text } = await addon.receive(peer);
+assert.deepEqual([descriptors.length, text], [1, '\n']);
+assert.equal((await addon.inspectFile(/** @type {typeof reader} */ (descriptors[0]))).name, file);
+await Promise.all([...descriptors, listener, peer].map((each) => each.close()));
 
 // KVM, as far as it is there
 await assert.rejects(addon.openKvm(path.join(folder, 'kvm')), { errno: ENOENT, syscall: 'open' });

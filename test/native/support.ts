@@ -9,6 +9,7 @@ import {
   readlinkSync,
   rmSync,
 } from 'node:fs';
+import { createRequire } from 'node:module';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
 import { afterAll } from 'vitest';
@@ -30,6 +31,12 @@ export function addonIfBuilt(): Addon | undefined {
     process.stderr.write(`skipping the native tests: ${error.message}\n`);
     return undefined;
   }
+}
+
+/** The addon's file, for tests that load it in a thread or a process of their own. */
+export function addonFile(): string {
+  const find = createRequire(import.meta.url)('node-gyp-build') as { path(folder: string): string };
+  return find.path(path.resolve(import.meta.dirname, '../..'));
 }
 
 /** A folder for one test file, removed after it. */

@@ -1,4 +1,5 @@
 import type { Command } from 'commander';
+import { MAX_STREAM_ORDER, MIN_ORDER } from '../../hpt/geometry.js';
 import type { ReceiveCommandOptions } from '../migrate/receive.js';
 import type { Address } from '../transport/address.js';
 import type { CommandContext } from './context.js';
@@ -29,6 +30,7 @@ export function defineReceive(program: Command, context: CommandContext): void {
     .description("Takes one guest's table from a `kvm-htab send`.")
     .argument('<address>', 'tls://HOST:PORT, tcp://HOST:PORT, unix:PATH or systemd', address);
   addEndpointOptions(command, 'target')
+    .option('--max-order <n>', "log2 of the largest table's bytes", integer(MIN_ORDER, MAX_STREAM_ORDER))
     .option('--min-entries <n>', 'fewest valid entries of a plausible table', integer(0, 2 ** 32), 1)
     .option(
       '--answer-ms <ms>',

@@ -34,7 +34,7 @@ ${verdictLine(outcome)}
 `;
 }
 
-/** What of the stop is not passes: both sides take the digests of their tables, and with equal ones the source commits. */
+/** What of the stop is not passes: both sides compare the digests of what was sent, and with equal ones the source commits. */
 function comparingMs({ stopMs, passes }: Outcome): number {
   return passes.reduce((ms, { live, durationMs }) => (live ? ms : ms - durationMs), stopMs);
 }

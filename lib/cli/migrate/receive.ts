@@ -16,6 +16,7 @@ import { loadSecurity } from '../transport/security.js';
 import { Resources } from './resources.js';
 
 export interface ReceiveCommandOptions extends EndpointOptions, MigrationCommandOptions {
+  readonly maxOrder?: number;
   readonly minEntries: number;
   /** How long to go on answering a source that asks for the outcome. */
   readonly answerMs: number;
@@ -76,6 +77,7 @@ async function take(
       timeoutMs: options.timeoutMs,
       reconnectMs: options.reconnectMs,
       minEntries: options.minEntries,
+      ...(options.maxOrder !== undefined && { maxOrder: options.maxOrder }),
       ...(target.host && { host: target.host }),
       journal,
       signal,

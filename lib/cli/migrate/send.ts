@@ -19,6 +19,8 @@ import { loadSecurity } from '../transport/security.js';
 import { UsageError } from '../usage-error.js';
 import { Resources } from './resources.js';
 
+const MAX_MS = 2 ** 31 - 1;
+
 export interface SendCommandOptions extends EndpointOptions, MigrationCommandOptions, ControlOptions {
   readonly migrationId?: string;
   readonly downtimeMs: number;
@@ -112,6 +114,8 @@ function migrationOptions(
     ...(host && { host }),
     ...(options.migrationId !== undefined && { migrationId: options.migrationId }),
     ...(options.bandwidth !== undefined && { bytesPerSecond: options.bandwidth }),
+    // The control has its own limit, and says more about what it could not do.
+    guestTimeoutMs: Math.min(options.pauseTimeoutMs + 1000, MAX_MS),
     downtimeMs: options.downtimeMs,
     maxPasses: options.maxPasses,
     whenNotConverging: options.ifNotConverging,

@@ -63,7 +63,7 @@ export interface Addon {
   write(descriptor: Descriptor, bytes: Uint8Array): Promise<CallResult>;
   /** One write(2) per record, in order, up to the first refusal; none if the last record is cut. */
   writeRecords(descriptor: Descriptor, bytes: Uint8Array): Promise<CheckedRecordsResult>;
-  /** Takes over descriptor number `fd` of this process, or a duplicate of it. EBUSY for a number taken over already. */
+  /** Takes over descriptor number `fd` of this process, or a duplicate of it. EBUSY where this thread has done so already. */
   adopt(fd: number, duplicate: boolean): Promise<Descriptor>;
   /** The same if /proc calls the open file `name`; else the name it has, with the number untouched. */
   adopt(fd: number, duplicate: boolean, name: string): Promise<Descriptor | string>;

@@ -1,8 +1,17 @@
 import { constants } from 'node:fs';
+import { checkInteger, checkString } from '../../arguments.js';
 import { HtabUnavailableError } from '../../errors.js';
 import { type Addon, type Descriptor, loadAddon } from './addon.js';
 import { attempt } from './failure.js';
-import { DEFAULT_TIMEOUT_MS, KvmHandle, type PassingOptions } from './kvm-handle.js';
+import { KvmHandle } from './kvm-handle.js';
+import { type PassingOptions, receiveMessage } from './passing.js';
+
+/** What /proc calls an HTAB descriptor, and a VM's. */
+export const HTAB = 'anon_inode:kvm-htab';
+export const VM = 'anon_inode:kvm-vm';
+
+/** Largest number of a descriptor or a process. */
+const INT_MAX = 2 ** 31 - 1;
 
 /** How a descriptor number of this process becomes a handle. */
 export interface AdoptOptions {
@@ -35,12 +44,11 @@ export interface ReceivedHtab {
  *
  * @param fd its number. The handle closes it; using the number after that hits whatever file got it next
  * @throws HtabUnavailableError `unsupported` if it is something else; the number stays its owner's then
- * @throws HtabSystemError EBADF if it is not open
+ * @throws HtabSystemError EBADF if it is not open, EBUSY if it has been adopted already
  */
 export async function adoptHtab(fd: number, { duplicate = false }: AdoptOptions = {}): Promise<KvmHandle> {
   const addon = loadAddon();
-  const { descriptor, flags } = await adoptFile(addon, fd, duplicate, 'kvm-htab');
-  return new KvmHandle(addon, descriptor, accessOf(flags));
+  return toHandle(addon, await adoptFile(addon, fd, duplicate, HTAB));
 }
 
 /**
@@ -50,6 +58,8 @@ export async function adoptHtab(fd: number, { duplicate = false }: AdoptOptions 
  * @throws HtabSystemError EPERM without the right to trace the process, ESRCH, EBADF
  */
 export async function takeHtab({ pid, fd }: ForeignDescriptor): Promise<KvmHandle> {
+  checkInteger('pid', pid, 1, INT_MAX);
+  checkInteger('fd', fd, 0, INT_MAX);
   const addon = loadAddon();
   const call = addon.takeDescriptor(pid, fd);
   return toHandle(addon, await attempt(`take descriptor ${fd} of process ${pid}`, call));
@@ -60,6 +70,7 @@ export async function takeHtab({ pid, fd }: ForeignDescriptor): Promise<KvmHandl
  * with one descriptor.
  *
  * @throws HtabSystemError ETIMEDOUT, or what the socket call said
+ * @throws the signal's reason
  * @throws HtabUnavailableError `unsupported` if what comes is not one HTAB descriptor
  */
 export async function receiveHtab(socketPath: string, options: ReceiveOptions = {}): Promise<KvmHandle> {
@@ -67,18 +78,18 @@ export async function receiveHtab(socketPath: string, options: ReceiveOptions = 
 }
 
 /** {@link receiveHtab} from a peer whose message also says something, such as the table's order. */
-export async function requestHtab(socketPath: string, options: ReceiveOptions = {}): Promise<ReceivedHtab> {
-  const { request = '', timeoutMs = DEFAULT_TIMEOUT_MS } = options;
+export async function requestHtab(
+  socketPath: string,
+  { request = '', ...options }: ReceiveOptions = {},
+): Promise<ReceivedHtab> {
+  checkString('options.request', request);
   const addon = loadAddon();
-  const { descriptors, text } = await attempt(
-    `receive an HTAB descriptor over ${socketPath}`,
-    addon.receiveDescriptors(socketPath, request, timeoutMs),
-  );
+  const { descriptors, text } = await receiveMessage(addon, socketPath, request, options);
   const [descriptor, ...others] = descriptors;
   if (descriptor !== undefined && others.length === 0) {
     return { handle: await toHandle(addon, descriptor), text };
   }
-  await Promise.all(descriptors.map((each) => each.close()));
+  for (const each of descriptors) discard(each);
   throw new HtabUnavailableError(
     'unsupported',
     `the message over ${socketPath} has ${descriptors.length} descriptors and says ${JSON.stringify(text)}`,
@@ -86,45 +97,47 @@ export async function requestHtab(socketPath: string, options: ReceiveOptions = 
   );
 }
 
+/** A handle over a descriptor that may be anything; unless it is an HTAB, it is closed. */
 async function toHandle(addon: Addon, descriptor: Descriptor): Promise<KvmHandle> {
-  return new KvmHandle(addon, descriptor, accessOf(await checkFile(addon, descriptor, 'kvm-htab')));
+  try {
+    const { name, flags } = await attempt('look at a descriptor', addon.inspectFile(descriptor));
+    if (name !== HTAB) throw ofAnotherKind(name, HTAB);
+    return new KvmHandle(addon, descriptor, accessOf(flags));
+  } catch (error) {
+    discard(descriptor);
+    throw error;
+  }
+}
+
+/** Not waited for: how long the close of a stranger's file takes is the stranger's choice. */
+function discard(descriptor: Descriptor): void {
+  void descriptor.close();
 }
 
 /**
- * Takes over a descriptor number once it is known to be of the right kind; until then the number is not touched.
- *
- * @returns the descriptor, and its flags as open(2) has them
+ * Takes over a descriptor number of this process, or a duplicate of it, if it is of the right kind; otherwise the
+ * number is not touched.
  */
 export async function adoptFile(
   addon: Addon,
   fd: number,
   duplicate: boolean,
-  kind: 'kvm-htab' | 'kvm-vm',
-): Promise<{ readonly descriptor: Descriptor; readonly flags: number }> {
-  const operation = `adopt descriptor ${fd}`;
-  const descriptor = await attempt(operation, addon.adopt(fd, true));
-  const flags = await checkFile(addon, descriptor, kind);
-  // The duplicate stands for the open file; the number itself is closed.
-  if (!duplicate) await (await attempt(operation, addon.adopt(fd, false))).close();
-  return { descriptor, flags };
+  kind: typeof HTAB | typeof VM,
+): Promise<Descriptor> {
+  checkInteger('fd', fd, 0, INT_MAX);
+  const adopted = await attempt(`adopt descriptor ${fd}`, addon.adopt(fd, duplicate, kind));
+  if (typeof adopted === 'string') throw ofAnotherKind(adopted, kind);
+  return adopted;
 }
 
-/** @returns the file's flags as open(2) has them. Closes the descriptor if it is of another kind */
-async function checkFile(addon: Addon, descriptor: Descriptor, kind: string): Promise<number> {
-  try {
-    const { name, flags } = await attempt('look at a descriptor', addon.inspectFile(descriptor));
-    if (name === `anon_inode:${kind}`) return flags;
-    throw new HtabUnavailableError(
-      'unsupported',
-      `the descriptor is ${JSON.stringify(name)}, not "anon_inode:${kind}"`,
-      kind === 'kvm-vm'
-        ? 'KVM_CREATE_VM gives one'
-        : 'KVM_PPC_GET_HTAB_FD gives one, in the process that created the VM',
-    );
-  } catch (error) {
-    await descriptor.close();
-    throw error;
-  }
+function ofAnotherKind(name: string, wanted: typeof HTAB | typeof VM): HtabUnavailableError {
+  return new HtabUnavailableError(
+    'unsupported',
+    `the descriptor is ${JSON.stringify(name)}, not "${wanted}"`,
+    wanted === VM
+      ? 'KVM_CREATE_VM gives one'
+      : 'KVM_PPC_GET_HTAB_FD gives one, in the process that created the VM',
+  );
 }
 
 function accessOf(flags: number): 'read' | 'write' {

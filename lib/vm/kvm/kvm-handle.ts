@@ -1,22 +1,21 @@
-import { HtabStateError } from '../../errors.js';
-import { BaseHandle, type CallQueue, type CallResult, type RecordsResult, checkCall } from '../base.js';
+import { checkPath } from '../../arguments.js';
+import {
+  BaseHandle,
+  type CallQueue,
+  type CallResult,
+  type RecordsResult,
+  checkCall,
+  cutRecord,
+} from '../base.js';
 import type { Addon, Descriptor } from './addon.js';
 import { attempt } from './failure.js';
+import { type PassingOptions, offerDescriptor } from './passing.js';
 import { forgetOwner, watchOwner } from './unclosed.js';
-
-/** How long the two ends of a Unix socket wait for each other. */
-export interface PassingOptions {
-  /** Milliseconds for everything together. Default 10,000. The wait holds one thread of the pool. */
-  readonly timeoutMs?: number;
-}
-
-export const DEFAULT_TIMEOUT_MS = 10_000;
 
 /** An HTAB descriptor of the real kernel. */
 export class KvmHandle extends BaseHandle {
   readonly #addon: Addon;
   readonly #descriptor: Descriptor;
-  #closed = false;
 
   /** @param queue the VM's, where the VM is ours: its ALLOCATE and RESIZE may not overlap a read (kernel-abi.md 2.4) */
   constructor(addon: Addon, descriptor: Descriptor, access: 'read' | 'write', queue?: CallQueue) {
@@ -27,18 +26,25 @@ export class KvmHandle extends BaseHandle {
   }
 
   /**
-   * Lends the descriptor to one other process: listens at `socketPath`, where nothing may be yet, until a peer of the
-   * same user has connected and taken a duplicate. Both ends then share one cursor.
+   * Lends the descriptor to one other process: listens at `socketPath`, where nothing may be yet, and sends a duplicate
+   * to the first process of the same user that connects. Both ends then share one cursor. Resolves once the duplicate
+   * is on its way: a peer that hangs up without receiving it is not noticed.
+   *
+   * The handle can be used and closed meanwhile; the duplicate keeps the VM alive until it has been sent, or given up.
    *
    * @throws HtabSystemError ETIMEDOUT, or what the socket call said
+   * @throws the signal's reason
    */
-  async sendTo(socketPath: string, { timeoutMs = DEFAULT_TIMEOUT_MS }: PassingOptions = {}): Promise<void> {
-    if (this.#closed) throw new HtabStateError('closed', `the HTAB ${this.access} handle is closed`);
-    // Beside the queue: the wait for a peer holds up neither reads nor writes.
-    await attempt(
-      `send an HTAB descriptor over ${socketPath}`,
-      this.#addon.offerDescriptor(this.#descriptor, socketPath, timeoutMs),
-    );
+  async sendTo(socketPath: string, options: PassingOptions = {}): Promise<void> {
+    checkPath('socketPath', socketPath);
+    this.checkOpen();
+    // Beside the queue, and of a descriptor of its own: the wait for a peer holds up neither calls nor close().
+    const duplicate = await attempt('duplicate an HTAB descriptor', this.#addon.duplicate(this.#descriptor));
+    try {
+      await offerDescriptor(this.#addon, duplicate, socketPath, options);
+    } finally {
+      await duplicate.close();
+    }
   }
 
   protected readOnce(buffer: Uint8Array): Promise<CallResult> {
@@ -50,12 +56,14 @@ export class KvmHandle extends BaseHandle {
   }
 
   /** All records in one trip to the pool: a trip costs 10 to 30 us, and a sparse table has a record per entry. */
-  protected override writeEach(bytes: Uint8Array): Promise<RecordsResult> {
-    return this.#addon.writeRecords(this.#descriptor, bytes);
+  protected override async writeEach(bytes: Uint8Array): Promise<RecordsResult> {
+    const { length } = bytes;
+    const { cut, ...result } = await this.#addon.writeRecords(this.#descriptor, bytes);
+    if (cut !== undefined) throw cutRecord(length, cut.byteOffset, cut.recordIndex);
+    return result;
   }
 
   protected async closeOnce(): Promise<void> {
-    this.#closed = true;
     forgetOwner(this);
     checkCall(await this.#descriptor.close(), 'close', `close an HTAB ${this.access} handle`);
   }

@@ -1,24 +1,23 @@
 import { constants } from 'node:os';
-import { HtabUnavailableError } from '../../errors.js';
+import { checkInteger } from '../../arguments.js';
+import { MAX_ORDER, MIN_ORDER } from '../../hpt/geometry.js';
 import { BaseVm, type CallResult, checkCall } from '../base.js';
 import type { OpenHtabOptions } from '../contract.js';
 import { type Addon, type Descriptor, loadAddon } from './addon.js';
-import { attempt, openDevice } from './failure.js';
-import { adoptFile } from './handover.js';
+import { attempt } from './failure.js';
+import { DEFAULT_DEVICE, openDevice } from './device.js';
+import { VM, adoptFile } from './handover.js';
 import { KvmHandle } from './kvm-handle.js';
 import { SMMU_INFO_BYTES, type SmmuInfo, decodeSmmuInfo } from './smmu-info.js';
 import { forgetOwner, watchOwner } from './unclosed.js';
 
 const { EINVAL, ENOMEM } = constants.errno;
 
-const API_VERSION = 12;
 const GET_HTAB_BOLTED_ONLY = 1;
 const GET_HTAB_WRITE = 2;
 const V3_MMU_RADIX = 1;
 /** Bit 63 of the process table must equal the radix flag. */
 const PROCESS_TABLE_RADIX = 1n << 63n;
-
-export const DEFAULT_DEVICE = '/dev/kvm';
 
 /** How a {@link KvmVm} is created. */
 export interface KvmVmOptions {
@@ -69,20 +68,8 @@ export class KvmVm extends BaseVm {
   static async create(options: KvmVmOptions = {}): Promise<KvmVm> {
     const { device = DEFAULT_DEVICE, type = process.arch === 'ppc64' ? 1 : 0 } = options;
     const addon = loadAddon();
-    const kvm = await openDevice(device, addon.openKvm(device));
+    const kvm = await openDevice(addon, device);
     try {
-      const version = checkCall(
-        await addon.getApiVersion(kvm),
-        'KVM_GET_API_VERSION',
-        `ask ${device} its version`,
-      );
-      if (version !== API_VERSION) {
-        throw new HtabUnavailableError(
-          'unsupported',
-          `${device} speaks version ${version} of the KVM interface`,
-          `version ${API_VERSION} is the only one there is: is this KVM?`,
-        );
-      }
       return new KvmVm(addon, await attempt(`create a VM of type ${type}`, addon.createVm(kvm, type)));
     } finally {
       await kvm.close();
@@ -93,11 +80,12 @@ export class KvmVm extends BaseVm {
    * A VM that this process created: a VM ioctl by any other process is EIO (kernel-abi.md 1.4).
    *
    * @throws HtabUnavailableError `unsupported` if `fd` is not a VM's; the number stays its owner's then
+   * @throws HtabSystemError EBADF if it is not open, EBUSY if it has been adopted already
    */
   static async fromFd(fd: number, { duplicate = false, hptOrder }: FromFdOptions = {}): Promise<KvmVm> {
+    if (hptOrder !== undefined) checkInteger('hptOrder', hptOrder, MIN_ORDER, MAX_ORDER);
     const addon = loadAddon();
-    const { descriptor } = await adoptFile(addon, fd, duplicate, 'kvm-vm');
-    return new KvmVm(addon, descriptor, hptOrder);
+    return new KvmVm(addon, await adoptFile(addon, fd, duplicate, VM), hptOrder);
   }
 
   get hptOrder(): number | undefined {

@@ -1,8 +1,9 @@
 import { endianness, release } from 'node:os';
 import { HtabSystemError, HtabUnavailableError } from '../../errors.js';
 import { type Addon, loadAddon } from './addon.js';
-import { openDevice } from './failure.js';
-import { DEFAULT_DEVICE, KvmVm } from './kvm-vm.js';
+import { checkCall } from '../base.js';
+import { API_VERSION, DEFAULT_DEVICE, openDevice } from './device.js';
+import { KvmVm } from './kvm-vm.js';
 import type { SmmuInfo } from './smmu-info.js';
 
 /** Numbers of the capabilities that matter here (kernel-abi.md 1.3). */
@@ -20,6 +21,9 @@ export const capabilityNumbers = {
   PPC_NESTED_HV: 160,
 } as const;
 
+/** KVM_CREATE_VM's type for KVM-PR (kernel-abi.md 1.4). */
+const VM_TYPE_PR = 2;
+
 export type CapabilityName = keyof typeof capabilityNumbers;
 
 /** What this machine's KVM is. Fields it did not get as far as asking for are undefined. */
@@ -30,9 +34,12 @@ export interface ProbeResult {
   /** Release of the kernel. */
   readonly kernel: string;
   readonly device: string;
-  /** Version of the KVM interface; 12 is the only one there is. */
+  /** Version of the KVM interface: 12, or undefined where the device speaks another. */
   readonly apiVersion?: number;
-  /** `hv` has hashed page tables behind descriptors; `pr` keeps them in user space; `nested` is HV within a guest. */
+  /**
+   * `hv` has hashed page tables behind descriptors; `pr` keeps them in user space; `nested` is HV within a guest; `none`
+   * makes no VM that has one.
+   */
   readonly flavour?: 'hv' | 'pr' | 'nested' | 'none';
   /** How the host translates its own addresses; guests can be hashed ones on either. */
   readonly hostMmu?: 'hash' | 'radix';
@@ -86,10 +93,16 @@ async function ask(device: string, findings: Findings): Promise<void> {
 }
 
 async function askDevice(addon: Addon, device: string, findings: Findings): Promise<void> {
-  const kvm = await openDevice(device, addon.openKvm(device));
+  const kvm = await openDevice(addon, device);
   try {
-    findings.apiVersion = await addon.getApiVersion(kvm);
-    findings.capabilities = await capabilities((number) => addon.checkExtension(kvm, number));
+    findings.apiVersion = API_VERSION;
+    findings.capabilities = await capabilities(async (number) =>
+      checkCall(
+        await addon.checkExtension(kvm, number),
+        'KVM_CHECK_EXTENSION',
+        `ask for capability ${number}`,
+      ),
+    );
   } finally {
     await kvm.close();
   }
@@ -97,10 +110,12 @@ async function askDevice(addon: Addon, device: string, findings: Findings): Prom
 
 async function askVm(device: string, findings: Findings): Promise<void> {
   if (findings.capabilities?.PPC_HTAB_FD === 0) {
-    findings.flavour = 'pr';
+    findings.flavour = await flavourWithoutHtab(device);
     throw new HtabUnavailableError(
       'not-hv',
-      'this KVM is not KVM-HV: user space keeps the table itself',
+      findings.flavour === 'pr'
+        ? 'this KVM is not KVM-HV: user space keeps the table itself'
+        : 'neither kvm-hv nor kvm-pr is loaded',
       'load the kvm-hv module (modprobe kvm-hv) on a bare-metal POWER host, or use the image backend',
     );
   }
@@ -119,6 +134,18 @@ async function askVm(device: string, findings: Findings): Promise<void> {
       'this host is itself a guest: its own guests cannot be hashed ones',
       'run on a bare-metal (PowerNV) host',
     );
+  }
+}
+
+/** The device may be there without either of the modules that make VMs. */
+async function flavourWithoutHtab(device: string): Promise<'pr' | 'none'> {
+  try {
+    const vm = await KvmVm.create({ device, type: VM_TYPE_PR });
+    await vm.close();
+    return 'pr';
+  } catch (error) {
+    if (error instanceof HtabSystemError && error.errnoName === 'EINVAL') return 'none';
+    throw error;
   }
 }
 

@@ -1,8 +1,8 @@
 import { constants } from 'node:os';
-import { expect, test } from 'vitest';
+import { describe, expect, test } from 'vitest';
 import { HtabSystemError } from '../../../lib/errors.js';
 import { checkCall, systemError } from '../../../lib/vm/base.js';
-import { hintFor } from '../../../lib/vm/hints.js';
+import { hintFor, hints } from '../../../lib/vm/hints.js';
 
 const { EBUSY, EXDEV } = constants.errno;
 
@@ -13,6 +13,23 @@ test('a refusal carries errno, call, what was tried and what to do', () => {
       hint: 'a vcpu is inside KVM_RUN: pause the guest first; the table is unchanged',
     }),
   );
+});
+
+describe('every hint is found by the number that the kernel answers', () => {
+  test.each(Object.entries(hints))('%s', (refusal, hint) => {
+    const [call = '', name = ''] = refusal.split(' ');
+    const errno = (constants.errno as Readonly<Record<string, number>>)[name]!;
+    expect(errno).toBeGreaterThan(0);
+    expect(() => checkCall(-errno, call, 'try')).toThrow(
+      expect.objectContaining({ errnoName: name, hint }) as Error,
+    );
+  });
+});
+
+test('what stands behind an errno of any call is said where the call has nothing of its own', () => {
+  expect(hintFor('socket', 'EMFILE')).toContain('ulimit -n');
+  expect(hintFor('KVM_CREATE_VM', 'EMFILE')).toBe(hintFor('socket', 'EMFILE'));
+  expect(hintFor('recvmsg', 'EMFILE')).not.toBe(hintFor('socket', 'EMFILE'));
 });
 
 test('root that may not take a descriptor learns what else can forbid it', () => {
