@@ -1,4 +1,4 @@
-import { type BitmapPage, PAGE_WORDS, popcount } from './bitmap.js';
+import { PAGE_WORDS, type SparseBitmap, popcount } from './bitmap.js';
 
 const FULL = 0xffffffff;
 const GROUPS = PAGE_WORDS;
@@ -24,22 +24,28 @@ export class PageGroups {
   view = new DataView(this.longs.buffer);
   /** By group: place of its first HPTE << 12 | places it has << 6 | places in use. */
   readonly #slots = new Uint32Array(GROUPS);
+  readonly #valid: SparseBitmap;
   readonly #bits: Uint32Array;
   readonly #summary: Uint32Array;
   #places = MIN_PLACES;
   /** Places given to groups, from 0 on. */
   #used = 0;
+  /** No entry from this one on is valid. */
+  #reached = 0;
   /** Valid entries. */
   #held = 0;
   /** Valid entries when groups last moved to another array. */
   #heldBefore = 0;
-  /** What {@link #open} returns beside the place. */
-  #opened = 0;
 
-  /** @param valid the page's bits: from here on they are changed here only */
-  constructor(valid: BitmapPage) {
-    this.#bits = valid.subarray(0, GROUPS);
-    this.#summary = valid.subarray(GROUPS);
+  /**
+   * @param valid the bitmap: from here on the page's bits are changed here only
+   * @param ptex any entry of the page
+   */
+  constructor(valid: SparseBitmap, ptex: number) {
+    this.#valid = valid;
+    const page = valid.open(ptex);
+    this.#bits = page.subarray(0, GROUPS);
+    this.#summary = page.subarray(GROUPS);
   }
 
   /** Place of a group's first HPTE; the others follow in ascending order. */
@@ -59,28 +65,15 @@ export class PageGroups {
     return next - group - 1;
   }
 
-  /** Number of valid entries. */
-  get held(): number {
-    return this.#held;
+  /** Says that so many more entries are valid, or fewer. */
+  #count(more: number): void {
+    this.#held = (this.#held + more) | 0;
+    this.#valid.adjust(more);
   }
 
   /** Makes an entry valid; returns the place of its HPTE, for the caller to fill. */
   add(entry: number): number {
-    const group = entry >>> 5;
-    const bit = entry & 31;
-    const bits = this.#bits[group]! | 0;
-    const before = popcount(bits & ~(-1 << bit));
-    let slot = this.#slots[group]! | 0;
-    if (((bits >>> bit) & 1) !== 0) return (slot >>> 12) + before;
-    const held = slot & 63;
-    if (held === ((slot >>> 6) & 63)) slot = this.#room(group, 1) | 0;
-    this.#slots[group] = slot + 1;
-    const place = (slot >>> 12) + before;
-    if (before < held) this.#moveUp(place, held - before, 1);
-    this.#bits[group] = bits | (1 << bit);
-    this.#summary[group >>> 5]! |= 1 << (group & 31);
-    this.#held++;
-    return place;
+    return this.#open(entry, 1);
   }
 
   /** Makes an entry invalid; returns whether it was valid. */
@@ -105,34 +98,52 @@ export class PageGroups {
     longs: BigUint64Array,
     long: number,
   ): void {
-    const group = first >>> 5;
-    const bit = first & 31;
-    const bits = this.#bits[group]! | 0;
-    let from = first + validCount;
-    if (bits >>> bit === 0 && bit + validCount <= 32) {
-      // Of a stream that comes in ascending order this is nearly every record: nothing stands in its group there or above.
-      if (validCount > 0) {
-        let slot = this.#slots[group]! | 0;
-        if ((slot & 63) + validCount > ((slot >>> 6) & 63)) slot = this.#room(group, validCount) | 0;
-        this.#slots[group] = slot + validCount;
-        copyHptes(longs, long, this.longs, ((slot >>> 12) + (slot & 63)) << 1, validCount);
-        this.#bits[group] = bits | ((-1 >>> (32 - validCount)) << bit);
-        this.#summary[group >>> 5]! |= 1 << (group & 31);
-        this.#held += validCount;
-      }
-      from = (group + 1) << 5;
-    } else {
-      for (let done = 0; done < validCount; done += this.#opened) {
-        const place = this.#open(first + done, validCount - done);
-        copyHptes(longs, long + (done << 1), this.longs, place << 1, this.#opened);
-      }
+    // Above all valid entries none has to become invalid.
+    if (first >= this.#reached && (validCount === 0 || this.#append(first, validCount, longs, long))) return;
+    const end = (first + validCount) | 0;
+    for (let entry = first, from = long; entry < end;) {
+      const length = Math.min(32 - (entry & 31), end - entry);
+      const place = this.#open(entry, length);
+      copyHptes(longs, from, this.longs, place << 1, length);
+      entry += length;
+      from += length << 1;
     }
-    const to = first + validCount + invalidCount;
-    if (from < to) this.#remove(from, to);
+    if (invalidCount > 0) this.#remove(end, (end + invalidCount) | 0);
+  }
+
+  /**
+   * Makes entries valid that lie above all valid ones, as in a first pass every record's do: their HPTEs go behind all
+   * others in one piece, and no group has to be searched or moved.
+   *
+   * @returns false if they cannot: the first one's group ends elsewhere, or the array is full
+   */
+  #append(first: number, count: number, longs: BigUint64Array, long: number): boolean {
+    const begun = this.#bits[first >>> 5] === 0 ? -1 : this.#slots[first >>> 5]! | 0;
+    let place = this.#used | 0;
+    if (begun !== -1 && (begun >>> 12) + (begun & 63) !== place) return false;
+    if (((place + count) | 0) > this.#places) return false;
+    copyHptes(longs, long, this.longs, place << 1, count);
+    const end = (first + count) | 0;
+    for (let entry = first | 0; entry < end;) {
+      const group = entry >>> 5;
+      const length = Math.min(32 - (entry & 31), (end - entry) | 0) | 0;
+      const bits = this.#bits[group]! | 0;
+      const slot = bits === 0 ? place << 12 : this.#slots[group]! | 0;
+      this.#slots[group] = (slot + (length << 6) + length) | 0;
+      this.#bits[group] = bits | ((-1 >>> (32 - length)) << entry);
+      this.#summary[group >>> 5]! |= 1 << (group & 31);
+      place = (place + length) | 0;
+      entry = (entry + length) | 0;
+    }
+    this.#used = place;
+    this.#reached = end;
+    this.#count(count);
+    return true;
   }
 
   /** Makes the entries `from` up to but without `to` invalid. */
   #remove(from: number, to: number): void {
+    if (from === to) return;
     const last = (to - 1) >>> 5;
     for (let group = from >>> 5; group <= last; group++) {
       let gone = this.#bits[group]! | 0;
@@ -162,43 +173,40 @@ export class PageGroups {
     this.#slots[group]! -= count;
     this.#bits[group] = bits & ~gone;
     if (bits === gone) this.#summary[group >>> 5]! &= ~(1 << (group & 31));
-    this.#held -= count;
+    this.#count(-count);
     if (this.#held === 0) {
       // What comes next stands in a row again.
       this.#slots.fill(0);
       this.#used = 0;
+      this.#reached = 0;
     }
   }
 
   /**
-   * Makes entries valid, whether they are or not; as many as will have their HPTEs side by side, see {@link #opened}.
+   * Makes entries of one group valid, whether they are or not.
    *
    * @returns place of the first HPTE; what stands there is for the caller to fill
    */
-  #open(first: number, count: number): number {
+  #open(first: number, length: number): number {
     const group = first >>> 5;
     const bit = first & 31;
-    const length = Math.min(32 - bit, count);
     const bits = this.#bits[group]! | 0;
     const mask = (-1 >>> (32 - length)) << bit;
     const before = popcount(bits & ~(-1 << bit));
-    let place = this.placeOf(group) + before;
-    if ((bits & mask) !== mask) {
-      const replaced = popcount(bits & mask);
-      const added = length - replaced;
-      let slot = this.#slots[group]! | 0;
-      const held = slot & 63;
-      if (held + added > ((slot >>> 6) & 63)) slot = this.#room(group, added) | 0;
-      this.#slots[group] = slot + added;
-      place = (slot >>> 12) + before;
-      const after = held - before - replaced;
-      if (after > 0) this.#moveUp(place + replaced, after, added);
-      this.#bits[group] = bits | mask;
-      this.#summary[group >>> 5]! |= 1 << (group & 31);
-      this.#held += added;
-    }
-    this.#opened = length;
-    if (count > length) this.#openFollowing(group + 1, place + length, count);
+    const replaced = popcount(bits & mask);
+    const added = length - replaced;
+    let slot = this.#slots[group]! | 0;
+    if (added === 0) return (slot >>> 12) + before;
+    const held = slot & 63;
+    if (held + added > ((slot >>> 6) & 63)) slot = this.#room(group, added) | 0;
+    this.#slots[group] = slot + added;
+    const place = (slot >>> 12) + before;
+    const after = held - before - replaced;
+    if (after > 0) this.#moveUp(place + replaced, after, added);
+    this.#bits[group] = bits | mask;
+    this.#summary[group >>> 5]! |= 1 << (group & 31);
+    this.#reached = Math.max(this.#reached, first + length);
+    this.#count(added);
     return place;
   }
 
@@ -208,31 +216,6 @@ export class PageGroups {
     const start = place << 1;
     const distance = by << 1;
     for (let long = start + (count << 1) - 1; long >= start; long--) longs[long + distance] = longs[long]!;
-  }
-
-  /** Goes on with {@link #open} as long as groups are full or empty and stand in a row. */
-  #openFollowing(from: number, place: number, count: number): void {
-    let next = place;
-    for (let group = from; this.#opened < count && group < GROUPS; group++) {
-      const length = Math.min(32, count - this.#opened);
-      const bits = this.#bits[group]!;
-      let slot = this.#slots[group]! | 0;
-      if (bits === 0) {
-        if (slot === 0 && next === this.#used && next + length <= this.#places) {
-          slot = (next << 12) | (length << 6);
-          this.#used += length;
-        }
-        if (slot >>> 12 !== next || ((slot >>> 6) & 63) < length) break;
-        this.#slots[group] = slot | length;
-        this.#bits[group] = FULL >>> (32 - length);
-        this.#summary[group >>> 5]! |= 1 << (group & 31);
-        this.#held += length;
-      } else if (bits !== FULL || slot >>> 12 !== next) {
-        break;
-      }
-      this.#opened += length;
-      next += length;
-    }
   }
 
   /** Gives a group room for `more` HPTEs; returns its slot. */

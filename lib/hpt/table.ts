@@ -1,5 +1,5 @@
 import { outOfRange } from '../errors.js';
-import { SparseBitmap, popcount } from './bitmap.js';
+import { PAGE_BITS, SparseBitmap, popcount } from './bitmap.js';
 import { MAX_STREAM_ORDER, checkOrder, entryCount } from './geometry.js';
 import { PageGroups } from './groups.js';
 
@@ -68,14 +68,12 @@ export class HptTable {
   /** Makes the entry valid with this HPTE, whatever it held before. */
   store(ptex: number, vHigh: number, vLow: number, rHigh: number, rLow: number): void {
     const groups = this.groups[ptex >>> 16] ?? this.#makeGroups(ptex);
-    const before = groups.held;
     const byte = groups.add(ptex & 0xffff) << 4;
     const { view } = groups;
     view.setUint32(byte, vHigh);
     view.setUint32(byte + 4, vLow);
     view.setUint32(byte + 8, rHigh);
     view.setUint32(byte + 12, rLow);
-    this.valid.adjust(groups.held - before);
   }
 
   /**
@@ -84,9 +82,7 @@ export class HptTable {
    * @returns whether it was valid
    */
   remove(ptex: number): boolean {
-    if (this.groups[ptex >>> 16]?.delete(ptex & 0xffff) !== true) return false;
-    this.valid.adjust(-1);
-    return true;
+    return this.groups[ptex >>> 16]?.delete(ptex & 0xffff) ?? false;
   }
 
   /**
@@ -127,24 +123,36 @@ export class HptTable {
     long: number,
   ): void {
     const entry = ptex & 0xffff;
-    const room = 0x10000 - entry;
-    if (validCount + invalidCount <= room) {
-      const groups = this.groups[ptex >>> 16] ?? (validCount > 0 ? this.#makeGroups(ptex) : undefined);
-      if (groups === undefined) return;
-      const before = groups.held;
-      try {
-        groups.applyRecord(entry, validCount, invalidCount, longs, long);
-      } finally {
-        // Should memory run out, the entries before are stored.
-        this.valid.adjust(groups.held - before);
-      }
-      return;
+    const groups = this.groups[ptex >>> 16];
+    if (groups !== undefined && ((entry + validCount + invalidCount) | 0) <= PAGE_BITS) {
+      groups.applyRecord(entry, validCount, invalidCount, longs, long);
+    } else {
+      this.#applyByPage(ptex, validCount, invalidCount, longs, long);
     }
+  }
+
+  /** {@link applyRecord} where a page is left, or has never held an entry. */
+  #applyByPage(
+    ptex: number,
+    validCount: number,
+    invalidCount: number,
+    longs: BigUint64Array,
+    long: number,
+  ): void {
+    const room = PAGE_BITS - (ptex & 0xffff);
     const valid = Math.min(validCount, room);
     const invalid = Math.min(invalidCount, room - valid);
-    this.applyRecord(ptex, valid, invalid, longs, long);
-    const rest = long + valid * 2;
-    this.applyRecord(ptex + valid + invalid, validCount - valid, invalidCount - invalid, longs, rest);
+    const groups = this.groups[ptex >>> 16] ?? (valid > 0 ? this.#makeGroups(ptex) : undefined);
+    groups?.applyRecord(ptex & 0xffff, valid, invalid, longs, long);
+    const rest = validCount + invalidCount - valid - invalid;
+    if (rest > 0)
+      this.applyRecord(
+        ptex + valid + invalid,
+        validCount - valid,
+        invalidCount - invalid,
+        longs,
+        long + valid * 2,
+      );
   }
 
   /**
@@ -205,7 +213,7 @@ export class HptTable {
   }
 
   #makeGroups(ptex: number): PageGroups {
-    const groups = new PageGroups(this.valid.open(ptex));
+    const groups = new PageGroups(this.valid, ptex);
     this.groups[ptex >>> 16] = groups;
     return groups;
   }

@@ -1,5 +1,5 @@
 import fc from 'fast-check';
-import { describe, expect, test } from 'vitest';
+import { afterEach, describe, expect, test, vi } from 'vitest';
 import { HptTable } from '../../../lib/hpt/table.js';
 
 /** vHigh, vLow, rHigh, rLow. */
@@ -201,11 +201,64 @@ describe('a group of 32 entries', () => {
   });
 });
 
+describe('records in ascending order', () => {
+  test('go behind all others, into the group begun or a new one, within a page and over its end', () => {
+    const pair = new Pair(21);
+    for (const [step, count] of [1, 2, 40, 31, 33, 3, 64, 1].entries()) {
+      pair.run({ do: 'storeRun', at: 65_200 + step * 70, count, seed: step });
+    }
+    pair.check();
+  });
+
+  test('go into a group whose HPTEs stand elsewhere, and one that was emptied', () => {
+    const pair = new Pair(18);
+    for (const at of [100, 70, 101, 3]) pair.run({ do: 'store', at, seed: at });
+    pair.run({ do: 'storeRun', at: 102, count: 9, seed: 1 });
+    pair.check();
+    pair.run({ do: 'removeRun', at: 96, count: 32, seed: 0 });
+    pair.run({ do: 'storeRun', at: 111, count: 5, seed: 2 });
+    pair.check();
+    pair.run({ do: 'storeRun', at: 97, count: 3, seed: 3 });
+    pair.run({ do: 'storeRun', at: 130, count: 500, seed: 4 });
+    pair.check();
+  });
+});
+
+describe('when memory runs out', () => {
+  afterEach(() => {
+    vi.unstubAllGlobals();
+  });
+
+  test('what was stored before is whole, and counted', () => {
+    const table = new HptTable(18);
+    const run = wireWords(Array.from({ length: 2_000 }, (_, i) => halvesOf(i)));
+    let stored = 0;
+    vi.stubGlobal(
+      'BigUint64Array',
+      class extends BigUint64Array {
+        constructor(...args: [number] | [ArrayBuffer, number, number]) {
+          if (args.length === 1 && args[0] > 1_000) throw new RangeError('Array buffer allocation failed');
+          super(...(args as [number]));
+        }
+      },
+    );
+    expect(() => {
+      // Downwards, so that groups move.
+      for (; stored < 2_000; stored++) table.storeRun(1_999 - stored, 1, run, (1_999 - stored) * 4);
+    }).toThrow('Array buffer allocation failed');
+    expect(stored).toBeGreaterThan(100);
+    expect(table.validCount).toBe(stored);
+    const first = 2_000 - stored;
+    const copy = new Uint32Array(stored * 4);
+    table.copyRun(first, stored, copy, 0);
+    expect(copy).toEqual(run.subarray(first * 4));
+  });
+});
+
 describe('edges', () => {
-  test('groups stay whole where one chunk of memory ends and the next begins', () => {
+  test('a run over many groups and pages comes back whole, whatever stands before it', () => {
     const table = new HptTable(21);
     const run = wireWords(Array.from({ length: 100_000 }, (_, i) => halvesOf(i)));
-    // One entry in a group of its own puts all groups after it out of step with the chunks' ends.
     table.store(0, 1, 2, 3, 4);
     table.storeRun(32, 100_000, run, 0);
     const copy = new Uint32Array(run.length);
