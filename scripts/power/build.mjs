@@ -1,6 +1,7 @@
 // Everything of this project that runs inside the guest, gathered in one folder.
 import { cp, mkdir, rm, writeFile } from 'node:fs/promises';
 import { join, relative } from 'node:path';
+import { makeCertificates } from './certificates.mjs';
 import { run, say } from './command.mjs';
 
 /** Program -> its sources in test/power/vmm. */
@@ -35,6 +36,7 @@ export async function buildApp(repository, app, tests) {
   await buildAddon(repository, join(app, 'build/Release'));
   await copyPackages(repository, app);
   await cp(join(repository, 'test/golden/data'), join(app, 'test/golden/data'), { recursive: true });
+  await makeCertificates(join(app, 'certificates'), ['source', 'destination']);
   await writeFile(join(app, 'options.json'), JSON.stringify(tests));
   await writeFile(join(app, 'run'), 'exec bin/launcher node --expose-gc test/power/main.js\n');
 }

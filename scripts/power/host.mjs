@@ -7,6 +7,7 @@ import { MissingError, run, say } from './command.mjs';
 const PROGRAMS = {
   'qemu-system-ppc64': 'qemu-system-ppc',
   'powerpc64le-linux-gnu-gcc': 'gcc-powerpc64le-linux-gnu',
+  openssl: 'openssl',
   'powerpc64le-linux-gnu-g++': 'g++-powerpc64le-linux-gnu',
 };
 

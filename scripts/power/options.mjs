@@ -11,6 +11,7 @@ Usage: npm run test:power -- [options]
   --filter PATTERN             only tests whose name matches this regular expression
   --seed N                     first seed of the random programs (default: from the clock, printed)
   --operations N               operations of the random programs (20000)
+  --kills N                    migrations whose receiver is killed (3)
   --keep                       leave the files of the boots in .cache/power/run
   --shell                      boot to a prompt instead of the tests
   --refresh                    fetch kernel and Node anew
@@ -20,7 +21,7 @@ Exit status: that of the tests inside; 2 for a wrong option; 3 if the machine di
 
 /**
  * @typedef {{ machine: 'powernv8' | 'powernv9', hashHost: boolean, kernel: import('./fetch.mjs').KernelSeries }} Configuration
- * @typedef {{ filter: string, seed: number, operations: number }} TestOptions what the tests inside are told
+ * @typedef {{ filter: string, seed: number, operations: number, kills: number }} TestOptions what the tests inside are told
  * @typedef {{
  *   configurations: Configuration[], tests: TestOptions, keep: boolean, shell: boolean, refresh: boolean, help: boolean
  * }} Options
@@ -71,6 +72,7 @@ export function parseOptions(args) {
       filter: { type: 'string', default: '' },
       seed: { type: 'string', default: String(Date.now() % 1e9) },
       operations: { type: 'string', default: '20000' },
+      kills: { type: 'string', default: '3' },
       keep: { type: 'boolean', default: false },
       shell: { type: 'boolean', default: false },
       refresh: { type: 'boolean', default: false },
@@ -92,6 +94,7 @@ export function parseOptions(args) {
       filter: new RegExp(values.filter).source === '(?:)' ? '' : values.filter,
       seed: count('seed', values.seed),
       operations: count('operations', values.operations),
+      kills: count('kills', values.kills),
     },
     keep,
     shell,

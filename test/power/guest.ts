@@ -1,6 +1,4 @@
 import assert from 'node:assert/strict';
-import { readdirSync, readFileSync, readlinkSync } from 'node:fs';
-import { setTimeout as delay } from 'node:timers/promises';
 import { RecordCursor } from '../../lib/format/cursor.js';
 import { foldRecords } from '../../lib/format/fold.js';
 import { compareTables } from '../../lib/hpt/digest.js';
@@ -11,9 +9,10 @@ import { type Entry, encode, record, removal, render } from '../../lib/testing/c
 import type { HtabHandle } from '../../lib/vm/contract.js';
 import { adoptHtab, receiveHtab, takeHtab } from '../../lib/vm/kvm/handover.js';
 import { KvmVm } from '../../lib/vm/kvm/kvm-vm.js';
+import { CHECKER_ORDER, checkedStats, compareWithUnmoved, startChecker } from './checker.js';
 import type { Test } from './runner.js';
 import { SteppedVm } from './stepped-vm.js';
-import { Vmm } from './vmm.js';
+import { htabDescriptors, type Vmm } from './vmm.js';
 
 const H_REMOVE = 0x04;
 const H_ENTER = 0x08;
@@ -87,16 +86,16 @@ export function guestSuite(test: Test): void {
 
   test('passes over the table of a guest that never rests add up to its table', async (t) => {
     await using guest = await startChecker(0);
-    const copy = new HptTable(22);
-    const cursor = new RecordCursor({ order: 22 });
-    await using reader = new HptReader(await openRead(guest), { order: 22 });
+    const copy = new HptTable(CHECKER_ORDER);
+    const cursor = new RecordCursor({ order: CHECKER_ORDER });
+    await using reader = new HptReader(await openRead(guest), { order: CHECKER_ORDER });
     for (let pass = 0; pass < 8; pass++) await foldPass(reader, cursor, copy);
     assert.equal(await guest.ask('pause'), 'ok paused');
     do await foldPass(reader, cursor, copy);
     while (!reader.quiescent);
-    const fresh = new HptTable(22);
-    await using second = new HptReader(await openRead(guest), { order: 22 });
-    await foldPass(second, new RecordCursor({ order: 22 }), fresh);
+    const fresh = new HptTable(CHECKER_ORDER);
+    await using second = new HptReader(await openRead(guest), { order: CHECKER_ORDER });
+    await foldPass(second, new RecordCursor({ order: CHECKER_ORDER }), fresh);
     assert.deepEqual(compareTables(copy, fresh), { count: 0, ptexes: [] });
     const stats = await checkedStats(guest);
     t.note(
@@ -117,13 +116,7 @@ export function guestSuite(test: Test): void {
     await move(moved, 'drop');
     await move(moved, 'commit');
     await move(moved, 'commit');
-    await moved.ask('pause');
-    const last = (await checkedStats(moved)).iteration + 2000;
-    await moved.ask(`finish ${last}`);
-    await moved.ask('resume');
-    await using unmoved = await startChecker(last);
-    assert.equal(await finalChecksum(moved), await finalChecksum(unmoved));
-    t.note(`compared at iteration ${last}`);
+    t.note(`compared at iteration ${await compareWithUnmoved(moved)}`);
   });
 
   test('an inherited descriptor works, also after a duplicate of it was adopted and closed', async () => {
@@ -177,34 +170,6 @@ async function readAll(handle: HtabHandle): Promise<string[]> {
   return render(buffer.subarray(0, await handle.read(buffer)));
 }
 
-/** A checking guest that has set itself up; 0 iterations: it goes on for ever. */
-export async function startChecker(iterations: number): Promise<Vmm> {
-  const vmm = await Vmm.start('live', ['bin/checker.bin', 22, 1, iterations]);
-  while ((await stats(vmm)).phase === 0) await delay(20);
-  return vmm;
-}
-
-interface GuestStats {
-  readonly state: 'paused' | 'running' | 'stopped' | 'faulted';
-  readonly fault: string;
-  readonly phase: number;
-  readonly iteration: number;
-  readonly checksum: string;
-  readonly errors: number;
-  readonly failures: readonly string[];
-}
-
-async function stats(vmm: Vmm): Promise<GuestStats> {
-  return JSON.parse(await vmm.ask('stats')) as GuestStats;
-}
-
-/** The guest must have found nothing wrong. */
-export async function checkedStats(vmm: Vmm): Promise<GuestStats> {
-  const result = await stats(vmm);
-  assert.deepEqual([result.errors, result.failures, result.fault], [0, [], '']);
-  return result;
-}
-
 function openRead(vmm: Vmm): Promise<HtabHandle> {
   return receiveHtab(vmm.socketPath, { request: 'open-read\n' });
 }
@@ -234,7 +199,7 @@ async function collectRefusals(guest: Vmm): Promise<string[]> {
 
 /** Copies the table to a new VM while the guest runs, then stops it for the rest and goes on there, or here. */
 async function move(guest: Vmm, outcome: 'commit' | 'drop'): Promise<void> {
-  await using reader = new HptReader(await openRead(guest), { order: 22 });
+  await using reader = new HptReader(await openRead(guest), { order: CHECKER_ORDER });
   await using writer = await receiveHtab(guest.socketPath, { request: 'open-write\n' });
   const forward = async (): Promise<void> => {
     for await (const chunk of reader.pass()) await writer.writeRecords(chunk);
@@ -245,22 +210,4 @@ async function move(guest: Vmm, outcome: 'commit' | 'drop'): Promise<void> {
   while (!reader.quiescent);
   assert.equal(await guest.ask(outcome), 'ok');
   if (outcome === 'drop') assert.equal(await guest.ask('resume'), 'ok');
-}
-
-/** Waits for a guest's last iteration. */
-export async function finalChecksum(guest: Vmm): Promise<string> {
-  while ((await checkedStats(guest)).state === 'running') await delay(50);
-  const { state, checksum } = await checkedStats(guest);
-  assert.equal(state, 'stopped');
-  return checksum;
-}
-
-/** HTAB descriptors that a process has open. */
-function htabDescriptors(pid: number): { readonly number: number; readonly access: 'read' | 'write' }[] {
-  return readdirSync(`/proc/${pid}/fd`)
-    .filter((name) => readlinkSync(`/proc/${pid}/fd/${name}`) === 'anon_inode:kvm-htab')
-    .map((name) => {
-      const flags = /^flags:\s*0(\d+)/m.exec(readFileSync(`/proc/${pid}/fdinfo/${name}`, 'utf8'))?.[1] ?? '0';
-      return { number: Number(name), access: (parseInt(flags, 8) & 3) === 1 ? 'write' : 'read' };
-    });
 }

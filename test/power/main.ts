@@ -7,6 +7,7 @@ import { describeHost, hostSuite } from './host.js';
 import { largeTablesSuite } from './large-tables.js';
 import { lifecycleSuite } from './lifecycle.js';
 import { lockstepSuite } from './lockstep.js';
+import { migrationSuite } from './migration.js';
 import { Runner } from './runner.js';
 import { snapshotSuite } from './snapshot.js';
 
@@ -17,6 +18,8 @@ export interface PowerOptions {
   readonly seed: number;
   /** Length of the random programs, in operations. */
   readonly operations: number;
+  /** Migrations whose receiver is killed. */
+  readonly kills: number;
 }
 
 const options = JSON.parse(readFileSync('options.json', 'utf8')) as PowerOptions;
@@ -30,4 +33,5 @@ lifecycleSuite(runner.suite('lifecycle'));
 largeTablesSuite(runner.suite('large tables'));
 snapshotSuite(runner.suite('snapshot'), host);
 lockstepSuite(runner.suite('lockstep'), host, options.seed, options.operations);
+migrationSuite(runner.suite('migration'), options.seed, options.kills);
 process.exit((await runner.run()) ? 0 : 1);

@@ -61,6 +61,7 @@ describe('the options', () => {
     [['--kernel', '5.10'], /6\.1 or 6\.12/],
     [['--seed', '-1'], /--seed/],
     [['--operations', 'many'], /whole number/],
+    [['--kills', '-1'], /--kills/],
     [['--filter', '('], /regular expression/i],
     [['--faster'], /--faster/],
   ])('%s is refused', (args, message) => {

@@ -1,6 +1,6 @@
 import { spawn, type ChildProcess } from 'node:child_process';
 import { once } from 'node:events';
-import { mkdtempSync } from 'node:fs';
+import { mkdtempSync, readdirSync, readFileSync, readlinkSync } from 'node:fs';
 import { connect, type Socket } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -69,4 +69,16 @@ export class Vmm implements AsyncDisposable {
   [Symbol.asyncDispose](): Promise<void> {
     return this.kill();
   }
+}
+
+/** HTAB descriptors that a process has open. */
+export function htabDescriptors(
+  pid: number,
+): { readonly number: number; readonly access: 'read' | 'write' }[] {
+  return readdirSync(`/proc/${pid}/fd`)
+    .filter((name) => readlinkSync(`/proc/${pid}/fd/${name}`) === 'anon_inode:kvm-htab')
+    .map((name) => {
+      const flags = /^flags:\s*0(\d+)/m.exec(readFileSync(`/proc/${pid}/fdinfo/${name}`, 'utf8'))?.[1] ?? '0';
+      return { number: Number(name), access: (parseInt(flags, 8) & 3) === 1 ? 'write' : 'read' };
+    });
 }
