@@ -9,12 +9,16 @@ import { hostTarget, missingFor, rebuild, targets } from '../native/toolchain.mj
  * @typedef {object} FlatTable a table as a C program would keep it, gone through entry by entry
  * @property {(state: Float64Array, buffer: Uint8Array) => number} read one read(2); `state` is the index to begin at
  *   and whether this is the first pass. Returns the bytes written
+ * @property {(state: Float64Array, buffer: Uint8Array) => Promise<number>} readOnPool the same as a job of the pool; one
+ *   at a time
  * @property {(records: Uint8Array) => boolean} store checks whole records and applies them; false if one is bad
  *
  * @typedef {object} Addon
  * @property {new (entries: Uint32Array, sides: Uint32Array) => FlatTable} FlatTable four words an entry in both
  * @property {(records: Uint8Array, entryCount: number, totals: Float64Array) => boolean} decode checks whole records and
  *   adds records, valid entries, invalid entries and indexes to `totals`; false if one is bad
+ * @property {(fd: number, buffer: Uint8Array) => number} readAll one read(2) after the other up to the file's end; bytes
+ * @property {(fd: number, records: Uint8Array) => boolean} writeEach one write(2) per record; whether all were taken
  * @property {() => number} threadCpuTime ns this thread has run
  */
 

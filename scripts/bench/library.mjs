@@ -1,4 +1,4 @@
-// The library as it is published, in dist/, with the types of its sources: those are there before anything is built.
+// The library as it is compiled, in dist/, with the types of its sources: those are there before anything is built.
 
 /**
  * @param {string} name
@@ -6,13 +6,19 @@
  */
 const load = (name) => import(new URL(`../../dist/${name}.js`, import.meta.url).href);
 
-export const { HptTable } = /** @type {typeof import('../../lib/hpt/table.js')} */ (await load('hpt/table'));
+export const { EmulatedVm, HptReader, HptTable, RecordCursor } =
+  /** @type {typeof import('../../lib/index.js')} */ (await load('index'));
+export const { createReadStream, foldRecords, receiveHpt, sendHpt } =
+  /** @type {typeof import('../../lib/index.js')} */ (await load('index'));
+
+// Not published: what a pass costs without anything around it, and descriptors that are none of KVM.
 export const { fillRecords } = /** @type {typeof import('../../lib/format/pass.js')} */ (
   await load('format/pass')
 );
-export const { RecordCursor } = /** @type {typeof import('../../lib/format/cursor.js')} */ (
-  await load('format/cursor')
+export const { BaseHandle } = /** @type {typeof import('../../lib/vm/base.js')} */ (await load('vm/base'));
+export const { KvmHandle } = /** @type {typeof import('../../lib/vm/kvm/kvm-handle.js')} */ (
+  await load('vm/kvm/kvm-handle')
 );
-export const { EmulatedVm } = /** @type {typeof import('../../lib/vm/emulated/emulated-vm.js')} */ (
-  await load('vm/emulated/emulated-vm')
+export const { loadAddon } = /** @type {typeof import('../../lib/vm/kvm/addon.js')} */ (
+  await load('vm/kvm/addon')
 );

@@ -1,4 +1,7 @@
 // Two deeds, timed in turns: what a ratio of single timings would owe to the machine's mood, a median of many does not.
+import { readFileSync, writeFileSync } from 'node:fs';
+import { setFlagsFromString } from 'node:v8';
+import { runInNewContext } from 'node:vm';
 import { addon } from './baseline.mjs';
 
 /** Odd, so that the median is one of them. */
@@ -6,11 +9,11 @@ export const ROUNDS = 9;
 /** A sample lasts at least so long: shorter ones measure the clock. */
 const SAMPLE_NS = 2e6;
 /** Long enough for V8 to have compiled what it will. */
-const WARM_UP_NS = 150e6;
+const WARM_UP_NS = 200e6;
 
 /**
  * @typedef {object} Deed
- * @property {() => unknown} run what is timed
+ * @property {() => unknown} run what is timed; until its promise is fulfilled, if it gives one
  * @property {() => unknown} [prepare] what comes before each run, and is not timed
  *
  * @typedef {() => number} Clock ns since some moment
@@ -19,12 +22,21 @@ const WARM_UP_NS = 150e6;
  * @property {number} ours median time of one run, ns
  * @property {number} baseline the same of the baseline
  * @property {number} ratio median of each round's baseline time / our time
+ * @property {number} difference median of each round's our time - baseline time, ns
  */
 
 /** CPU time of this thread: for deeds that compute. Work of others on the machine does not show. @type {Clock} */
 export const cpuTime = addon.threadCpuTime;
+/** CPU time of all of this process: for deeds that compute on several threads, or in the kernel. @type {Clock} */
+export const processTime = () => {
+  const { user, system } = process.cpuUsage();
+  return (user + system) * 1e3;
+};
 /** For deeds that wait. @type {Clock} */
 export const wallTime = () => performance.now() * 1e6;
+
+/** @param {number[]} values */
+export const median = (values) => values.toSorted((a, b) => a - b)[values.length >>> 1] ?? NaN;
 
 /**
  * Mean time of `runs` runs, ns.
@@ -33,17 +45,19 @@ export const wallTime = () => performance.now() * 1e6;
  * @param {number} runs
  * @param {Clock} clock
  */
-function sample({ run, prepare }, runs, clock) {
-  if (prepare === undefined) {
-    const start = clock();
-    for (let count = 0; count < runs; count++) run();
-    return (clock() - start) / runs;
-  }
+async function sample({ run, prepare }, runs, clock) {
   let spent = 0;
-  for (let count = 0; count < runs; count++) {
-    prepare();
+  // Without preparation in one piece: a run can be shorter than the clock's own call.
+  const batches = prepare === undefined ? 1 : runs;
+  for (let batch = 0; batch < batches; batch++) {
+    const prepared = prepare?.();
+    if (prepared instanceof Promise) await prepared;
     const start = clock();
-    run();
+    for (let count = 0; count < runs / batches; count++) {
+      const done = run();
+      // Only what waits is waited for: a turn of the event loop costs more than some runs.
+      if (done instanceof Promise) await done;
+    }
     spent += clock() - start;
   }
   return spent / runs;
@@ -54,19 +68,17 @@ function sample({ run, prepare }, runs, clock) {
  *
  * @param {Deed} deed
  * @param {Clock} clock
- * @returns {number} how many runs make a sample
+ * @returns {Promise<number>} how many runs make a sample
  */
-function warmUp(deed, clock) {
+async function warmUp(deed, clock) {
   let time = Infinity;
-  const start = clock();
-  for (let count = 0; count < 5 || clock() - start < WARM_UP_NS; count++) {
-    time = Math.min(time, sample(deed, 1, clock));
+  for (let spent = 0; spent < WARM_UP_NS;) {
+    const took = await sample(deed, 1, clock);
+    time = Math.min(time, took);
+    spent += took;
   }
-  return Math.ceil(SAMPLE_NS / time);
+  return Math.max(1, Math.ceil(SAMPLE_NS / time));
 }
-
-/** @param {number[]} values */
-export const median = (values) => values.sort((a, b) => a - b)[values.length >>> 1] ?? NaN;
 
 /**
  * Times two deeds in turns, each round beginning with the other one.
@@ -74,21 +86,23 @@ export const median = (values) => values.sort((a, b) => a - b)[values.length >>>
  * @param {Deed} ours
  * @param {Deed} baseline
  * @param {Clock} [clock]
- * @returns {Contest}
+ * @returns {Promise<Contest>}
  */
-export function contest(ours, baseline, clock = cpuTime) {
-  const deeds = [ours, baseline].map((deed) => ({ deed, runs: warmUp(deed, clock), times: [] }));
-  /** @type {number[][]} */
-  const times = [[], []];
+export async function contest(ours, baseline, clock = cpuTime) {
+  const us = { deed: ours, runs: await warmUp(ours, clock), times: [NaN] };
+  const them = { deed: baseline, runs: await warmUp(baseline, clock), times: [NaN] };
   for (let round = 0; round < ROUNDS; round++) {
-    for (const turn of [round % 2, 1 - (round % 2)]) {
-      const { deed, runs } = /** @type {{ deed: Deed, runs: number }} */ (deeds[turn]);
-      times[turn]?.push(sample(deed, runs, clock));
+    for (const each of round % 2 === 0 ? [us, them] : [them, us]) {
+      each.times[round] = await sample(each.deed, each.runs, clock);
     }
   }
-  const [ourTimes = [], baselineTimes = []] = times;
-  const ratios = ourTimes.map((time, round) => (baselineTimes[round] ?? NaN) / time);
-  return { ours: median(ourTimes), baseline: median(baselineTimes), ratio: median(ratios) };
+  const pairs = us.times.map((time, round) => ({ time, baseline: them.times[round] ?? NaN }));
+  return {
+    ours: median(us.times),
+    baseline: median(them.times),
+    ratio: median(pairs.map(({ time, baseline }) => baseline / time)),
+    difference: median(pairs.map(({ time, baseline }) => time - baseline)),
+  };
 }
 
 /**
@@ -97,7 +111,39 @@ export function contest(ours, baseline, clock = cpuTime) {
  * @param {Deed} deed
  * @param {Clock} [clock]
  */
-export function time(deed, clock = cpuTime) {
-  const runs = warmUp(deed, clock);
-  return median(Array.from({ length: ROUNDS }, () => sample(deed, runs, clock)));
+export async function time(deed, clock = cpuTime) {
+  const runs = await warmUp(deed, clock);
+  const times = [];
+  for (let round = 0; round < ROUNDS; round++) times.push(await sample(deed, runs, clock));
+  return median(times);
+}
+
+setFlagsFromString('--expose-gc');
+/** @type {unknown} */
+const gc = runInNewContext('gc');
+/** Collects what the last case has left, so that it is neither timed nor counted with the next. */
+export const collectGarbage = /** @type {() => void} */ (gc);
+
+/** @param {'VmRSS' | 'VmHWM'} field */
+function residentBytes(field) {
+  const [, kibibytes] =
+    new RegExp(`^${field}:\\s*(\\d+) kB$`, 'm').exec(readFileSync('/proc/self/status', 'utf8')) ?? [];
+  return Number(kibibytes) * 1024;
+}
+
+/**
+ * What the process has grown by with what `make` makes: once nothing else is left, and at most.
+ *
+ * @template T
+ * @param {() => T} make
+ */
+export function growth(make) {
+  collectGarbage();
+  // Forgets the peak of what came before (proc(5)).
+  writeFileSync('/proc/self/clear_refs', '5');
+  const before = residentBytes('VmRSS');
+  const made = make();
+  const peakBytes = residentBytes('VmHWM') - before;
+  collectGarbage();
+  return { made, bytes: residentBytes('VmRSS') - before, peakBytes };
 }

@@ -1,6 +1,10 @@
 #include <napi.h>
 #include <time.h>
 
+#include <utility>
+
+#include "../../../native/job.h"
+#include "descriptors.h"
 #include "table.h"
 
 // What JavaScript sees of the baselines; scripts/bench/baseline.mjs has the types. The bench calls
@@ -15,9 +19,10 @@ using Napi::CallbackInfo;
 class FlatTable final : public Napi::ObjectWrap<FlatTable> {
  public:
   static Napi::Function Define(Napi::Env env) {
-    return DefineClass(
-        env, "FlatTable",
-        {InstanceMethod<&FlatTable::Read>("read"), InstanceMethod<&FlatTable::Store>("store")});
+    return DefineClass(env, "FlatTable",
+                       {InstanceMethod<&FlatTable::Read>("read"),
+                        InstanceMethod<&FlatTable::ReadOnPool>("readOnPool"),
+                        InstanceMethod<&FlatTable::Store>("store")});
   }
 
   explicit FlatTable(const CallbackInfo& info) : ObjectWrap(info) {
@@ -30,15 +35,39 @@ class FlatTable final : public Napi::ObjectWrap<FlatTable> {
   }
 
  private:
-  // read(state: Float64Array /* index, first */, buffer): bytes
-  Napi::Value Read(const CallbackInfo& info) {
-    double* state = info[0].As<Napi::Float64Array>().Data();
-    auto buffer = info[1].As<Napi::Uint8Array>();
+  // Goes on from `state` (index, first) and brings it up to date.
+  static size_t ReadOnce(const Table& table, double* state, uint8_t* out, size_t size) {
     Cursor cursor = {static_cast<uint64_t>(state[0]), state[1] != 0};
-    const size_t bytes = bench::Read(table_, &cursor, buffer.Data(), buffer.ElementLength());
+    const size_t bytes = bench::Read(table, &cursor, out, size);
     state[0] = static_cast<double>(cursor.index);
     state[1] = cursor.first ? 1 : 0;
+    return bytes;
+  }
+
+  // read(state: Float64Array, buffer): bytes
+  Napi::Value Read(const CallbackInfo& info) {
+    auto state = info[0].As<Napi::Float64Array>();
+    auto buffer = info[1].As<Napi::Uint8Array>();
+    const size_t bytes = ReadOnce(table_, state.Data(), buffer.Data(), buffer.ElementLength());
     return Napi::Number::New(info.Env(), static_cast<double>(bytes));
+  }
+
+  // readOnPool(state, buffer): a promise of the same; nobody touches either until it settles
+  Napi::Value ReadOnPool(const CallbackInfo& info) {
+    auto state = info[0].As<Napi::Float64Array>();
+    auto buffer = info[1].As<Napi::Uint8Array>();
+    // SAFETY: the references keep what the pool reads and writes until the job is destroyed.
+    auto settle = [self = Napi::Persistent(info.This().As<Napi::Object>()),
+                   kept_state = Napi::Persistent(state), kept_buffer = Napi::Persistent(buffer)](
+                      const Napi::Promise::Deferred& deferred, size_t bytes) {
+      deferred.Resolve(Napi::Number::New(deferred.Env(), static_cast<double>(bytes)));
+    };
+    return RunJob(
+        info.Env(),
+        [table = table_, state = state.Data(), out = buffer.Data(), size = buffer.ElementLength()] {
+          return ReadOnce(table, state, out, size);
+        },
+        std::move(settle));
   }
 
   // store(records): whether they were good
@@ -67,6 +96,20 @@ Napi::Value DecodeRecords(const CallbackInfo& info) {
   return Napi::Boolean::New(info.Env(), good);
 }
 
+// readAll(fd, buffer): bytes
+Napi::Value ReadWholeFile(const CallbackInfo& info) {
+  auto buffer = info[1].As<Napi::Uint8Array>();
+  const uint64_t bytes = ReadAll(info[0].As<Napi::Number>(), buffer.Data(), buffer.ElementLength());
+  return Napi::Number::New(info.Env(), static_cast<double>(bytes));
+}
+
+// writeEach(fd, records): whether all were taken
+Napi::Value WriteEachRecord(const CallbackInfo& info) {
+  const auto records = info[1].As<Napi::Uint8Array>();
+  return Napi::Boolean::New(
+      info.Env(), WriteEach(info[0].As<Napi::Number>(), records.Data(), records.ElementLength()));
+}
+
 // threadCpuTime(): ns this thread has run
 Napi::Value ThreadCpuTime(const CallbackInfo& info) {
   timespec now;
@@ -77,6 +120,8 @@ Napi::Value ThreadCpuTime(const CallbackInfo& info) {
 
 Napi::Object Init(Napi::Env env, Napi::Object exports) {
   exports.Set("FlatTable", FlatTable::Define(env));
+  exports.Set("readAll", Napi::Function::New(env, ReadWholeFile));
+  exports.Set("writeEach", Napi::Function::New(env, WriteEachRecord));
   exports.Set("decode", Napi::Function::New(env, DecodeRecords));
   exports.Set("threadCpuTime", Napi::Function::New(env, ThreadCpuTime));
   return exports;

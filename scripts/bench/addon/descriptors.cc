@@ -1,0 +1,33 @@
+#include "descriptors.h"
+
+#include <unistd.h>
+
+#include <cstring>
+
+#include "table.h"
+
+namespace kvm_htab::bench {
+
+uint64_t ReadAll(int fd, uint8_t* buffer, size_t size) {
+  uint64_t total = 0;
+  for (;;) {
+    const ssize_t bytes = read(fd, buffer, size);
+    if (bytes <= 0) return total;
+    total += static_cast<uint64_t>(bytes);
+  }
+}
+
+bool WriteEach(int fd, const uint8_t* records, size_t size) {
+  for (size_t at = 0; at < size;) {
+    Header header;
+    if (size - at < sizeof(Header)) return false;
+    memcpy(&header, records + at, sizeof(Header));
+    const size_t length = sizeof(Header) + header.valid * sizeof(Entry);
+    if (size - at < length) return false;
+    if (write(fd, records + at, length) != static_cast<ssize_t>(length)) return false;
+    at += length;
+  }
+  return true;
+}
+
+}  // namespace kvm_htab::bench
