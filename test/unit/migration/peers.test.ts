@@ -109,8 +109,17 @@ describe('a destination', () => {
     ],
     [
       'gives up',
-      [HELLO, BEGIN, { type: 'abort', code: 'x', reason: 'tired\u001b[2J', retry: false }],
-      'the peer gave up: tired [2J',
+      [
+        HELLO,
+        BEGIN,
+        { type: 'abort', code: 'x', reason: 'tired\u001b[2J\u2028\u202eof\ud800it', retry: false },
+      ],
+      'the peer gave up: tired [2J of it',
+    ],
+    [
+      'gives up at length',
+      [HELLO, BEGIN, { type: 'abort', code: 'x', reason: 'tired '.repeat(170), retry: false }],
+      `the peer gave up: ${'tired '.repeat(84).slice(0, 500).trim()}`,
     ],
   ])('gives up on a source that %s', async (_, messages, message) => {
     const { error } = await refusal(messages);
@@ -242,7 +251,14 @@ describe('a source', () => {
     const { error } = await against((type, sequence) =>
       type === 'data' ? { type: 'applied', sequence: sequence + 1 } : good(type, sequence),
     );
-    expect(error.message).toContain('where "applied" for frame 2 was due');
+    expect(error.message).toContain('where applied for frame 2 was due');
+  });
+
+  test('does not repeat the bytes that a destination sends it', async () => {
+    const { error } = await against((type, sequence) =>
+      type === 'data' ? { type: 'data', records: new Uint8Array(1 << 20) } : good(type, sequence),
+    );
+    expect(error.message).toBe('the peer sent data where applied for frame 2 was due');
   });
 
   test('gives up when the destination says what nobody asked', async () => {
@@ -250,7 +266,7 @@ describe('a source', () => {
       type === 'pass-begin' ? { type: 'committed' } : good(type, sequence),
     );
     expect(error).toMatchObject({ code: 'ERR_HTAB_MIGRATION' });
-    expect(error.message).toContain('the peer sent {"type":"committed"}');
+    expect(error.message).toContain('the peer sent committed where');
     expect(resumes).toBe(0);
   });
 

@@ -1,5 +1,10 @@
 import { FRAME_HEADER_BYTES } from '../../../lib/format/frame.js';
-import { decodeHeader, type MessageType } from '../../../lib/migration/protocol.js';
+import {
+  decodeHeader,
+  encodeFrame,
+  type Message,
+  type MessageType,
+} from '../../../lib/migration/protocol.js';
 import type { Wire } from './link.js';
 
 /** What can happen to a frame on its way. */
@@ -21,10 +26,11 @@ export const FRAME_FAULTS: readonly FrameFault[] = [
  * A wire on which one frame suffers.
  *
  * @param strikes whether this one does, asked for every frame until one has
+ * @param fault what it suffers; a message: that comes in its place
  */
 export function frameWire(
   strikes: (type: MessageType, number: number) => boolean,
-  fault: FrameFault,
+  fault: FrameFault | 'none' | Message,
   struck: () => void = () => undefined,
 ): Wire {
   let rest = Buffer.alloc(0);
@@ -50,7 +56,15 @@ export function frameWire(
       }
       done = true;
       struck();
+      if (typeof fault === 'object') {
+        const other = encodeFrame(fault, header.sequence);
+        out.push(other.header, Buffer.from(other.payload));
+        continue;
+      }
       switch (fault) {
+        case 'none':
+          out.push(frame);
+          break;
         case 'lost':
           break;
         case 'twice':

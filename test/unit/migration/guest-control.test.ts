@@ -1,0 +1,172 @@
+import { subscribe, unsubscribe } from 'node:diagnostics_channel';
+import { afterEach, beforeEach, describe, expect, test, vi } from 'vitest';
+import type { HtabError } from '../../../lib/errors.js';
+import { receiveHpt } from '../../../lib/migration/destination.js';
+import type { StateEvent } from '../../../lib/migration/events.js';
+import { MemoryJournal, type Journal } from '../../../lib/migration/journal.js';
+import { link } from './link.js';
+import { reasonOf, startGuest, useFakeTime } from './machines.js';
+import { move, power8 } from './move.js';
+import { withCalls } from './stage-props.js';
+
+const never = (): Promise<never> => new Promise(() => undefined);
+
+beforeEach(useFakeTime);
+afterEach(() => vi.useRealTimers());
+
+describe('a guest', () => {
+  test('whose pause never settles is told to run on, and the error says that it may still stop', async () => {
+    const guest = await startGuest(300);
+    const began = performance.now();
+    const { sent, target } = await move(guest, { send: { pause: never, guestTimeoutMs: 5000 } });
+    expect(reasonOf(sent)).toMatchObject({ code: 'ERR_HTAB_MIGRATION' });
+    expect((reasonOf(sent) as HtabError).message).toBe(
+      'pause has not settled within 5000 ms: the guest is here and is told to run, but may still stop when that call ends',
+    );
+    expect(guest).toMatchObject({ state: 'running', resumes: 1 });
+    expect(target.table!.validCount).toBe(0);
+    expect(performance.now() - began).toBeLessThan(10_000);
+  });
+
+  test('whose pause never settles runs on as soon as the signal is aborted', async () => {
+    const guest = await startGuest(300);
+    const stop = new AbortController();
+    const pause = (): Promise<never> => {
+      setTimeout(() => stop.abort(new Error('enough')), 1000);
+      return never();
+    };
+    const { sent } = await move(guest, { send: { pause, signal: stop.signal } });
+    expect(reasonOf(sent)).toMatchObject({ message: 'enough' });
+    expect(guest).toMatchObject({ state: 'running', resumes: 1 });
+  });
+
+  test('whose resume never settles is said to stand still, with what ended the migration', async () => {
+    const guest = await startGuest(300);
+    const pause = async (): Promise<never> => {
+      await guest.pause();
+      throw new Error('the monitor is gone');
+    };
+    const { sent } = await move(guest, { send: { pause, resume: never, guestTimeoutMs: 5000 } });
+    const error = reasonOf(sent) as HtabError;
+    expect(error.message).toContain('could not be resumed at the source: it is there, unharmed and stopped');
+    expect((error.cause as AggregateError).errors.map(String)).toEqual([
+      'Error: the monitor is gone',
+      'HtabError: resume has not settled within 5000 ms: the guest is here, and may stand still',
+    ]);
+    expect(guest.state).toBe('paused');
+  });
+
+  test('whose throttle never settles, neither down nor up again, stays and runs', async () => {
+    const guest = await startGuest(300);
+    const steps: number[] = [];
+    const throttle = (step: number): Promise<never> => {
+      steps.push(step);
+      return never();
+    };
+    const { sent } = await move(guest, {
+      send: { throttle, guestTimeoutMs: 5000, whenNotConverging: 'throttle', maxPasses: 1, downtimeMs: 0 },
+    });
+    expect((reasonOf(sent) as HtabError).message).toBe(
+      'throttle has not settled within 5000 ms: the guest may be slow',
+    );
+    expect(steps).toEqual([1, 0]);
+    expect(guest).toMatchObject({ state: 'running', pauses: 0 });
+  });
+
+  test('stands still no longer than the limits when the journal never answers', async () => {
+    const guest = await startGuest(300);
+    const journal = withCalls(new MemoryJournal(), { begin: never, decide: never });
+    const { sent, target } = await move(guest, { send: { journal, timeoutMs: 3000 } });
+    expect((reasonOf(sent) as HtabError).message).toContain('the journal cannot be written');
+    expect(guest).toMatchObject({ state: 'running', resumes: 1 });
+    expect(target.table!.validCount).toBe(0);
+  });
+
+  test('is not committed once the signal has been aborted, though the journal has been written', async () => {
+    const guest = await startGuest(300);
+    const stop = new AbortController();
+    const journal = new MemoryJournal();
+    const aborting = withCalls(journal, {
+      begin: async (record) => {
+        await journal.begin(record);
+        stop.abort(new Error('enough'));
+      },
+    });
+    const { sent } = await move(guest, {
+      send: { journal: aborting, signal: stop.signal, migrationId: 'm' },
+    });
+    expect(reasonOf(sent)).toMatchObject({ message: 'enough' });
+    expect(guest).toMatchObject({ state: 'running', resumes: 1 });
+    expect(await journal.find('source', 'm')).toMatchObject({ state: 'aborted' });
+  });
+});
+
+describe('a destination', () => {
+  test('that takes long over its decision is not waited for by heartbeats alone: the source asks, and ends in doubt', async () => {
+    const guest = await startGuest(300);
+    const journal = new MemoryJournal();
+    const decide: Journal['decide'] = async (...args) => {
+      await new Promise((resolve) => setTimeout(resolve, 600_000));
+      return journal.decide(...args);
+    };
+    let stoppedAt = 0;
+    let doubtedAt = 0;
+    const doubt = (event: unknown): void => {
+      if ((event as StateEvent).state === 'in-doubt') doubtedAt = performance.now();
+    };
+    subscribe('kvm-htab:state', doubt);
+    const { sent, received } = await move(guest, {
+      send: {
+        timeoutMs: 3000,
+        reconnectMs: 10_000,
+        pause: () => {
+          stoppedAt = performance.now();
+          return guest.pause();
+        },
+      },
+      receive: { timeoutMs: 3000, journal: withCalls(journal, { decide }) },
+    });
+    unsubscribe('kvm-htab:state', doubt);
+    expect(reasonOf(sent)).toMatchObject({ code: 'ERR_HTAB_IN_DOUBT' });
+    // The acknowledgement, the time to be without an answer, and the last question.
+    expect(doubtedAt - stoppedAt).toBeLessThanOrEqual(3000 + 10_000 + 3000 + 1000);
+    expect(guest.state).toBe('paused');
+    expect(received.status).toBe('fulfilled');
+  });
+
+  test.each([
+    [{ maxOrder: 18 }, undefined],
+    [{ expectedOrder: 18 }, undefined],
+    [{ expectedOrder: 24 }, "the source's table has order 18, and one of order 24 is expected"],
+  ])('told %j says of a table of order 18: %s', async (receive, message) => {
+    const { sent, received, target } = await move(await startGuest(300), { receive });
+    if (message === undefined) {
+      expect([sent.status, received.status]).toEqual(['fulfilled', 'fulfilled']);
+    } else {
+      expect(reasonOf(received)).toMatchObject({ code: 'ERR_HTAB_MIGRATION', message });
+      expect((reasonOf(sent) as HtabError).message).toBe(`the peer gave up: ${message}`);
+      expect(target.table).toBeUndefined();
+    }
+  });
+
+  test('does not set aside memory for a table above its maxOrder', async () => {
+    const guest = await startGuest(300);
+    await guest.vm.allocateHpt(22);
+    const target = power8();
+    await target.allocateHpt(18);
+    const { received } = await move(guest, { target, receive: { maxOrder: 21, minEntries: 0 } });
+    expect((reasonOf(received) as HtabError).message).toBe(
+      "the source's table has order 22; up to 21 is taken (maxOrder)",
+    );
+    expect(target.hptOrder).toBe(18);
+  });
+
+  test.each([{ maxOrder: 17 }, { maxOrder: 37 }, { expectedOrder: 17 }, { expectedOrder: 20.5 }])(
+    'cannot be told %j',
+    async (options) => {
+      await expect(receiveHpt(power8(), link()[0], options)).rejects.toMatchObject({
+        code: 'ERR_OUT_OF_RANGE',
+      });
+    },
+  );
+});
