@@ -3,6 +3,7 @@
 
 #include <napi.h>
 
+#include <algorithm>
 #include <cmath>
 #include <cstdint>
 #include <cstring>
@@ -58,6 +59,10 @@ struct Bytes {
   size_t length = 0;
 };
 
+// The kernel forgets a record's header when it checks a write's length, and takes what lies behind
+// the bytes for the rest of the record (kernel-abi.md 4.2).
+constexpr size_t kOverRead = 8;
+
 inline bool BytesArgument(const Napi::Value& value, Bytes* out) {
   if (!value.IsTypedArray() || value.As<Napi::TypedArray>().TypedArrayType() != napi_uint8_array) {
     return RefuseArgument(value, "a Uint8Array");
@@ -67,7 +72,7 @@ inline bool BytesArgument(const Napi::Value& value, Bytes* out) {
   if (!array.ArrayBuffer().IsArrayBuffer()) return RefuseArgument(value, "memory not shared");
   if (array.ArrayBuffer().IsDetached()) return RefuseArgument(value, "memory not detached");
   out->length = array.ByteLength();
-  out->data.reset(new (std::nothrow) uint8_t[out->length]);
+  out->data.reset(new (std::nothrow) uint8_t[out->length + kOverRead]);
   if (out->data != nullptr) return true;
   Napi::RangeError::New(value.Env(), "No memory for the bytes of a system call")
       .ThrowAsJavaScriptException();
@@ -77,8 +82,12 @@ inline bool BytesArgument(const Napi::Value& value, Bytes* out) {
 // SAFETY (both below): the array is asked for its memory right before the copy, and no JavaScript
 // runs in between.
 
+// Behind the bytes come those that lie behind them in the caller's memory, or zeros.
 inline void CopyFrom(const Napi::Uint8Array& array, Bytes* bytes) {
-  if (bytes->length > 0) std::memcpy(bytes->data.get(), array.Data(), bytes->length);
+  const size_t behind = array.ArrayBuffer().ByteLength() - array.ByteOffset() - bytes->length;
+  const size_t count = bytes->length + std::min(behind, kOverRead);
+  if (count > 0) std::memcpy(bytes->data.get(), array.Data(), count);
+  std::memset(bytes->data.get() + count, 0, bytes->length + kOverRead - count);
 }
 
 // False where the array has become too short: its memory was transferred away or resized.

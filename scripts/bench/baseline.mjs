@@ -17,7 +17,7 @@ import { hostTarget, missingFor, rebuild, targets } from '../native/toolchain.mj
  * @property {new (entries: Uint32Array, sides: Uint32Array) => FlatTable} FlatTable four words an entry in both
  * @property {(records: Uint8Array, entryCount: number, totals: Float64Array) => boolean} decode checks whole records and
  *   adds records, valid entries, invalid entries and indexes to `totals`; false if one is bad
- * @property {(fd: number, buffer: Uint8Array) => number} readAll one read(2) after the other up to the file's end; bytes
+ * @property {(fd: number) => number} readAll one read(2) of 1 MiB after the other up to the file's end; bytes
  * @property {(fd: number, records: Uint8Array) => boolean} writeEach one write(2) per record; whether all were taken
  * @property {() => number} threadCpuTime ns this thread has run
  */

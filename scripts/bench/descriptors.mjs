@@ -89,12 +89,10 @@ async function readable(rival) {
   }
 }
 
-const buffer = new Uint8Array(BUFFER_BYTES);
-
 /** @param {string} file */
 function readLoop(file) {
   const fd = openSync(file, 'r');
-  const bytes = addon.readAll(fd, buffer);
+  const bytes = addon.readAll(fd);
   closeSync(fd);
   if (bytes !== READS * BUFFER_BYTES) throw new Error(`the read loop gave ${bytes} bytes`);
 }

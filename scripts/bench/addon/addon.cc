@@ -96,10 +96,9 @@ Napi::Value DecodeRecords(const CallbackInfo& info) {
   return Napi::Boolean::New(info.Env(), good);
 }
 
-// readAll(fd, buffer): bytes
+// readAll(fd): bytes
 Napi::Value ReadWholeFile(const CallbackInfo& info) {
-  auto buffer = info[1].As<Napi::Uint8Array>();
-  const uint64_t bytes = ReadAll(info[0].As<Napi::Number>(), buffer.Data(), buffer.ElementLength());
+  const uint64_t bytes = ReadAll(info[0].As<Napi::Number>());
   return Napi::Number::New(info.Env(), static_cast<double>(bytes));
 }
 

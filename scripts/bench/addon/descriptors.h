@@ -8,8 +8,8 @@
 
 namespace kvm_htab::bench {
 
-// Reads into one buffer, over and over, up to the end of the file. Returns the bytes read.
-uint64_t ReadAll(int fd, uint8_t* buffer, size_t size);
+// Reads 1 MiB at a time into one buffer, up to the end of the file. Returns the bytes read.
+uint64_t ReadAll(int fd);
 
 // One write(2) per record. False if one is not taken whole, or the last one is cut.
 bool WriteEach(int fd, const uint8_t* records, size_t size);
