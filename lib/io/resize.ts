@@ -23,8 +23,7 @@ import { HptReader } from './reader.js';
  * @throws HtabStateError `would-crash` naming the two entries; `busy` while an `HptReader` is open on the VM;
  *   `order-changed` if the table is not of the order the VM object says
  * @throws HtabSystemError ENOMEM without memory for it; ENOSPC if two bolted entries would meet in a smaller table; EIO
- *   before the guest has run or been given a real-mode area; EBUSY if the
- *   kernel is not ready yet although it has said so
+ *   before the guest has run or been given a real-mode area; EBUSY if the kernel is not ready although it has said so
  * @throws TypeError if the VM does not know its table's order: give it to `KvmVm.fromFd`
  * @throws the signal's reason
  */

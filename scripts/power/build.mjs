@@ -7,6 +7,7 @@ import { run, say } from './command.mjs';
 /** Program -> its sources in test/power/vmm. */
 const PROGRAMS = {
   handover: ['handover.c'],
+  reader: ['reader.c'],
   launcher: ['launcher.c', 'vm.c'],
   stepper: ['stepper.c', 'vm.c', 'control.c', 'guest/stubs.S'],
   live: ['live.c', 'vm.c', 'control.c'],

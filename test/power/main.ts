@@ -10,6 +10,7 @@ import { lockstepSuite } from './lockstep.js';
 import { migrationSuite } from './migration.js';
 import { Runner } from './runner.js';
 import { snapshotSuite } from './snapshot.js';
+import { speedSuite } from './speed.js';
 
 /** What the host side of the rig asks for. */
 export interface PowerOptions {
@@ -33,5 +34,6 @@ lifecycleSuite(runner.suite('lifecycle'));
 largeTablesSuite(runner.suite('large tables'));
 snapshotSuite(runner.suite('snapshot'), host);
 lockstepSuite(runner.suite('lockstep'), host, options.seed, options.operations);
+speedSuite(runner.suite('speed'));
 migrationSuite(runner.suite('migration'), options.seed, options.kills);
 process.exit((await runner.run()) ? 0 : 1);

@@ -1,7 +1,7 @@
 import { lstat, unlink } from 'node:fs/promises';
-import { setTimeout as delay } from 'node:timers/promises';
 import { checkInteger, checkPath } from '../../arguments.js';
 import { HtabSystemError } from '../../errors.js';
+import { pause } from '../../waiting.js';
 import { checkCall, systemError } from '../base.js';
 import type { Addon, Descriptor, Message } from './addon.js';
 import { attempt } from './failure.js';
@@ -102,9 +102,7 @@ class Wait {
         }
       }
       const untilDeadline = this.#deadline - performance.now();
-      const options = this.#signal === undefined ? {} : { signal: this.#signal };
-      // An abort ends the pause, and the next round says so.
-      await delay(Math.min(pauseMs, untilDeadline), undefined, options).catch(() => undefined);
+      await pause(Math.min(pauseMs, untilDeadline), this.#signal);
     }
   }
 }
