@@ -1,8 +1,7 @@
-import { endianness } from 'node:os';
 import { checkBytes, invalidArgument } from '../arguments.js';
-import { type FormatErrorDetails, HtabFormatError, HtabStateError, HtabUnavailableError } from '../errors.js';
+import { type FormatErrorDetails, HtabFormatError, HtabStateError } from '../errors.js';
 import { HPTE_BYTES, MAX_STREAM_ORDER, checkOrder, entryCount } from '../hpt/geometry.js';
-import { swapBigEndian } from '../hpt/wire.js';
+import { checkLittleEndian, swapBigEndian } from '../hpt/wire.js';
 import {
   HEADER_BYTES,
   MAX_STREAM_ENTRIES,
@@ -100,13 +99,7 @@ export class RecordCursor {
    */
   constructor(options: RecordCursorOptions = {}) {
     const { order, headerByteOrder = 'LE', ascending = false } = options;
-    if (endianness() !== 'LE') {
-      throw new HtabUnavailableError(
-        'endianness',
-        'records cannot be read here',
-        'use a little-endian machine',
-      );
-    }
+    checkLittleEndian('records cannot be read here');
     if (order !== undefined) {
       checkOrder(order, MAX_STREAM_ORDER);
       this.entryLimit = entryCount(order);
