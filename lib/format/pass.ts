@@ -1,4 +1,4 @@
-import { type BitmapPage, type SparseBitmap, PAGE_BITS, PAGE_WORDS, popcount } from '../hpt/bitmap.js';
+import { type BitmapPage, PAGE_BITS, PAGE_WORDS, popcount } from '../hpt/bitmap.js';
 import { HPTE_V_BOLTED } from '../hpt/hpte.js';
 import { type PageGroups, copyHptes } from '../hpt/groups.js';
 import type { HptTable } from '../hpt/table.js';
@@ -18,6 +18,8 @@ export interface PassState {
 /** Entry and header bytes that must be free for another record, and one byte that is never used (kernel-abi.md 2.3). */
 const RECORD_FLOOR = 24;
 const SUMMARY_WORDS = PAGE_WORDS / 32;
+/** Entries of pages that are gone through at once: their numbers are counted in 31 bits. */
+const MAX_STRETCH = 0x4000 * PAGE_BITS;
 /** A page of a bitmap with no bit set. */
 const CLEAR: BitmapPage = new Uint32Array(PAGE_WORDS + PAGE_WORDS / 32);
 
@@ -40,8 +42,8 @@ export function fillRecords(table: HptTable | undefined, state: PassState, buffe
   while (table !== undefined && index < end) {
     const page = index >>> 16;
     const pageStart = page * PAGE_BITS;
-    const stretch = emptyPages(firstPass ? table.valid : table.dirty, page);
-    const to = Math.min(Math.max(stretch, 1) * PAGE_BITS, end - pageStart);
+    const stretch = (firstPass ? table.valid : table.dirty).nextPage(page) - page;
+    const to = Math.min(Math.max(stretch, 1) * PAGE_BITS, end - pageStart, MAX_STRETCH);
     const scope = { page, from: index - pageStart, to, boltedOnly };
     const reached = firstPass ? firstPage(table, writer, scope) : laterPage(table, writer, scope);
     index = pageStart + reached;
@@ -62,14 +64,6 @@ interface PageScope {
   readonly from: number;
   readonly to: number;
   readonly boltedOnly: boolean;
-}
-
-/** Number of pages from `page` on in which no bit was ever set; so many that their entries can be counted in 31 bits. */
-function emptyPages({ pages }: SparseBitmap, page: number): number {
-  const limit = Math.min(pages.length, page + 0x4000);
-  let next = page;
-  while (next < limit && pages[next] === undefined) next++;
-  return next - page;
 }
 
 /**

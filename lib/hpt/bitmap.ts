@@ -33,12 +33,15 @@ export class SparseBitmap {
   readonly size: number;
   /** One page per 65,536 bits; undefined stands for a clear one. For scans that cannot afford a call per bit. */
   readonly pages: (BitmapPage | undefined)[];
+  /** A bit for each page that is there. */
+  readonly #opened: Uint32Array;
   #count = 0;
 
   /** @param size number of bits, 1..2^32 */
   constructor(size: number) {
     this.size = size;
     this.pages = new Array<BitmapPage | undefined>(Math.ceil(size / PAGE_BITS)).fill(undefined);
+    this.#opened = new Uint32Array(Math.ceil(this.pages.length / 32));
   }
 
   /** Number of bits set. */
@@ -96,7 +99,25 @@ export class SparseBitmap {
 
   /** The page that holds bit `index`, made if it is not there. */
   open(index: number): BitmapPage {
-    return (this.pages[index >>> 16] ??= new Uint32Array(PAGE_WORDS + SUMMARY_WORDS));
+    return this.pages[index >>> 16] ?? this.#openPage(index >>> 16);
+  }
+
+  #openPage(page: number): BitmapPage {
+    this.#opened[page >>> 5]! |= 1 << (page & 31);
+    return (this.pages[page] = new Uint32Array(PAGE_WORDS + SUMMARY_WORDS));
+  }
+
+  /** Number of the first page at or after `page` that is there; of the one behind the last when there is none. */
+  nextPage(page: number): number {
+    const opened = this.#opened;
+    let word = page >>> 5;
+    if (word >= opened.length) return this.pages.length;
+    let rest = (opened[word]! >>> (page & 31)) << (page & 31);
+    while (rest === 0) {
+      if (++word === opened.length) return this.pages.length;
+      rest = opened[word]!;
+    }
+    return word * 32 + lowestBit(rest);
   }
 
   /** The 32 bits that `index` is one of; bit `index` itself is bit `index & 31` of it. */
@@ -155,6 +176,7 @@ export class SparseBitmap {
   /** Clears every bit and gives the memory back. */
   clear(): void {
     this.pages.fill(undefined);
+    this.#opened.fill(0);
     this.#count = 0;
   }
 }
