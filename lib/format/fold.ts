@@ -1,16 +1,10 @@
 import { outOfRange } from '../errors.js';
+import type { RecordCounts } from '../hpt/records.js';
 import type { HptTable } from '../hpt/table.js';
 import type { RecordCursor } from './cursor.js';
 
-/** What was applied to a table. */
-export interface FoldCounts {
-  /** Records begun: one that is cut by a chunk's end counts where its first entries are. */
-  readonly records: number;
-  /** Entries stored. */
-  readonly validEntries: number;
-  /** Entries made invalid, whether they had been valid or not. */
-  readonly invalidEntries: number;
-}
+/** What was applied to a table. A record that is cut by a chunk's end counts where its first entries are. */
+export type FoldCounts = Readonly<RecordCounts>;
 
 /**
  * Applies the records that are left of the cursor's chunk to a table, in order: valid entries are stored with the bytes
@@ -28,13 +22,7 @@ export function foldRecords(cursor: RecordCursor, table: HptTable): FoldCounts {
     );
   }
   const before = cursor.recordIndex;
-  let validEntries = 0;
-  let invalidEntries = 0;
-  while (cursor.next()) {
-    const { index, validCount, invalidCount } = cursor;
-    table.applyRecord(index, validCount, invalidCount, cursor.longs, cursor.wordOffset >>> 1);
-    validEntries += validCount;
-    invalidEntries += invalidCount;
-  }
-  return { records: cursor.recordIndex - before, validEntries, invalidEntries };
+  const counts: RecordCounts = { records: 0, validEntries: 0, invalidEntries: 0 };
+  table.applyRecords(cursor, counts);
+  return { ...counts, records: cursor.recordIndex - before };
 }

@@ -2,6 +2,7 @@ import { outOfRange } from '../errors.js';
 import { PAGE_BITS, SparseBitmap, popcount } from './bitmap.js';
 import { MAX_STREAM_ORDER, checkOrder, entryCount } from './geometry.js';
 import { PageGroups } from './groups.js';
+import type { RecordCounts, RecordSource } from './records.js';
 
 const NO_HPTES = new BigUint64Array(0);
 
@@ -128,6 +129,24 @@ export class HptTable {
       groups.applyRecord(entry, validCount, invalidCount, longs, long);
     } else {
       this.#applyByPage(ptex, validCount, invalidCount, longs, long);
+    }
+  }
+
+  /**
+   * Applies all records that are left of a source, in order.
+   *
+   * @param counts is told what was applied; also what came before a record that the source refuses with an error
+   */
+  applyRecords(records: RecordSource, counts: RecordCounts): void {
+    for (let more = records.next(); more; more = records.next()) {
+      const page = records.index >>> 16;
+      const groups = this.groups[page];
+      if (groups?.append(records, page, counts) === false) return;
+      const { index, validCount, invalidCount } = records;
+      this.applyRecord(index, validCount, invalidCount, records.longs, records.wordOffset >>> 1);
+      counts.records++;
+      counts.validEntries += validCount;
+      counts.invalidEntries += invalidCount;
     }
   }
 
