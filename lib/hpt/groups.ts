@@ -1,4 +1,4 @@
-import { PAGE_BITS, PAGE_WORDS, type SparseBitmap, popcount } from './bitmap.js';
+import { type BitmapPage, PAGE_BITS, PAGE_WORDS, type SparseBitmap, popcount } from './bitmap.js';
 import type { RecordCounts, RecordSource } from './records.js';
 
 const FULL = 0xffffffff;
@@ -26,8 +26,8 @@ export class PageGroups {
   /** By group: place of its first HPTE << 12 | places it has << 6 | places in use. */
   readonly #slots = new Uint32Array(GROUPS);
   readonly #valid: SparseBitmap;
-  readonly #bits: Uint32Array;
-  readonly #summary: Uint32Array;
+  /** Its page of the bitmap. */
+  readonly #page: BitmapPage;
   #places = MIN_PLACES;
   /** Places given to groups, from 0 on. */
   #used = 0;
@@ -44,9 +44,7 @@ export class PageGroups {
    */
   constructor(valid: SparseBitmap, ptex: number) {
     this.#valid = valid;
-    const page = valid.open(ptex);
-    this.#bits = page.subarray(0, GROUPS);
-    this.#summary = page.subarray(GROUPS);
+    this.#page = valid.open(ptex);
   }
 
   /** Place of a group's first HPTE; the others follow in ascending order. */
@@ -58,7 +56,7 @@ export class PageGroups {
   fullAfter(group: number): number {
     let next = group + 1;
     let place = this.placeOf(group);
-    while (next < GROUPS && this.#bits[next] === FULL) {
+    while (next < GROUPS && this.#page[next] === FULL) {
       place += 32;
       if (this.placeOf(next) !== place) break;
       next++;
@@ -81,7 +79,7 @@ export class PageGroups {
   delete(entry: number): boolean {
     const group = entry >>> 5;
     const bit = entry & 31;
-    const bits = this.#bits[group]! | 0;
+    const bits = this.#page[group]! | 0;
     if (((bits >>> bit) & 1) === 0) return false;
     this.#close(group, 1 << bit);
     return true;
@@ -146,7 +144,7 @@ export class PageGroups {
           if (first >>> 5 !== group) {
             this.#closeAppended(group, bits, start, used);
             group = first >>> 5;
-            bits = this.#bits[group]! | 0;
+            bits = this.#page[group]! | 0;
             const slot = this.#slots[group]! | 0;
             start = bits === 0 ? used : slot >>> 12;
             if (bits !== 0 && ((start + (slot & 63)) | 0) !== used) {
@@ -181,8 +179,8 @@ export class PageGroups {
     if (group === -1) return;
     const length = (end - start) | 0;
     this.#slots[group] = (start << 12) | (length << 6) | length;
-    this.#bits[group] = bits;
-    this.#summary[group >>> 5]! |= 1 << (group & 31);
+    this.#page[group] = bits;
+    this.#page[PAGE_WORDS + (group >>> 5)]! |= 1 << (group & 31);
   }
 
   /**
@@ -192,7 +190,7 @@ export class PageGroups {
    * @returns false if they cannot: the first one's group ends elsewhere, or the array is full
    */
   #append(first: number, count: number, longs: BigUint64Array, long: number): boolean {
-    const begun = this.#bits[first >>> 5] === 0 ? -1 : this.#slots[first >>> 5]! | 0;
+    const begun = this.#page[first >>> 5] === 0 ? -1 : this.#slots[first >>> 5]! | 0;
     let place = this.#used | 0;
     if (begun !== -1 && (begun >>> 12) + (begun & 63) !== place) return false;
     if (((place + count) | 0) > this.#places) return false;
@@ -201,11 +199,11 @@ export class PageGroups {
     for (let entry = first | 0; entry < end;) {
       const group = entry >>> 5;
       const length = Math.min(32 - (entry & 31), (end - entry) | 0) | 0;
-      const bits = this.#bits[group]! | 0;
+      const bits = this.#page[group]! | 0;
       const slot = bits === 0 ? place << 12 : this.#slots[group]! | 0;
       this.#slots[group] = (slot + (length << 6) + length) | 0;
-      this.#bits[group] = bits | ((-1 >>> (32 - length)) << entry);
-      this.#summary[group >>> 5]! |= 1 << (group & 31);
+      this.#page[group] = bits | ((-1 >>> (32 - length)) << entry);
+      this.#page[PAGE_WORDS + (group >>> 5)]! |= 1 << (group & 31);
       place = (place + length) | 0;
       entry = (entry + length) | 0;
     }
@@ -220,18 +218,18 @@ export class PageGroups {
     if (from === to) return;
     const last = (to - 1) >>> 5;
     for (let group = from >>> 5; group <= last; group++) {
-      let gone = this.#bits[group]! | 0;
+      let gone = this.#page[group]! | 0;
       if (group << 5 < from) gone &= -1 << (from & 31);
       if (group === last) gone &= -1 >>> (31 - ((to - 1) & 31));
       if (gone !== 0) this.#close(group, gone);
-      else if ((group & 31) === 0 && this.#summary[group >>> 5] === 0) group += 31;
+      else if ((group & 31) === 0 && this.#page[PAGE_WORDS + (group >>> 5)] === 0) group += 31;
     }
   }
 
   /** Takes valid entries out of a group; `gone` are their bits. */
   #close(group: number, gone: number): void {
     const { longs } = this;
-    const bits = this.#bits[group]! | 0;
+    const bits = this.#page[group]! | 0;
     const first = gone & -gone;
     let to = (this.placeOf(group) + popcount(bits & (first - 1))) << 1;
     let count = 0;
@@ -245,8 +243,8 @@ export class PageGroups {
       to += 2;
     }
     this.#slots[group]! -= count;
-    this.#bits[group] = bits & ~gone;
-    if (bits === gone) this.#summary[group >>> 5]! &= ~(1 << (group & 31));
+    this.#page[group] = bits & ~gone;
+    if (bits === gone) this.#page[PAGE_WORDS + (group >>> 5)]! &= ~(1 << (group & 31));
     this.#count(-count);
     if (this.#held === 0) {
       // What comes next stands in a row again.
@@ -264,7 +262,7 @@ export class PageGroups {
   #open(first: number, length: number): number {
     const group = first >>> 5;
     const bit = first & 31;
-    const bits = this.#bits[group]! | 0;
+    const bits = this.#page[group]! | 0;
     const mask = (-1 >>> (32 - length)) << bit;
     const before = popcount(bits & ~(-1 << bit));
     const replaced = popcount(bits & mask);
@@ -277,8 +275,8 @@ export class PageGroups {
     const place = (slot >>> 12) + before;
     const after = held - before - replaced;
     if (after > 0) this.#moveUp(place + replaced, after, added);
-    this.#bits[group] = bits | mask;
-    this.#summary[group >>> 5]! |= 1 << (group & 31);
+    this.#page[group] = bits | mask;
+    this.#page[PAGE_WORDS + (group >>> 5)]! |= 1 << (group & 31);
     this.#reached = Math.max(this.#reached, first + length);
     this.#count(added);
     return place;
@@ -331,21 +329,18 @@ export class PageGroups {
     this.#heldBefore = this.#held;
     let wanted = more;
     for (let group = 0; group < GROUPS; group++) wanted += placesToKeep(slots[group]!, spare);
-    wanted = Math.ceil(wanted * 1.5);
+    // Sizes that recur: what one page has outgrown serves another, and the heap stays whole.
+    wanted = Math.ceil((wanted * 1.5) / MIN_PLACES) * MIN_PLACES;
     const dense = wanted > MAX_PLACES / 2;
-    const places = Math.max(MIN_PLACES, dense ? MAX_PLACES : wanted);
+    const places = dense ? MAX_PLACES : wanted;
     const longs = new BigUint64Array(places * 2);
-    if (this.#used === this.#held && !dense) {
-      longs.set(old.subarray(0, this.#used << 1));
-    } else {
-      this.#used = 0;
-      for (let group = 0; group < GROUPS; group++) {
-        const held = slots[group]! & 63;
-        const has = dense ? 32 : placesToKeep(slots[group]!, spare);
-        copyHptes(old, this.placeOf(group) << 1, longs, this.#used << 1, held);
-        slots[group] = has === 0 ? 0 : (this.#used << 12) | (has << 6) | held;
-        this.#used += has;
-      }
+    this.#used = 0;
+    for (let group = 0; group < GROUPS; group++) {
+      const held = slots[group]! & 63;
+      const has = dense ? 32 : placesToKeep(slots[group]!, spare);
+      copyHptes(old, this.placeOf(group) << 1, longs, this.#used << 1, held);
+      slots[group] = has === 0 ? 0 : (this.#used << 12) | (has << 6) | held;
+      this.#used += has;
     }
     this.#places = places;
     this.longs = longs;

@@ -10,7 +10,8 @@ const LITTLE_ENDIAN_MACHINE = endianness() === 'LE';
  * @throws HtabUnavailableError `endianness` on a big-endian machine
  */
 export function checkLittleEndian(problem: string): void {
-  if (!LITTLE_ENDIAN_MACHINE) throw new HtabUnavailableError('endianness', problem, 'use a little-endian machine');
+  if (!LITTLE_ENDIAN_MACHINE)
+    throw new HtabUnavailableError('endianness', problem, 'use a little-endian machine');
 }
 
 /**

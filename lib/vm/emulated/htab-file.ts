@@ -44,7 +44,7 @@ export class HtabFile {
     if (entries !== undefined && buffer.length > 24) {
       const to = this.#pass.cursor === 0 ? entries.table.entryCount : this.#pass.cursor;
       harvest(entries, from, to, buffer, bytes);
-      entries.modified.deleteRange(from, to);
+      entries.modifiedToo.deleteRange(from, to);
     }
     return bytes;
   }

@@ -35,14 +35,15 @@ export type HpteHalves = Uint32Array;
  * One table and what the kernel and the hardware know of each entry beside its HPTE (kernel-abi.md 3).
  *
  * The HPTE kept in {@link table} is the guest's view exactly as a read returns it: `v` with the kernel's lock bit set,
- * `r` without bit 62. `table.dirty` holds the entries a later pass reports: {@link modified} or {@link pending}.
+ * `r` without bit 62. `table.dirty` holds the entries a later pass reports: those marked modified (M), changed since a
+ * reader took them, and those whose hardware bits are {@link pending}.
  */
 export class EntryState {
   readonly table: HptTable;
-  /** M: changed since a reader took the entry. */
-  readonly modified: SparseBitmap;
   /** Mapped entries whose hardware R or C the guest's view lacks. */
   readonly pending: SparseBitmap;
+  /** Of these, the ones that are modified too. All others that are dirty are modified: most changes set one mark. */
+  readonly modifiedToo: SparseBitmap;
   /** Valid to the guest, not mapped for the hardware. */
   readonly absent: SparseBitmap;
   /** R in the hardware's word. */
@@ -53,8 +54,8 @@ export class EntryState {
   constructor(order: number) {
     const count = entryCount(order);
     this.table = new HptTable(order);
-    this.modified = new SparseBitmap(count);
     this.pending = new SparseBitmap(count);
+    this.modifiedToo = new SparseBitmap(count);
     this.absent = new SparseBitmap(count);
     this.referenced = new SparseBitmap(count);
     this.changed = new SparseBitmap(count);
@@ -72,28 +73,29 @@ export class EntryState {
     else this.changed.delete(ptex);
   }
 
+  isModified(ptex: number): boolean {
+    return this.table.dirty.has(ptex) && (!this.pending.has(ptex) || this.modifiedToo.has(ptex));
+  }
+
   setModified(ptex: number): void {
-    this.modified.add(ptex);
     this.table.dirty.add(ptex);
+    if (this.pending.has(ptex)) this.modifiedToo.add(ptex);
   }
 
   clearModified(ptex: number): void {
-    if (this.modified.delete(ptex) && !this.pending.has(ptex)) this.table.dirty.delete(ptex);
+    if (this.pending.has(ptex)) this.modifiedToo.delete(ptex);
+    else this.table.dirty.delete(ptex);
   }
 
   /** Brings {@link pending} in line after the hardware's bits or the guest's R and C changed. */
   updatePending(ptex: number, guestLow: number): void {
     const pending = !this.absent.has(ptex) && (this.hardwareBits(ptex) & ~guestLow) !== 0;
-    if (pending) {
-      this.pending.add(ptex);
-      this.table.dirty.add(ptex);
-    } else {
-      this.clearPending(ptex);
-    }
+    if (!pending) this.clearPending(ptex);
+    else if (this.pending.add(ptex) && !this.table.dirty.add(ptex)) this.modifiedToo.add(ptex);
   }
 
   clearPending(ptex: number): void {
-    if (this.pending.delete(ptex) && !this.modified.has(ptex)) this.table.dirty.delete(ptex);
+    if (this.pending.delete(ptex) && !this.modifiedToo.delete(ptex)) this.table.dirty.delete(ptex);
   }
 
   /** Empties the table in place: marks stay, everything else goes (kernel-abi.md 5.1). */
@@ -218,7 +220,7 @@ export class Mmu {
   clearBit(state: EntryState, ptex: number, bit: number, out: HpteHalves): void {
     state.table.load(ptex, out);
     const guestLow = out[3]!;
-    if (state.modified.has(ptex)) out[2]! |= HPTE_R_MODIFIED_HIGH;
+    if (state.isModified(ptex)) out[2]! |= HPTE_R_MODIFIED_HIGH;
     const kept = (guestLow & ~bit) >>> 0;
     if (kept !== guestLow) state.table.store(ptex, out[0]!, out[1]!, out[2]! & ~HPTE_R_MODIFIED_HIGH, kept);
     if (!state.absent.has(ptex)) {

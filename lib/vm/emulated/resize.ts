@@ -56,7 +56,7 @@ function rehash(guest: Guest, old: EntryState, order: number): EntryState | Call
   for (let ptex = table.valid.next(0); ptex < table.entryCount; ptex = table.valid.next(ptex + 1)) {
     table.load(ptex, hpte);
     // Taken before the unmap: R and C harvested by it stay behind, for every reader (kernel-abi.md 0, trap 11).
-    const modified = old.modified.has(ptex);
+    const modified = old.isModified(ptex);
     guest.mmu.unmap(old, ptex);
     if ((hpte[1]! & HPTE_V_BOLTED) === 0) continue;
     const target = rehashPtex(ptex, hpte[0]!, hpte[1]!, hpte[3]!, table.order, order);
