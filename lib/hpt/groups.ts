@@ -327,17 +327,21 @@ export class PageGroups {
     // A page that fills up is packed tightly; in one where entries come and go, groups keep a place for the next to come.
     const spare = this.#held > this.#heldBefore * 1.25 ? 0 : 1;
     this.#heldBefore = this.#held;
+    // Behind it there is nothing to move: a page filled in ascending order is gone through three times in all.
+    const end = (this.#reached + 31) >>> 5;
     let wanted = more;
-    for (let group = 0; group < GROUPS; group++) wanted += placesToKeep(slots[group]!, spare);
+    for (let group = 0; group < end; group++) wanted += placesToKeep(slots[group]!, spare);
     // Sizes that recur: what one page has outgrown serves another, and the heap stays whole.
     wanted = Math.ceil((wanted * 1.5) / MIN_PLACES) * MIN_PLACES;
-    const dense = wanted > MAX_PLACES / 2;
-    const places = dense ? MAX_PLACES : wanted;
+    const places = wanted > MAX_PLACES / 2 ? MAX_PLACES : wanted;
+    // Where there is room for all, each group gets its own; not while they come one behind the other.
+    const inRow = this.#used === this.#held && this.#held + more <= MAX_PLACES;
+    const spread = places === MAX_PLACES && !inRow;
     const longs = new BigUint64Array(places * 2);
     this.#used = 0;
-    for (let group = 0; group < GROUPS; group++) {
+    for (let group = 0; group < (spread ? GROUPS : end); group++) {
       const held = slots[group]! & 63;
-      const has = dense ? 32 : placesToKeep(slots[group]!, spare);
+      const has = spread ? 32 : placesToKeep(slots[group]!, spare);
       copyHptes(old, this.placeOf(group) << 1, longs, this.#used << 1, held);
       slots[group] = has === 0 ? 0 : (this.#used << 12) | (has << 6) | held;
       this.#used += has;

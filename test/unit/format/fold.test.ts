@@ -3,6 +3,7 @@ import { HtabFormatError } from '../../../lib/errors.js';
 import { RecordCursor } from '../../../lib/format/cursor.js';
 import { foldRecords } from '../../../lib/format/fold.js';
 import { HptTable } from '../../../lib/hpt/table.js';
+import { SeededRandom } from '../../../lib/testing/random.js';
 import { cutAt, hpte, record, run } from './streams.js';
 
 /** The valid entries of a table, as ptex and r. */
@@ -97,4 +98,43 @@ test('a cursor that reaches further than the table is refused before anything is
     expect(() => foldRecords(cursor, table)).toThrow(RangeError);
   }
   expect(table.validCount).toBe(10);
+});
+
+test('records give what a plain list of entries gives, in whatever order a page has been filled and emptied', () => {
+  const random = new SeededRandom(7);
+  for (let program = 0; program < 12; program++) {
+    const table = new HptTable(20);
+    const model = new Uint32Array(table.entryCount);
+    let serial = 1;
+    for (let step = 0; step < 4; step++) {
+      const stream: Buffer[] = [];
+      const report = (index: number, valid: number, invalid: number): void => {
+        stream.push(record(index, run(valid, serial), invalid));
+        for (let k = 0; k < valid; k++) model[index + k] = serial++;
+        model.fill(0, index + valid, index + valid + invalid);
+      };
+      // Either a pass over part of the table, of any density, or records here and there.
+      const ascending = random.chance(0.5);
+      const longest = 1 + random.below(48);
+      for (let at = random.below(model.length), left = 3000; left > 0 && at < model.length; left--) {
+        const valid = Math.min(random.below(longest), model.length - at);
+        const invalid = Math.min(random.below(64 - longest), model.length - at - valid);
+        if (valid + invalid > 0) report(at, valid, invalid);
+        at = ascending ? at + valid + invalid + 1 : random.below(model.length);
+      }
+      const cursor = new RecordCursor({ order: 20, ascending });
+      cursor.push(Buffer.concat(stream));
+      expect(foldRecords(cursor, table).records).toBe(stream.length);
+      cursor.finish();
+      for (let left = random.below(20_000); left > 0; left--) {
+        const ptex = random.below(model.length);
+        model[ptex] = random.chance(0.5) ? serial++ : 0;
+        if (model[ptex] === 0) table.remove(ptex);
+        else table.set(ptex, 1n, BigInt(model[ptex]!) << 12n);
+      }
+    }
+    const expected = [...model.entries()].filter(([, page]) => page !== 0);
+    expect(contents(table).map(([ptex, r]) => [ptex, Number(r >> 12n)])).toEqual(expected);
+    expect(table.validCount).toBe(expected.length);
+  }
 });
