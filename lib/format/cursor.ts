@@ -18,6 +18,8 @@ export interface RecordCursorOptions {
   readonly headerByteOrder?: HeaderByteOrder;
   /** The stream is one pass: no record may begin before the end of the one before it (kernel-abi.md 2.3). */
   readonly ascending?: boolean;
+  /** Looks at every record, or part of one, before it is shown; what it throws is an error of the stream. */
+  readonly check?: ((record: RecordCursor) => void) | undefined;
 }
 
 const HEADER_WORDS = HEADER_BYTES / 4;
@@ -68,6 +70,7 @@ export class RecordCursor {
   readonly #headerByteOrder: HeaderByteOrder;
   readonly #bigEndianHeaders: number = 0;
   readonly #ascending: number = 0;
+  readonly #check: ((record: RecordCursor) => void) | undefined;
   /** End of the last record. */
   #reached = 0;
 
@@ -98,7 +101,7 @@ export class RecordCursor {
    * @throws TypeError for a `headerByteOrder` that is none
    */
   constructor(options: RecordCursorOptions = {}) {
-    const { order, headerByteOrder = 'LE', ascending = false } = options;
+    const { order, headerByteOrder = 'LE', ascending = false, check } = options;
     checkLittleEndian('records cannot be read here');
     if (order !== undefined) {
       checkOrder(order, MAX_STREAM_ORDER);
@@ -108,6 +111,7 @@ export class RecordCursor {
     this.#headerByteOrder = headerByteOrder;
     if (headerByteOrder === 'BE') this.#bigEndianHeaders = 1;
     if (ascending) this.#ascending = 1;
+    this.#check = check;
   }
 
   /** Where in `bytes` the HPTEs begin: 16 bytes each, v and r, big-endian. */
@@ -192,13 +196,14 @@ export class RecordCursor {
     } else if (validCount > 0 && !legalPair(words, first, after - HPTE_WORDS)) {
       this.#refuseHpte(first, index, this.recordIndex + 1);
     }
-    this.#at = after;
-    this.#reached = stop;
-    this.recordIndex++;
     this.wordOffset = first;
     this.index = index;
     this.validCount = validCount;
     this.invalidCount = invalidCount;
+    this.#check?.(this);
+    this.#at = after;
+    this.#reached = stop;
+    this.recordIndex++;
     return true;
   }
 
@@ -256,11 +261,12 @@ export class RecordCursor {
     if (!legalRun(this.words, this.longs, first, count)) {
       this.#refuseHpte(first, this.#owedIndex, this.recordIndex);
     }
-    this.#at = first + count * HPTE_WORDS;
     this.wordOffset = first;
     this.index = this.#owedIndex;
     this.validCount = count;
     this.invalidCount = count === this.#owedValid ? this.#owedInvalid : 0;
+    this.#check?.(this);
+    this.#at = first + count * HPTE_WORDS;
     this.#owedIndex += count;
     this.#owedValid -= count;
     return true;

@@ -1,6 +1,7 @@
 import { type BitmapPage, PAGE_BITS, PAGE_WORDS, popcount } from '../hpt/bitmap.js';
 import { HPTE_V_BOLTED } from '../hpt/hpte.js';
-import { type PageGroups, copyHptes } from '../hpt/groups.js';
+import { copyHptes } from '../hpt/copy-hptes.js';
+import type { PageGroups } from '../hpt/groups.js';
 import type { HptTable } from '../hpt/table.js';
 import { swapBigEndian } from '../hpt/wire.js';
 import { RecordWriter } from './record-writer.js';

@@ -1,4 +1,5 @@
-import { type PageGroups, copyHptes } from '../hpt/groups.js';
+import { copyHptes } from '../hpt/copy-hptes.js';
+import type { PageGroups } from '../hpt/groups.js';
 import { checkLittleEndian } from '../hpt/wire.js';
 
 /** HPTEs are moved in doublewords. */

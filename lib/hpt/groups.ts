@@ -1,4 +1,5 @@
 import { type BitmapPage, PAGE_BITS, PAGE_WORDS, type SparseBitmap, popcount } from './bitmap.js';
+import { copyHptes } from './copy-hptes.js';
 import type { RecordCounts, RecordSource } from './records.js';
 
 const FULL = 0xffffffff;
@@ -33,6 +34,8 @@ export class PageGroups {
   #used = 0;
   /** No entry from this one on is valid. */
   #reached = 0;
+  /** Each group stands behind the one before it. */
+  #inOrder = true;
   /** Valid entries. */
   #held = 0;
   /** Valid entries when groups last moved to another array. */
@@ -251,6 +254,7 @@ export class PageGroups {
       this.#slots.fill(0);
       this.#used = 0;
       this.#reached = 0;
+      this.#inOrder = true;
     }
   }
 
@@ -270,7 +274,10 @@ export class PageGroups {
     let slot = this.#slots[group]! | 0;
     if (added === 0) return (slot >>> 12) + before;
     const held = slot & 63;
-    if (held + added > ((slot >>> 6) & 63)) slot = this.#room(group, added) | 0;
+    if (held + added > ((slot >>> 6) & 63)) {
+      if (first < this.#reached) this.#inOrder = false;
+      slot = this.#room(group, added) | 0;
+    }
     this.#slots[group] = slot + added;
     const place = (slot >>> 12) + before;
     const after = held - before - replaced;
@@ -320,37 +327,53 @@ export class PageGroups {
     return (place << 12) | (places << 6) | held;
   }
 
-  /** Moves all groups to an array with room for `more` HPTEs. */
+  /** Moves all groups to an array with room for `more` HPTEs, in ascending order. */
   #rebuild(more: number): void {
-    const old = this.longs;
-    const slots = this.#slots;
     // A page that fills up is packed tightly; in one where entries come and go, groups keep a place for the next to come.
     const spare = this.#held > this.#heldBefore * 1.25 ? 0 : 1;
     this.#heldBefore = this.#held;
-    // Behind it there is nothing to move: a page filled in ascending order is gone through three times in all.
-    const end = (this.#reached + 31) >>> 5;
-    let wanted = more;
-    for (let group = 0; group < end; group++) wanted += placesToKeep(slots[group]!, spare);
-    // Sizes that recur: what one page has outgrown serves another, and the heap stays whole.
-    wanted = Math.ceil((wanted * 1.5) / MIN_PLACES) * MIN_PLACES;
-    const places = wanted > MAX_PLACES / 2 ? MAX_PLACES : wanted;
-    // Where there is room for all, each group gets its own; not while they come one behind the other.
-    const inRow = this.#used === this.#held && this.#held + more <= MAX_PLACES;
-    const spread = places === MAX_PLACES && !inRow;
+    const inRow = this.#inOrder && this.#used === this.#held && this.#held + more <= MAX_PLACES;
+    const places = sizeFor(more + (inRow ? this.#held : this.#placesToKeep(spare)));
     const longs = new BigUint64Array(places * 2);
-    this.#used = 0;
-    for (let group = 0; group < (spread ? GROUPS : end); group++) {
-      const held = slots[group]! & 63;
-      const has = spread ? 32 : placesToKeep(slots[group]!, spare);
-      copyHptes(old, this.placeOf(group) << 1, longs, this.#used << 1, held);
-      slots[group] = has === 0 ? 0 : (this.#used << 12) | (has << 6) | held;
-      this.#used += has;
-    }
+    if (inRow) longs.set(this.longs.subarray(0, this.#used << 1));
+    else this.#moveAll(longs, spare);
+    this.#inOrder = true;
     this.#places = places;
     this.longs = longs;
     this.words = new Uint32Array(longs.buffer);
     this.view = new DataView(longs.buffer);
   }
+
+  #placesToKeep(spare: number): number {
+    let places = 0;
+    const end = (this.#reached + 31) >>> 5;
+    for (let group = 0; group < end; group++) places += placesToKeep(this.#slots[group]!, spare);
+    return places;
+  }
+
+  #moveAll(longs: BigUint64Array, spare: number): void {
+    const slots = this.#slots;
+    // Where there is room for all entries of the page, each group gets its own.
+    const isFull = longs.length === MAX_PLACES * 2;
+    const end = isFull ? GROUPS : (this.#reached + 31) >>> 5;
+    this.#used = 0;
+    for (let group = 0; group < end; group++) {
+      const held = slots[group]! & 63;
+      const has = isFull ? 32 : placesToKeep(slots[group]!, spare);
+      copyHptes(this.longs, this.placeOf(group) << 1, longs, this.#used << 1, held);
+      slots[group] = has === 0 ? 0 : (this.#used << 12) | (has << 6) | held;
+      this.#used += has;
+    }
+  }
+}
+
+/**
+ * Places of an array that has to hold so many: half as many again, in sizes that recur, so that what one page has
+ * outgrown serves another and the heap stays whole.
+ */
+function sizeFor(wanted: number): number {
+  const places = Math.ceil((wanted * 1.5) / MIN_PLACES) * MIN_PLACES;
+  return places > MAX_PLACES / 2 ? MAX_PLACES : places;
 }
 
 /** Places for a group that has outgrown its own: some more than it needs, so that the next entry does not move it again. */
@@ -362,32 +385,4 @@ function roomy(needed: number): number {
 function placesToKeep(slot: number, spare: number): number {
   const held = slot & 63;
   return held === 0 ? 0 : Math.min((slot >>> 6) & 63, held + spare);
-}
-
-/**
- * Copies HPTEs, two doublewords each. No branch depends on whether they are one or two, the usual numbers in a sparse
- * table: mispredicting it costs as much as the copy. V8 keeps the doublewords in registers, without a bigint.
- */
-export function copyHptes(
-  source: BigUint64Array,
-  from: number,
-  target: BigUint64Array,
-  to: number,
-  count: number,
-): void {
-  if (count === 0) return;
-  // A block copy costs 75 ns before the first byte.
-  if (count > 24) {
-    target.set(source.subarray(from, from + (count << 1)), to);
-    return;
-  }
-  const last = (count - 1) << 1;
-  target[to] = source[from]!;
-  target[to + 1] = source[from + 1]!;
-  target[to + last] = source[from + last]!;
-  target[to + last + 1] = source[from + last + 1]!;
-  for (let long = 2; long < last; long += 2) {
-    target[to + long] = source[from + long]!;
-    target[to + long + 1] = source[from + long + 1]!;
-  }
 }

@@ -1,7 +1,7 @@
 import type { RecordCursor } from '../format/cursor.js';
 import { HEADER_BYTES } from '../format/header.js';
 import { HPTE_BYTES } from '../hpt/geometry.js';
-import { copyHptes } from '../hpt/groups.js';
+import { copyHptes } from '../hpt/copy-hptes.js';
 import { swapLittleEndian } from '../hpt/wire.js';
 
 /** Holds the longest record, 8 + 65535 * 16 bytes, and is filled with tens of thousands of the shortest. */

@@ -1,4 +1,4 @@
-import type { RecordCursor } from '../format/cursor.js';
+import { RecordCursor } from '../format/cursor.js';
 import { basePageShift, actualPageShift, type PageShift } from '../hpt/hpte.js';
 import { swapBigEndian } from '../hpt/wire.js';
 import type { HostModel } from '../vm/emulated/mmu.js';
@@ -21,13 +21,14 @@ export class EntryRules {
     this.#pageShifts = pageShifts;
   }
 
-  /**
-   * Checks the valid entries of the cursor's record.
-   *
-   * @throws HtabError `ERR_HTAB_MIGRATION` naming the first entry that the host cannot hold
-   */
-  check({ index, validCount, words, wordOffset }: RecordCursor): void {
-    if (!this.#power9 && this.#pageShifts === undefined) return;
+  /** For a pass over a table of this order: throws HtabError `ERR_HTAB_MIGRATION` at an entry that the host cannot hold. */
+  cursor(order: number): RecordCursor {
+    const hasNone = !this.#power9 && this.#pageShifts === undefined;
+    const check = hasNone ? undefined : this.#check.bind(this);
+    return new RecordCursor({ order, ascending: true, check });
+  }
+
+  #check({ index, validCount, words, wordOffset }: RecordCursor): void {
     for (let k = 0, at = wordOffset; k < validCount; k++, at += 4) {
       if (this.#power9 && (words[at]! & LOST_ON_POWER9) !== 0) {
         throw migrationError(

@@ -1,4 +1,5 @@
 import { RecordCursor } from '../format/cursor.js';
+import { foldRecords } from '../format/fold.js';
 import { fillRecords } from '../format/pass.js';
 import { HPTE_V_BOLTED } from '../hpt/hpte.js';
 import { HptTable } from '../hpt/table.js';
@@ -80,13 +81,18 @@ export class LiveTable {
     signal: AbortSignal | undefined,
   ): AsyncGenerator<TableChunk, void, undefined> {
     const isFirst = this.#reader.passes === 0;
-    const cursor = new RecordCursor({ order: this.order, ascending: true });
+    const cursor = rules.cursor(this.order);
     this.#cut = true;
     for await (const records of this.#reader.pass(signal === undefined ? {} : { signal })) {
       cursor.push(records);
-      const counts = this.#foldChunk(cursor, rules);
-      if (isFirst) this.#named += counts.validEntries + counts.invalidEntries;
-      yield { records, ...counts, end: cursor.index + cursor.validCount + cursor.invalidCount };
+      const { validEntries, invalidEntries } = foldRecords(cursor, this.fold);
+      if (isFirst) this.#named += validEntries + invalidEntries;
+      yield {
+        records,
+        validEntries,
+        invalidEntries,
+        end: cursor.index + cursor.validCount + cursor.invalidCount,
+      };
     }
     cursor.finish();
     this.#cut = false;
@@ -105,7 +111,7 @@ export class LiveTable {
    */
   *known(rules: EntryRules): Generator<TableChunk, void, undefined> {
     const state = { cursor: 0, firstPass: true, boltedOnly: false };
-    const cursor = new RecordCursor({ order: this.order, ascending: true });
+    const cursor = rules.cursor(this.order);
     while (state.firstPass) {
       const buffer = new Uint8Array(this.#frameBytes);
       const records = buffer.subarray(0, fillRecords(this.fold, state, buffer));
@@ -113,7 +119,6 @@ export class LiveTable {
       let validEntries = 0;
       let invalidEntries = 0;
       while (cursor.next()) {
-        rules.check(cursor);
         validEntries += cursor.validCount;
         invalidEntries += cursor.invalidCount;
       }
@@ -153,19 +158,6 @@ export class LiveTable {
 
   close(): Promise<void> {
     return this.#reader.close();
-  }
-
-  #foldChunk(cursor: RecordCursor, rules: EntryRules): { validEntries: number; invalidEntries: number } {
-    let validEntries = 0;
-    let invalidEntries = 0;
-    while (cursor.next()) {
-      const { index, validCount, invalidCount } = cursor;
-      rules.check(cursor);
-      this.fold.applyRecord(index, validCount, invalidCount, cursor.longs, cursor.wordOffset >>> 1);
-      validEntries += validCount;
-      invalidEntries += invalidCount;
-    }
-    return { validEntries, invalidEntries };
   }
 }
 

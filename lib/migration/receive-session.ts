@@ -1,4 +1,3 @@
-import { RecordCursor } from '../format/cursor.js';
 import type { HptTable } from '../hpt/table.js';
 import type { BackendName } from '../vm/contract.js';
 import { unexpected, type Connection } from './connection.js';
@@ -127,7 +126,7 @@ export class ReceiveSession {
   }
 
   async #applyPass(copy: TableCopy, pass: number): Promise<void> {
-    const cursor = new RecordCursor({ order: copy.order, ascending: true });
+    const cursor = copy.passCursor();
     const arrived = { validEntries: 0, invalidEntries: 0, bytes: 0 };
     for (;;) {
       const { message, sequence } = await this.#connection.receive();

@@ -1,5 +1,6 @@
 import { HtabSystemError } from '../errors.js';
 import type { RecordCursor } from '../format/cursor.js';
+import { foldRecords } from '../format/fold.js';
 import { createHash } from 'node:crypto';
 import { forEachValid } from '../hpt/digest.js';
 import { HPTE_V_BOLTED } from '../hpt/hpte.js';
@@ -88,25 +89,22 @@ export class TableCopy {
     return this.#fold;
   }
 
+  /** For the records of one pass; refuses what this host cannot hold. */
+  passCursor(): RecordCursor {
+    return this.#rules.entries.cursor(this.order);
+  }
+
   /**
    * Applies whole records.
    *
-   * @param cursor of the pass they belong to
+   * @param cursor of the pass they belong to, as {@link passCursor} gives it
    * @throws HtabFormatError for bytes that are not whole records, or not what a kernel gives: none of them is written then
    * @throws HtabError `ERR_HTAB_MIGRATION` for an entry that this host cannot hold: none of them is written then
    * @throws HtabSystemError for an entry that the target refuses, with its ptex and the likely cause
    */
   async apply(records: Uint8Array, cursor: RecordCursor): Promise<PassCounts> {
     cursor.push(records);
-    let validEntries = 0;
-    let invalidEntries = 0;
-    while (cursor.next()) {
-      const { index, validCount, invalidCount } = cursor;
-      this.#rules.entries.check(cursor);
-      this.#fold.applyRecord(index, validCount, invalidCount, cursor.longs, cursor.wordOffset >>> 1);
-      validEntries += validCount;
-      invalidEntries += invalidCount;
-    }
+    const { validEntries, invalidEntries } = foldRecords(cursor, this.#fold);
     cursor.finish();
     this.#records.update(records);
     if (this.passes === 0) this.#named += validEntries + invalidEntries;

@@ -301,6 +301,30 @@ test('after an error the cursor throws it again', () => {
   expect(cursor.recordIndex).toBe(0);
 });
 
+test('a check sees every record, or part of one, before it is shown, and what it refuses is not shown', () => {
+  const stream = Buffer.concat([record(0, run(2), 3), record(9, run(3)), record(20, run(1, 9))]);
+  const refuses = (index: number): RecordCursorOptions => ({
+    check: (seen) => {
+      if (seen.index <= index && index < seen.index + seen.validCount) throw new Error(`no ${index}`);
+    },
+  });
+  // In the second record, and of it in the part behind the cut.
+  for (const chunks of [[stream], cutAt(stream, [40 + 8 + 16 + 3])]) {
+    const cursor = new RecordCursor(refuses(11));
+    const shown: number[] = [];
+    const drain = (): void => {
+      for (const chunk of chunks) {
+        cursor.push(chunk);
+        while (cursor.next()) shown.push(cursor.index);
+      }
+    };
+    expect(drain).toThrow('no 11');
+    expect(() => cursor.next()).toThrow('no 11');
+    expect(shown).toEqual(chunks.length === 1 ? [0] : [0, 9, 10]);
+    expect(walk(chunks, refuses(12))).toEqual(walk(chunks));
+  }
+});
+
 test('a stream that ends inside a record says where', () => {
   const bytes = Buffer.concat([record(1, run(1)), record(9, run(4), 1)]);
   const endsAt = (length: number): HtabFormatError => failure([bytes.subarray(0, length)]);
