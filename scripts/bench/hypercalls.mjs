@@ -52,12 +52,12 @@ async function enterAndRemove(tracked) {
 export const hypercalls = [
   {
     name: 'H_ENTER + H_REMOVE, random groups',
-    ...atMost(150, 'ns a call', 600),
+    ...atMost(150, 'ns a call', 450),
     run: () => enterAndRemove(false),
   },
   {
     name: 'H_ENTER + H_REMOVE while a reader is open',
-    ...atMost(150, 'ns a call', 850),
+    ...atMost(150, 'ns a call', 600),
     run: () => enterAndRemove(true),
   },
 ];

@@ -62,5 +62,5 @@ export const large = [
     ...atMost(1.5, 'times the time a valid entry'),
     run: sparsePass,
   },
-  { name: 'order 36, empty: pass, against order 24', ...atMost(250, 'times the time', 2800), run: emptyPass },
+  { name: 'order 36, empty: pass, against order 24', ...atMost(250, 'times the time', 1300), run: emptyPass },
 ];
