@@ -1,6 +1,7 @@
 import assert from 'node:assert/strict';
 import { readFileSync, statSync } from 'node:fs';
 import { constants, endianness } from 'node:os';
+import { resolve } from 'node:path';
 import { encode, record, removal, render, run } from '../../lib/testing/conformance/stream.js';
 import { loadAddon } from '../../lib/vm/kvm/addon.js';
 import { KvmVm } from '../../lib/vm/kvm/kvm-vm.js';
@@ -36,6 +37,13 @@ export function hostSuite(test: Test, host: Host): void {
     assert.equal(process.arch, 'ppc64');
     assert.equal(endianness(), 'LE');
     assert.ok(statSync('/dev/kvm').isCharacterDevice());
+  });
+
+  test('the addon is the binary that the package ships', () => {
+    loadAddon();
+    const { sharedObjects } = process.report.getReport() as { readonly sharedObjects: readonly string[] };
+    const addons = sharedObjects.filter((file) => file.endsWith('.node'));
+    assert.deepEqual(addons, [resolve('prebuilds/linux-ppc64/node.napi.glibc.node')]);
   });
 
   test('probe() finds KVM-HV and its capabilities (1.3)', async () => {
