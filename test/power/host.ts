@@ -106,7 +106,7 @@ export function hostSuite(test: Test, host: Host): void {
   });
 
   if (host.mmu === 'radix')
-    test('a new VM on a radix host is a radix guest: reads are 0 and burn nothing, every write is EINVAL (2.4)', async () => {
+    test('a new VM on a radix host is a radix guest: reads are 0 and burn nothing, every write is EINVAL (0 #9)', async () => {
       await using vm = await KvmVm.create();
       await using reader = await vm.openHtab();
       await using writer = await vm.openHtab({ access: 'write' });
@@ -118,7 +118,7 @@ export function hostSuite(test: Test, host: Host): void {
       assert.equal(Buffer.from(buffer.subarray(0, 8)).toString('hex'), '0000000000000040');
     });
 
-  test('the addon itself refuses orders for which the kernel would free the table or crash (0, trap 5)', async () => {
+  test('the addon itself refuses orders for which the kernel would free the table or crash (0 #5)', async () => {
     const addon = loadAddon();
     const kvm = await addon.openKvm('/dev/kvm');
     const vm = await addon.createVm(kvm, 1);
