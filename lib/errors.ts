@@ -1,5 +1,4 @@
 import { constants } from 'node:os';
-import { inspect } from 'node:util';
 
 /** Every `code` an error of this package carries. Codes and fields are API; messages are not. */
 export type HtabErrorCode =
@@ -207,17 +206,4 @@ export function errnoName(errno: number): string {
     ([name, number]) => number === errno && !ERRNO_ALIASES.has(name),
   );
   return found === undefined ? `errno ${errno}` : found[0];
-}
-
-/** A `RangeError` shaped like Node's own, for arguments outside what a call can take. */
-export function outOfRange(name: string, range: string, received: unknown): RangeError {
-  return Object.assign(
-    new RangeError(
-      // As Node shows it: strings quoted, bigints with their n.
-      `The value of "${name}" is out of range. It must be ${range}. Received ${inspect(received, { breakLength: Infinity })}`,
-    ),
-    {
-      code: 'ERR_OUT_OF_RANGE',
-    },
-  );
 }

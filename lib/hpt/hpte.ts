@@ -1,4 +1,4 @@
-import { outOfRange } from '../errors.js';
+import { checkInteger, outOfRange } from '../arguments.js';
 
 /**
  * The fields of an HPTE in the layout of the stream (ISA 2.07, whatever the host; kernel-abi.md 7).
@@ -207,9 +207,9 @@ export function encodeHpte(fields: Partial<Hpte>): { v: bigint; r: bigint } {
   checkBits('avpn', avpn, AVPN_MASK);
   checkBits('guestAddress', guestAddress, ADDRESS_MASK & ~belowPage);
   checkBits('unusedAddressBits', unusedAddressBits, belowPage & ABOVE_LP);
-  checkSmall('pp', pp, 7);
-  checkSmall('key', key, 31);
-  checkSmall('wimg', wimg, 15);
+  checkInteger('pp', pp, 0, 7);
+  checkInteger('key', key, 0, 31);
+  checkInteger('wimg', wimg, 0, 15);
   const segment = SEGMENT_BITS.get(fields.segment ?? '256M');
   if (segment === undefined) throw outOfRange('segment', "'256M' or '1T'", fields.segment);
 
@@ -268,10 +268,4 @@ function flag(set: boolean | undefined, mask: number): number {
 
 function checkBits(name: string, value: bigint, mask: bigint): void {
   if ((value & mask) !== value) throw outOfRange(name, `made of the bits 0x${mask.toString(16)}`, value);
-}
-
-function checkSmall(name: string, value: number, max: number): void {
-  if (!Number.isInteger(value) || value < 0 || value > max) {
-    throw outOfRange(name, `an integer in 0..${max}`, value);
-  }
 }

@@ -1,4 +1,4 @@
-import { outOfRange } from '../errors.js';
+import { checkInteger } from '../arguments.js';
 import { PAGE_BITS, SparseBitmap, popcount } from './bitmap.js';
 import { MAX_STREAM_ORDER, checkOrder, entryCount } from './geometry.js';
 import { PageGroups } from './groups.js';
@@ -226,9 +226,7 @@ export class HptTable {
   }
 
   #check(ptex: number): void {
-    if (!Number.isInteger(ptex) || ptex < 0 || ptex >= this.entryCount) {
-      throw outOfRange('ptex', `an entry of the table's ${this.entryCount}`, ptex);
-    }
+    checkInteger('ptex', ptex, 0, this.entryCount - 1);
   }
 
   #makeGroups(ptex: number): PageGroups {

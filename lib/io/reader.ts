@@ -1,5 +1,5 @@
-import { invalidArgument } from '../arguments.js';
-import { HtabStateError, HtabUnavailableError, outOfRange } from '../errors.js';
+import { checkInteger, invalidArgument } from '../arguments.js';
+import { HtabStateError, HtabUnavailableError } from '../errors.js';
 import { MAX_STREAM_ORDER, checkOrder, entryCount } from '../hpt/geometry.js';
 import type { HtabHandle, HtabVm, OpenHtabOptions } from '../vm/contract.js';
 import { chunkExtent } from './chunk.js';
@@ -335,10 +335,7 @@ export class HptReader implements AsyncDisposable {
  */
 export function checkReaderOptions({ order, bufferBytes }: HptReaderOptions): void {
   if (order !== undefined) checkOrder(order, MAX_STREAM_ORDER);
-  if (bufferBytes === undefined) return;
-  if (!Number.isInteger(bufferBytes) || bufferBytes < MIN_BUFFER_BYTES || bufferBytes > MAX_BUFFER_BYTES) {
-    throw outOfRange('bufferBytes', `an integer in ${MIN_BUFFER_BYTES}..${MAX_BUFFER_BYTES}`, bufferBytes);
-  }
+  if (bufferBytes !== undefined) checkInteger('bufferBytes', bufferBytes, MIN_BUFFER_BYTES, MAX_BUFFER_BYTES);
 }
 
 function releaseReader(vm: HtabVm): void {

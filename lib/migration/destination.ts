@@ -1,5 +1,5 @@
 import type { Duplex } from 'node:stream';
-import { outOfRange } from '../errors.js';
+import { outOfRange } from '../arguments.js';
 import { MAX_STREAM_ORDER, MIN_ORDER } from '../hpt/geometry.js';
 import { digestTable } from '../hpt/digest.js';
 import type { PageShift } from '../hpt/hpte.js';

@@ -1,4 +1,5 @@
-import { HtabStateError, HtabUnavailableError, outOfRange } from '../errors.js';
+import { outOfRange } from '../arguments.js';
+import { HtabStateError, HtabUnavailableError } from '../errors.js';
 import { HEADER_BYTES, MAX_RUN, writeHeader } from '../format/header.js';
 import { MAX_STREAM_ORDER, checkOrder, entryCount } from '../hpt/geometry.js';
 import { HptReader } from '../io/reader.js';

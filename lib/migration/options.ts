@@ -1,4 +1,4 @@
-import { outOfRange } from '../errors.js';
+import { outOfRange } from '../arguments.js';
 import type { HostModel } from '../vm/emulated/mmu.js';
 import { isValidMigrationId } from './protocol.js';
 

@@ -1,4 +1,5 @@
-import { HtabStateError, outOfRange } from '../errors.js';
+import { outOfRange } from '../arguments.js';
+import { HtabStateError } from '../errors.js';
 import { HptReader } from '../io/reader.js';
 import { streamOrder } from '../io/stream-order.js';
 import type { BackendName, HtabHandle, HtabVm } from '../vm/contract.js';

@@ -1,5 +1,5 @@
 import { setTimeout as delay } from 'node:timers/promises';
-import { outOfRange } from '../errors.js';
+import { outOfRange } from '../arguments.js';
 import { HPTES_PER_GROUP } from '../hpt/geometry.js';
 import { primaryGroup, secondaryGroup } from '../hpt/hash.js';
 import {

@@ -1,11 +1,10 @@
-import { checkBytes, checkOneOf } from '../arguments.js';
+import { checkBytes, checkInteger, checkOneOf } from '../arguments.js';
 import {
   HtabFormatError,
   HtabStateError,
   HtabSystemError,
   type SystemErrorDetails,
   errnoName,
-  outOfRange,
 } from '../errors.js';
 import { HEADER_BYTES } from '../format/header.js';
 import { HPTE_BYTES, checkOrder } from '../hpt/geometry.js';
@@ -193,9 +192,7 @@ export abstract class BaseVm implements HtabVm {
   async openHtab(options: OpenHtabOptions = {}): Promise<HtabHandle> {
     const { access = 'read', startIndex = 0, signal } = options;
     checkOneOf('access', access, ['read', 'write']);
-    if (!Number.isSafeInteger(startIndex) || startIndex < 0) {
-      throw outOfRange('startIndex', 'a non-negative safe integer', startIndex);
-    }
+    checkInteger('startIndex', startIndex, 0, Number.MAX_SAFE_INTEGER);
     const handle = await this.call(async () => {
       signal?.throwIfAborted();
       return this.open(options);
@@ -227,9 +224,7 @@ export abstract class BaseVm implements HtabVm {
 
 /** Every order that the ioctl can be told is the kernel's to refuse: it changes nothing by that (kernel-abi.md 5). */
 function checkResizeOrder(order: number): void {
-  if (!Number.isInteger(order) || order < 0 || order > 0xffff_ffff) {
-    throw outOfRange('order', 'an integer in 0..4294967295', order);
-  }
+  checkInteger('order', order, 0, 0xffff_ffff);
 }
 
 /** @throws HtabFormatError if the last record is cut */

@@ -1,5 +1,6 @@
 import { expect, test } from 'vitest';
-import { HtabSystemError, errnoName, errnoNumber, outOfRange } from '../../lib/errors.js';
+import { outOfRange } from '../../lib/arguments.js';
+import { HtabSystemError, errnoName, errnoNumber } from '../../lib/errors.js';
 
 test.each([
   ['18', "'18'"],

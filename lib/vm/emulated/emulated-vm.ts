@@ -1,5 +1,6 @@
 import { constants } from 'node:os';
-import { HtabStateError, outOfRange } from '../../errors.js';
+import { checkInteger, outOfRange } from '../../arguments.js';
+import { HtabStateError } from '../../errors.js';
 import { HPTE_R_PP, HPTE_R_PP0_HIGH, actualPageShift, basePageShift } from '../../hpt/hpte.js';
 import type { HptTable } from '../../hpt/table.js';
 import { BaseHandle, BaseVm, type CallQueue, type CallResult, checkCall } from '../base.js';
@@ -78,8 +79,7 @@ export class EmulatedVm extends BaseVm {
 
   /** @throws RangeError for a number that cannot be */
   set runningVcpus(count: number) {
-    if (!Number.isInteger(count) || count < 0)
-      throw outOfRange('runningVcpus', 'a non-negative integer', count);
+    checkInteger('runningVcpus', count, 0, Number.MAX_SAFE_INTEGER);
     this.#guest.runningVcpus = count;
   }
 
@@ -179,12 +179,10 @@ export class EmulatedVm extends BaseVm {
    * KVM_PPC_GET_HTAB_FD with raw flags; the descriptor, or minus the errno. For replaying and for single-step tests:
    * its calls are synchronous and return what the kernel returns.
    *
-   * @throws RangeError unless `startIndex` is a non-negative integer
+   * @throws RangeError unless `startIndex` is an integer in 0..2^64, what the ioctl can be told
    */
   openFile(flags: number, startIndex: number): HtabFile | number {
-    if (!Number.isInteger(startIndex) || startIndex < 0) {
-      throw outOfRange('startIndex', 'a non-negative integer', startIndex);
-    }
+    checkInteger('startIndex', startIndex, 0, 2 ** 64);
     return flags > (GET_HTAB_WRITE | GET_HTAB_BOLTED_ONLY)
       ? -EINVAL
       : new HtabFile(this.#guest, flags, startIndex);
@@ -225,9 +223,7 @@ function checkRegions(regions: readonly MemoryRegion[], pageShift: number): void
       throw outOfRange('memoryRegions', `below 2^60 and of at most ${MAX_REGION_PAGES} host pages`, region);
     }
     if (guestAddress < end) throw outOfRange('memoryRegions', 'apart from each other', region);
-    if (!Number.isInteger(hostPageShift) || hostPageShift < pageShift || hostPageShift > 34) {
-      throw outOfRange('hostPageShift', `an integer from ${pageShift} to 34`, hostPageShift);
-    }
+    checkInteger('hostPageShift', hostPageShift, pageShift, 34);
     end = guestAddress + size;
   }
 }

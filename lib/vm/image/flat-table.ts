@@ -8,7 +8,8 @@ import {
 } from '../../hpt/hpte.js';
 import { HptTable } from '../../hpt/table.js';
 import { swapBigEndian } from '../../hpt/wire.js';
-import { HtabStateError, outOfRange } from '../../errors.js';
+import { outOfRange } from '../../arguments.js';
+import { HtabStateError } from '../../errors.js';
 import type { EntrySink } from '../record-loop.js';
 
 const WORDS_PER_HPTE = HPTE_BYTES / 4;

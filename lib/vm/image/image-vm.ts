@@ -1,5 +1,5 @@
 import { constants } from 'node:os';
-import { outOfRange } from '../../errors.js';
+import { checkInteger, outOfRange } from '../../arguments.js';
 import { fillRecords, type PassState } from '../../format/pass.js';
 import { MAX_STREAM_ORDER, tableBytes } from '../../hpt/geometry.js';
 import { BaseHandle, BaseVm, type CallQueue, type CallResult } from '../base.js';
@@ -55,13 +55,9 @@ export class ImageVm extends BaseVm {
    */
   markChanged(ptex: number, count = 1): void {
     const { table } = this.#state;
-    const entryCount = table?.entryCount ?? 0;
-    if (table === undefined || !Number.isInteger(ptex) || ptex < 0 || ptex >= entryCount) {
-      throw outOfRange('ptex', `an entry of the table's ${entryCount}`, ptex);
-    }
-    if (!Number.isInteger(count) || count < 0 || count > entryCount - ptex) {
-      throw outOfRange('count', `an integer in 0..${entryCount - ptex}`, count);
-    }
+    if (table === undefined) throw outOfRange('ptex', 'an entry of the table, and there is none', ptex);
+    checkInteger('ptex', ptex, 0, table.entryCount - 1);
+    checkInteger('count', count, 0, table.entryCount - ptex);
     table.checkMemory();
     for (let index = ptex; index < ptex + count; index++) {
       if (table.take(index) || table.known.has(index)) table.mark(index);
