@@ -12,7 +12,8 @@ export { HPTE_BYTES, HPTES_PER_GROUP, MAX_ORDER, MAX_STREAM_ORDER, MIN_ORDER } f
 export { entryCount, ptegCount, tableBytes } from './hpt/geometry.js';
 export { HptTable } from './hpt/table.js';
 export type { SparseBitmap } from './hpt/bitmap.js';
-export { compareTables, digestTable, type TableDifference } from './hpt/digest.js';
+export { compareTables, type TableDifference } from './hpt/compare.js';
+export { digestTable } from './hpt/digest.js';
 
 // How it is written.
 export { RecordCursor, type RecordCursorOptions } from './format/cursor.js';

@@ -7,7 +7,7 @@ import { demo } from '../../lib/cli/demo/demo.js';
 import type { Outcome } from '../../lib/cli/demo/outcome.js';
 import * as verdict from '../../lib/cli/demo/verdict.js';
 import { run } from '../../lib/cli/program.js';
-import { compareTables } from '../../lib/hpt/digest.js';
+import { compareTables } from '../../lib/hpt/compare.js';
 import { HPTE_V_BOLTED, HPTE_V_SECONDARY } from '../../lib/hpt/hpte.js';
 import { virtualPageOf } from '../../lib/hpt/hash.js';
 import type { HptTable } from '../../lib/hpt/table.js';

@@ -4,8 +4,8 @@ import {
   HPTE_R_C,
   HPTE_R_MODIFIED_HIGH,
   HPTE_R_R,
-  HPTE_V_ABSENT,
   HPTE_V_HVLOCK,
+  HPTE_V_PRIVATE,
   HPTE_V_VALID,
   actualPageShift,
   hasReservedSegment,
@@ -24,7 +24,7 @@ export const H_PTEG_FULL = -6;
 export const H_NOT_FOUND = -7;
 
 const RC = HPTE_R_R | HPTE_R_C;
-const V_STRIPPED = HPTE_V_VALID | HPTE_V_ABSENT | HPTE_V_HVLOCK;
+const V_STRIPPED = HPTE_V_VALID | HPTE_V_PRIVATE;
 /** The high half of `v` that an ISA 3.0 entry has room for. */
 const POWER9_V_HIGH = 0xc00fffff;
 
