@@ -208,7 +208,7 @@ function pageStart(index: number): number {
 }
 
 /** First bit set in a page at or after `bit`; PAGE_BITS when there is none. */
-export function nextBit(page: BitmapPage, bit: number): number {
+function nextBit(page: BitmapPage, bit: number): number {
   const word = bit >>> 5;
   const rest = page[word]! >>> (bit & 31);
   if (rest !== 0) return bit + lowestBit(rest);

@@ -87,18 +87,6 @@ export class HptTable {
   }
 
   /**
-   * Stores a run of HPTEs as they travel.
-   *
-   * @param words the HPTEs' bytes seen as 32-bit words, four an entry
-   * @param word index of the first of them in `words`
-   */
-  storeRun(ptex: number, count: number, words: Uint32Array, word: number): void {
-    const bytes = words.subarray(word, word + count * 4);
-    const aligned = bytes.byteOffset % 8 === 0 ? bytes : bytes.slice();
-    this.applyRecord(ptex, count, 0, new BigUint64Array(aligned.buffer, aligned.byteOffset, count * 2), 0);
-  }
-
-  /**
    * Makes a run of entries invalid, at the cost of those that are valid.
    *
    * @returns how many were valid
@@ -172,29 +160,6 @@ export class HptTable {
         longs,
         long + valid * 2,
       );
-  }
-
-  /**
-   * Copies a run of valid entries as they travel: the reverse of {@link storeRun}.
-   *
-   * @throws RangeError if one of them is not valid
-   */
-  copyRun(ptex: number, count: number, words: Uint32Array, word: number): void {
-    const end = ptex + count;
-    for (let index = ptex, to = word; index < end;) {
-      const bits = this.valid.word(index);
-      const bit = index & 31;
-      const length = Math.min(32 - bit, end - index);
-      const wanted = 0xffffffff >>> (32 - length);
-      if (((bits >>> bit) & wanted) >>> 0 !== wanted) {
-        throw new RangeError(`not every entry from ptex ${index} to ${index + length - 1} is valid`);
-      }
-      const groups = this.groups[index >>> 16]!;
-      const place = groups.placeOf((index & 0xffff) >>> 5) + popcount(bits & ~(-1 << bit));
-      words.set(groups.words.subarray(place << 2, (place + length) << 2), to);
-      index += length;
-      to += length << 2;
-    }
   }
 
   /**
