@@ -43,13 +43,13 @@ export interface SystemErrorDetails {
   /** What was being done, in words: `write HPT record`. */
   readonly operation: string;
   /** First entry concerned. */
-  readonly ptex?: number;
+  readonly ptex?: number | undefined;
   /** Number of the record concerned, counted from 0 in the bytes given. */
-  readonly recordIndex?: number;
+  readonly recordIndex?: number | undefined;
   /** Bytes of whole records that the kernel took before it refused. */
-  readonly bytesApplied?: number;
+  readonly bytesApplied?: number | undefined;
   /** What to do about it, or the likely cause. */
-  readonly hint?: string;
+  readonly hint?: string | undefined;
   readonly cause?: unknown;
 }
 
@@ -98,7 +98,7 @@ export interface FormatErrorDetails {
   /** Number of the record, counted from 0. */
   readonly recordIndex: number;
   /** Entry concerned, where one is. */
-  readonly ptex?: number;
+  readonly ptex?: number | undefined;
   readonly cause?: unknown;
 }
 

@@ -18,10 +18,9 @@ export async function fileCall<T>(operation: string, call: Promise<T>): Promise<
     return await call;
   } catch (error) {
     if (!isRefusal(error)) throw error;
-    const hint = hints[error.code];
     throw new HtabSystemError(error.syscall ?? 'file call', error.code, {
       operation,
-      ...(hint === undefined ? {} : { hint }),
+      hint: hints[error.code],
       cause: error,
     });
   }

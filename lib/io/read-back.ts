@@ -18,7 +18,7 @@ import { HptReader } from './reader.js';
 export async function checkAgainst(
   expected: HptTable,
   source: HtabVm | HtabHandle,
-  { signal }: { readonly signal?: AbortSignal } = {},
+  { signal }: { readonly signal?: AbortSignal | undefined } = {},
 ): Promise<void> {
   const { order } = expected;
   const reader = 'openHtab' in source ? await HptReader.open(source) : new HptReader(source, { order });
@@ -26,7 +26,7 @@ export async function checkAgainst(
   let validEntries = 0;
   let entries = 0;
   try {
-    for await (const records of reader.pass(signal === undefined ? {} : { signal })) {
+    for await (const records of reader.pass({ signal })) {
       cursor.push(records);
       while (cursor.next()) {
         validEntries += cursor.validCount;

@@ -22,11 +22,11 @@ export interface HptReaderOptions {
    * log2 of the table's bytes, 18..36, where it is known. Without it the end of a pass that just fills a buffer shows
    * only in the read after it; that read's chunk is kept for the next pass.
    */
-  readonly order?: number;
+  readonly order?: number | undefined;
   /** Bytes one read may fill, 25..2^30; default 1 MiB. */
-  readonly bufferBytes?: number;
+  readonly bufferBytes?: number | undefined;
   /** False: every chunk is the caller's to keep. Default true: a few buffers take turns. */
-  readonly recycle?: boolean;
+  readonly recycle?: boolean | undefined;
 }
 
 /** How {@link HptReader.open} opens the descriptor. */
@@ -119,11 +119,7 @@ export class HptReader implements AsyncDisposable {
     readerCounts.set(vm, readers + 1);
     try {
       const handle = await vm.openHtab({ ...htab, access: 'read' });
-      const reader = new HptReader(handle, {
-        ...(order === undefined ? {} : { order }),
-        ...(bufferBytes === undefined ? {} : { bufferBytes }),
-        ...(recycle === undefined ? {} : { recycle }),
-      });
+      const reader = new HptReader(handle, { order, bufferBytes, recycle });
       reader.#vm = vm;
       reader.#vmOrder = vmOrder;
       reader.#position = options.startIndex ?? 0;
@@ -183,7 +179,9 @@ export class HptReader implements AsyncDisposable {
    * @throws HtabUnavailableError `radix-guest` if a descriptor of our own gives nothing at first: there is no table
    * @throws HtabStateError `busy` while another pass of this reader runs, `closed` after {@link close}
    */
-  async *pass(options: { readonly signal?: AbortSignal } = {}): AsyncGenerator<Uint8Array, void, undefined> {
+  async *pass(
+    options: { readonly signal?: AbortSignal | undefined } = {},
+  ): AsyncGenerator<Uint8Array, void, undefined> {
     // First: a pass that was abandoned without an end is under way for ever.
     if (this.#closed !== undefined) throw closedError();
     if (this.#inPass) throw new HtabStateError('busy', 'a pass of this reader is under way');

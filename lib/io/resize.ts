@@ -33,7 +33,7 @@ import { streamOrder } from './stream-order.js';
 export async function resizeHpt(
   vm: HtabVm,
   order: number,
-  { signal }: { readonly signal?: AbortSignal } = {},
+  { signal }: { readonly signal?: AbortSignal | undefined } = {},
 ): Promise<void> {
   checkOrder(order, MAX_STREAM_ORDER);
   const oldOrder = streamOrder(vm);
@@ -68,7 +68,7 @@ async function checkPlacement(
   const cursor = new RecordCursor({ order: oldOrder });
   await using reader = await HptReader.open(vm, { boltedOnly: true });
   let entries = 0;
-  for await (const chunk of reader.pass(signal === undefined ? {} : { signal })) {
+  for await (const chunk of reader.pass({ signal })) {
     cursor.push(chunk);
     while (cursor.next()) {
       entries += cursor.validCount + cursor.invalidCount;

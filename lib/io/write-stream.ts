@@ -17,7 +17,7 @@ export interface WriteStreamOptions {
   readonly order?: number;
   /** Byte order of the incoming headers; the kernel is given its own. Default `LE`. */
   readonly headerByteOrder?: HeaderByteOrder;
-  readonly signal?: AbortSignal;
+  readonly signal?: AbortSignal | undefined;
 }
 
 /** Writes a byte stream of records into a table; see {@link createWriteStream}. */
@@ -135,10 +135,10 @@ export class HtabWriteStream extends Writable {
     const { ptex, hint } = await explainRefusal(this.#handle!, this.#batch.bytes, error);
     return new HtabSystemError(error.syscall, error.errnoName, {
       operation: error.operation,
-      ...(ptex === undefined ? {} : { ptex }),
+      ptex,
       recordIndex,
       bytesApplied: this.#bytesWritten,
-      ...(hint === undefined ? {} : { hint }),
+      hint,
       cause: error,
     });
   }
@@ -186,13 +186,8 @@ export function createWriteStream(
   if (!isVm(target) && target.access !== 'write') {
     throw invalidArgument('ERR_INVALID_ARG_VALUE', 'The "target" argument must be open for writing');
   }
-  const cursor = new RecordCursor({
-    ...(order === undefined ? {} : { order }),
-    ...(headerByteOrder === undefined ? {} : { headerByteOrder }),
-  });
+  const cursor = new RecordCursor({ order, headerByteOrder });
   const open = (): Promise<HtabHandle> =>
-    isVm(target)
-      ? target.openHtab({ access: 'write', ...(signal === undefined ? {} : { signal }) })
-      : Promise.resolve(target);
+    isVm(target) ? target.openHtab({ access: 'write', signal }) : Promise.resolve(target);
   return new HtabWriteStream(open, cursor, vm, signal);
 }

@@ -41,13 +41,12 @@ export class CallQueue {
 /** Turns a call's result into its value, or throws what the kernel said. */
 export function checkCall(result: CallResult, syscall: string, operation: string, hint?: string): number {
   if (result >= 0) return result;
-  throw systemError(syscall, errnoName(-result), { operation, ...(hint === undefined ? {} : { hint }) });
+  throw systemError(syscall, errnoName(-result), { operation, hint });
 }
 
 /** What the kernel said, with what usually stands behind it where the caller knows nothing better. */
 export function systemError(syscall: string, name: string, details: SystemErrorDetails): HtabSystemError {
-  const hint = details.hint ?? hintFor(syscall, name);
-  return new HtabSystemError(syscall, name, { ...details, ...(hint === undefined ? {} : { hint }) });
+  return new HtabSystemError(syscall, name, { ...details, hint: details.hint ?? hintFor(syscall, name) });
 }
 
 /** What is the same for every backend's descriptor: order of calls, closing, argument checks, errors. */

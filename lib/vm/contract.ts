@@ -15,7 +15,7 @@ export interface OpenHtabOptions {
   readonly boltedOnly?: boolean;
   /** ptex at which the first pass begins; the first pass covers it to the end of the table. Default 0. */
   readonly startIndex?: number;
-  readonly signal?: AbortSignal;
+  readonly signal?: AbortSignal | undefined;
 }
 
 /** A virtual machine that has, or may be given, a hashed page table. */

@@ -32,7 +32,7 @@ export async function openVm(options: OpenVmOptions): Promise<HtabVm> {
   const { backend, kvm, emulated } = options;
   if (backend === 'emulated') return new EmulatedVm(emulated);
   if (backend === 'image') return new ImageVm();
-  const { problem } = await probe(kvm?.device === undefined ? {} : { device: kvm.device });
+  const { problem } = await probe({ device: kvm?.device });
   if (problem === undefined) return KvmVm.create(kvm);
   if (backend === 'kvm') throw problem;
   // Without the hint, which may be to use the emulated backend.

@@ -11,7 +11,7 @@ export interface PassingOptions {
   /** Milliseconds for everything together. Default 10,000. */
   readonly timeoutMs?: number;
   /** Ends the wait: the promise rejects with the signal's reason. */
-  readonly signal?: AbortSignal;
+  readonly signal?: AbortSignal | undefined;
 }
 
 const DEFAULT_TIMEOUT_MS = 10_000;
