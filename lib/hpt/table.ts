@@ -121,7 +121,7 @@ export class HptTable {
   }
 
   /**
-   * Applies all records that are left of a source, in order.
+   * @internal Applies all records that are left of a source, in order; `foldRecords` calls it.
    *
    * @param counts is told what was applied; also what came before a record that the source refuses with an error
    */

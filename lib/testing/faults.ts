@@ -13,7 +13,7 @@ const KINDS: readonly Fault['kind'][] = ['errno', 'answer', 'short', 'hold', 'ru
 export type FaultyCall = (typeof CALLS)[number];
 
 /** Which calls a fault strikes. */
-interface Strike {
+export interface Strike {
   readonly call: FaultyCall;
   /** Number of the first call struck, counted from 1 over all handles of the script. Default 1. */
   readonly nth?: number;

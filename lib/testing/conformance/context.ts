@@ -61,7 +61,7 @@ export interface ConformanceCase {
   /** The section of kernel-abi.md that states it, `11 #n` for a golden vector; or `contract`, the interface of `HtabVm`. */
   readonly section: string;
   readonly requires?: readonly Capability[];
-  /** Rejects, with an `AssertionError` where something differs. */
+  /** @internal Rejects, with an `AssertionError` where something differs; `runCase` calls it. */
   run(context: ConformanceContext): Promise<void>;
 }
 

@@ -21,6 +21,7 @@ export class HtabFile {
   readonly #pass: PassState;
   #open = true;
 
+  /** @internal */
   constructor(guest: Guest, flags: number, startIndex: number) {
     this.#guest = guest;
     this.#writes = (flags & GET_HTAB_WRITE) !== 0;
