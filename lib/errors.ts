@@ -127,14 +127,14 @@ export class HtabFormatError extends HtabError {
 /**
  * Why an object cannot do what was asked.
  *
- * - `closing`, `closed`: it is on its way out, or gone.
+ * - `closed`: it is on its way out, or gone.
  * - `busy`: another operation or another reader stands in the way.
  * - `lost`: something is gone that will not come again. A reader lost changes: only a new first pass helps. An encoder's
  *   sink threw; an image's memory was transferred away.
  * - `order-changed`: the table was replaced or resized under a reader.
  * - `would-crash`: the real kernel would crash on this call.
  */
-export type HtabState = 'closing' | 'closed' | 'busy' | 'lost' | 'order-changed' | 'would-crash';
+export type HtabState = 'closed' | 'busy' | 'lost' | 'order-changed' | 'would-crash';
 
 /** The call is right in itself but not in this state; see {@link HtabState}. */
 export class HtabStateError extends HtabError {
