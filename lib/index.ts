@@ -43,7 +43,8 @@ export {
 export type { CallResult } from './vm/base.js';
 export type { HtabFile } from './vm/emulated/htab-file.js';
 export type { MemoryRegion } from './vm/emulated/memory.js';
-export type { HostModel } from './vm/emulated/mmu.js';
+export type { HostModel } from './vm/host.js';
+export type { MmuMode } from './vm/ioctls.js';
 export { ImageVm } from './vm/image/image-vm.js';
 export { KvmVm, type FromFdOptions, type KvmVmOptions } from './vm/kvm/kvm-vm.js';
 export type { KvmHandle } from './vm/kvm/kvm-handle.js';

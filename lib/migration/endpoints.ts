@@ -5,7 +5,7 @@ import { MAX_STREAM_ORDER, checkOrder, entryCount } from '../hpt/geometry.js';
 import { HptReader } from '../io/reader.js';
 import { streamOrder } from '../io/stream-order.js';
 import type { BackendName, HtabHandle, HtabVm } from '../vm/contract.js';
-import type { HostModel } from '../vm/emulated/mmu.js';
+import type { HostModel } from '../vm/host.js';
 import { thisHost } from '../vm/host.js';
 import { migrationError } from './failure.js';
 

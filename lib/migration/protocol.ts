@@ -10,7 +10,7 @@ import { FrameCodec, type FrameHeader as HeaderOf, type FrameType } from '../for
 import type { HeaderByteOrder } from '../format/header.js';
 import { MAX_STREAM_ORDER, MIN_ORDER } from '../hpt/geometry.js';
 import type { BackendName } from '../vm/contract.js';
-import type { HostModel } from '../vm/emulated/mmu.js';
+import type { HostModel } from '../vm/host.js';
 import { brokenConnection, migrationError, peerText } from './failure.js';
 
 /**

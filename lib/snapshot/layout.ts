@@ -3,7 +3,7 @@ import { type FieldChecks, isBoolean, isCount, isDigest, isOneOf, isWithin } fro
 import type { HeaderByteOrder } from '../format/header.js';
 import { MAX_STREAM_ORDER, MIN_ORDER } from '../hpt/geometry.js';
 import type { BackendName } from '../vm/contract.js';
-import type { HostModel } from '../vm/emulated/mmu.js';
+import type { HostModel } from '../vm/host.js';
 
 /**
  * The file that holds a table: frames (see `FrameFormat`) with the magic 0x4b53, `KS`.

@@ -2,7 +2,9 @@ import { readFile } from 'node:fs/promises';
 import { findValid } from '../hpt/entries.js';
 import type { HptTable } from '../hpt/table.js';
 import { swapBigEndian } from '../hpt/wire.js';
-import type { HostModel } from './emulated/mmu.js';
+
+/** Processor of a host, as far as it matters to tables: POWER9 and later drop bits 52..61 of `v` (kernel-abi.md 3.1). */
+export type HostModel = 'power8' | 'power9';
 
 /** Bits of v's high half, 52..61 of v, that a POWER9 host does not keep (kernel-abi.md 3.1). */
 const LOST_ON_POWER9_HIGH = 0x3ff00000;

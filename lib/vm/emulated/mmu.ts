@@ -11,10 +11,8 @@ import {
   hasReservedSegment,
 } from '../../hpt/hpte.js';
 import { HptTable } from '../../hpt/table.js';
+import type { HostModel } from '../host.js';
 import { type GuestMemory, frameOf } from './memory.js';
-
-/** Processor of the emulated host: POWER9 drops bits 52..61 of `v` (kernel-abi.md 3.1). */
-export type HostModel = 'power8' | 'power9';
 
 /** Status of a hypercall (kernel-abi.md 6). */
 export const H_SUCCESS = 0;
