@@ -156,7 +156,7 @@ export type UnavailableReason =
   | 'no-device'
   | 'permission'
   | 'not-hv'
-  | 'radix-guest'
+  | 'no-table'
   | 'unsupported';
 
 /** A backend or a feature is not there; `hint` says what to do about it. */

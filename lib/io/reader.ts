@@ -176,7 +176,7 @@ export class HptReader implements AsyncDisposable {
    * @throws HtabStateError `lost` if a read failed: changes it had taken are gone, and only a new reader's first pass
    *   has them again
    * @throws HtabStateError `order-changed` if the table is not the one the reader was opened on
-   * @throws HtabUnavailableError `radix-guest` if a descriptor of our own gives nothing at first: there is no table
+   * @throws HtabUnavailableError `no-table` if a descriptor of our own gives nothing at first: the guest has none, or uses radix
    * @throws HtabStateError `busy` while another pass of this reader runs, `closed` after {@link close}
    */
   async *pass(
@@ -313,7 +313,7 @@ export class HptReader implements AsyncDisposable {
 
   #noTable(): HtabUnavailableError {
     return (this.#failure = new HtabUnavailableError(
-      'radix-guest',
+      'no-table',
       'the guest has no hashed page table: it uses radix, or has not been given one yet',
       'there is nothing to read; of a radix guest nothing but its memory has to be moved',
     ));

@@ -1,4 +1,4 @@
-import { checkOrder, HPTE_BYTES, MAX_STREAM_ORDER, tableBytes } from '../../hpt/geometry.js';
+import { HPTE_BYTES, MAX_STREAM_ORDER, MIN_ORDER, tableBytes } from '../../hpt/geometry.js';
 import {
   HPTE_R_MODIFIED_HIGH,
   HPTE_V_PRIVATE,
@@ -37,8 +37,11 @@ export class FlatTable implements EntrySink {
   /** @throws RangeError unless the image is of a table order up to 36, and aligned to 4 bytes */
   constructor(image: Uint8Array, interest: Interest) {
     const order = Math.log2(image.length);
-    checkOrder(order, MAX_STREAM_ORDER);
-    if (image.byteOffset % 4 !== 0) throw outOfRange('image', 'aligned to 4 bytes', image.byteOffset);
+    if (!Number.isInteger(order) || order < MIN_ORDER || order > MAX_STREAM_ORDER) {
+      const range = `a power of two in 2^${MIN_ORDER}..2^${MAX_STREAM_ORDER}`;
+      throw outOfRange('image.length', range, image.length);
+    }
+    if (image.byteOffset % 4 !== 0) throw outOfRange('image.byteOffset', 'a multiple of 4', image.byteOffset);
     this.image = image;
     this.#interest = interest;
     this.known = new HptTable(order);

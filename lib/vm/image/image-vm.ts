@@ -1,5 +1,5 @@
 import { constants } from 'node:os';
-import { checkInteger, outOfRange } from '../../arguments.js';
+import { checkBytes, checkInteger, outOfRange } from '../../arguments.js';
 import { fillRecords, type PassState } from '../../format/pass.js';
 import { MAX_STREAM_ORDER, tableBytes } from '../../hpt/geometry.js';
 import { BaseHandle, BaseVm, type CallQueue, type CallResult } from '../base.js';
@@ -28,9 +28,11 @@ export class ImageVm extends BaseVm {
    * A VM over a table that is there already.
    *
    * @param image the table itself, not copied: 2^18 to 2^36 bytes, aligned to 4
+   * @throws TypeError for what is no Uint8Array
    * @throws RangeError for a size that no table has, or memory that is not aligned
    */
   static fromImage(image: Uint8Array): ImageVm {
+    checkBytes('image', image);
     const vm = new ImageVm();
     vm.#state.table = new FlatTable(image, vm.#state);
     vm.findChanges();
