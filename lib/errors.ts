@@ -11,7 +11,6 @@ export type HtabErrorCode =
   | 'ERR_HTAB_IN_DOUBT';
 
 // Registered symbols, so that `instanceof` also holds between two copies of the package in one process.
-const brand = Symbol.for('kvm-htab.error');
 const brandOf = (name: string): symbol => Symbol.for(`kvm-htab.error.${name}`);
 
 function hasBrand(value: unknown, symbol: symbol): boolean {
@@ -28,7 +27,11 @@ export class HtabError extends Error {
   }
 
   static override [Symbol.hasInstance](value: unknown): boolean {
-    return hasBrand(value, this === HtabError ? brand : brandOf(this.name));
+    const brand = brandOf(this.name);
+    // A class that others derive from these has no brand of its own.
+    return Object.hasOwn(this.prototype, brand)
+      ? hasBrand(value, brand)
+      : Function.prototype[Symbol.hasInstance].call(this, value);
   }
 }
 
@@ -38,16 +41,20 @@ function register(errorClass: { readonly name: string; readonly prototype: objec
   Object.defineProperty(errorClass.prototype, brandOf(errorClass.name), { value: true });
 }
 
-/** What is known about a failed system call beyond its errno. */
-export interface SystemErrorDetails {
-  /** What was being done, in words: `write HPT record`. */
-  readonly operation: string;
+/** Where among records something went wrong, and how much had been done by then. */
+export interface RecordPlace {
   /** First entry concerned. */
   readonly ptex?: number | undefined;
   /** Number of the record concerned, counted from 0 in the bytes given. */
   readonly recordIndex?: number | undefined;
-  /** Bytes of whole records that the kernel took before it refused. */
+  /** Bytes of whole records that the kernel took before this one. */
   readonly bytesApplied?: number | undefined;
+}
+
+/** What is known about a failed system call beyond its errno. */
+export interface SystemErrorDetails extends RecordPlace {
+  /** What was being done, in words: `write HPT record`. */
+  readonly operation: string;
   /** What to do about it, or the likely cause. */
   readonly hint?: string | undefined;
   readonly cause?: unknown;
@@ -62,21 +69,16 @@ export class HtabSystemError extends HtabError {
   /** The call that failed: `read`, `write` or an ioctl's name such as `KVM_PPC_ALLOCATE_HTAB`. */
   readonly syscall: string;
   readonly operation: string;
-  readonly ptex?: number;
-  readonly recordIndex?: number;
-  readonly bytesApplied?: number;
-  readonly hint?: string;
+  // Declared, not defined: a field that is not known does not show.
+  declare readonly ptex?: number;
+  declare readonly recordIndex?: number;
+  declare readonly bytesApplied?: number;
+  declare readonly hint?: string;
 
   constructor(syscall: string, errnoName: string, details: SystemErrorDetails) {
-    const place = [
-      details.ptex === undefined ? undefined : `ptex ${details.ptex}`,
-      details.recordIndex === undefined ? undefined : `record ${details.recordIndex}`,
-      details.bytesApplied === undefined ? undefined : `${details.bytesApplied} bytes applied before it`,
-    ].filter((part) => part !== undefined);
     super(
       'ERR_HTAB_SYSTEM',
-      `${details.operation}: ${syscall} failed with ${errnoName}` +
-        (place.length === 0 ? '' : ` (${place.join(', ')})`) +
+      `${details.operation}: ${syscall} failed with ${errnoName}${placeText(details)}` +
         (details.hint === undefined ? '' : `; ${details.hint}`),
       details.cause === undefined ? undefined : { cause: details.cause },
     );
@@ -84,11 +86,27 @@ export class HtabSystemError extends HtabError {
     this.errnoName = errnoName;
     this.syscall = syscall;
     this.operation = details.operation;
-    if (details.ptex !== undefined) this.ptex = details.ptex;
-    if (details.recordIndex !== undefined) this.recordIndex = details.recordIndex;
-    if (details.bytesApplied !== undefined) this.bytesApplied = details.bytesApplied;
+    setPlace(this, details);
     if (details.hint !== undefined) this.hint = details.hint;
   }
+}
+
+function placeText({ ptex, recordIndex, bytesApplied }: RecordPlace): string {
+  const place = [
+    ptex === undefined ? [] : `ptex ${ptex}`,
+    recordIndex === undefined ? [] : `record ${recordIndex}`,
+    bytesApplied === undefined ? [] : `${bytesApplied} bytes applied before it`,
+  ].flat();
+  return place.length === 0 ? '' : ` (${place.join(', ')})`;
+}
+
+function setPlace(
+  error: { -readonly [Field in keyof RecordPlace]: number },
+  { ptex, recordIndex, bytesApplied }: RecordPlace,
+): void {
+  if (ptex !== undefined) error.ptex = ptex;
+  if (recordIndex !== undefined) error.recordIndex = recordIndex;
+  if (bytesApplied !== undefined) error.bytesApplied = bytesApplied;
 }
 
 /** Where in a stream of records something is wrong. */
@@ -109,7 +127,7 @@ export interface FormatErrorDetails {
 export class HtabFormatError extends HtabError {
   readonly byteOffset: number;
   readonly recordIndex: number;
-  readonly ptex?: number;
+  declare readonly ptex?: number;
 
   constructor(message: string, details: FormatErrorDetails) {
     const entry = details.ptex === undefined ? '' : `, ptex ${details.ptex}`;
@@ -130,19 +148,32 @@ export class HtabFormatError extends HtabError {
  * - `closed`: it is on its way out, or gone.
  * - `busy`: another operation or another reader stands in the way.
  * - `lost`: something is gone that will not come again. A reader lost changes: only a new first pass helps. An encoder's
- *   sink threw; an image's memory was transferred away.
+ *   sink threw; an image's memory was transferred away; a write took a part of a record.
  * - `order-changed`: the table was replaced or resized under a reader.
  * - `would-crash`: the real kernel would crash on this call.
  */
 export type HtabState = 'closed' | 'busy' | 'lost' | 'order-changed' | 'would-crash';
 
+/** What is known about a wrong state; the place where a write was not taken whole. */
+export interface StateErrorDetails extends RecordPlace {
+  readonly cause?: unknown;
+}
+
 /** The call is right in itself but not in this state; see {@link HtabState}. */
 export class HtabStateError extends HtabError {
   readonly state: HtabState;
+  declare readonly ptex?: number;
+  declare readonly recordIndex?: number;
+  declare readonly bytesApplied?: number;
 
-  constructor(state: HtabState, message: string, options?: ErrorOptions) {
-    super('ERR_HTAB_STATE', message, options);
+  constructor(state: HtabState, message: string, details: StateErrorDetails = {}) {
+    super(
+      'ERR_HTAB_STATE',
+      message + placeText(details),
+      details.cause === undefined ? undefined : { cause: details.cause },
+    );
     this.state = state;
+    setPlace(this, details);
   }
 }
 
@@ -171,15 +202,19 @@ export class HtabUnavailableError extends HtabError {
   }
 }
 
-Object.defineProperty(HtabError.prototype, 'name', { value: 'HtabError' });
-Object.defineProperty(HtabError.prototype, brand, { value: true });
-for (const errorClass of [HtabSystemError, HtabFormatError, HtabStateError, HtabUnavailableError]) {
+for (const errorClass of [
+  HtabError,
+  HtabSystemError,
+  HtabFormatError,
+  HtabStateError,
+  HtabUnavailableError,
+]) {
   register(errorClass);
 }
 
 /** True for every error class of this package, whichever copy of it made the error. */
 export function isHtabError(value: unknown): value is HtabError {
-  return hasBrand(value, brand);
+  return hasBrand(value, brandOf('HtabError'));
 }
 
 /** Second names of numbers that the kernel's documentation calls EOPNOTSUPP, EAGAIN and EDEADLK. */

@@ -118,6 +118,8 @@ export {
   type HtabErrorCode,
   type HtabState,
   type FormatErrorDetails,
+  type RecordPlace,
+  type StateErrorDetails,
   type SystemErrorDetails,
   type UnavailableReason,
 } from './errors.js';

@@ -101,19 +101,10 @@ export abstract class BaseHandle implements HtabHandle {
       const { bytesApplied, recordsApplied, refusal } = await this.writeEach(bytes);
       if (refusal === undefined) return bytesApplied;
       const { ptex, result } = refusal;
-      if (result >= 0) {
-        throw new HtabStateError(
-          'lost',
-          `write HPT record: write took ${result} bytes of record ${recordsApplied} at ptex ${ptex}, which is longer; ` +
-            `${bytesApplied} bytes before it are applied`,
-        );
-      }
-      throw systemError('write', errnoName(-result), {
-        operation: 'write HPT record',
-        ptex,
-        recordIndex: recordsApplied,
-        bytesApplied,
-      });
+      const place = { ptex, recordIndex: recordsApplied, bytesApplied };
+      const operation = 'write HPT record';
+      if (result < 0) throw systemError('write', errnoName(-result), { operation, ...place });
+      throw new HtabStateError('lost', `${operation}: write took ${result} bytes, not the record's`, place);
     });
   }
 
