@@ -6,7 +6,7 @@ import { HPTE_V_BOLTED } from '../hpt/hpte.js';
 import { ResizeTargets } from '../hpt/resize-targets.js';
 import { swapBigEndian } from '../hpt/wire.js';
 import type { HtabVm } from '../vm/contract.js';
-import { pause } from '../waiting.js';
+import { pause } from '../node/waiting.js';
 import { HptReader } from './reader.js';
 import { streamOrder } from './stream-order.js';
 

@@ -15,7 +15,7 @@ import { integerOption, reconnectTimeOf, timeoutOf, type MigrationOptions } from
 import { outcomeOf } from './outcome.js';
 import type { AskedOutcome, Hello } from './protocol.js';
 import { ReceiveSession, type ReceiveContext, type ReceiveProgress } from './receive-session.js';
-import { within } from '../waiting.js';
+import { within } from '../node/waiting.js';
 
 export type { ReceiveProgress } from './receive-session.js';
 

@@ -1,5 +1,5 @@
 import type { HtabVm } from '../vm/contract.js';
-import { pause } from '../waiting.js';
+import { pause } from '../node/waiting.js';
 
 /**
  * Prepares a table of this order and waits until it is ready. The kernel's answer is a wait it suggests, but nothing

@@ -12,7 +12,7 @@ import {
 import { joinHalves, type HptTable } from '../hpt/table.js';
 import type { EmulatedVm } from '../vm/emulated/emulated-vm.js';
 import { H_AVPN, H_BULK_REMOVE } from '../vm/emulated/hcalls.js';
-import { pause } from '../waiting.js';
+import { pause } from '../node/waiting.js';
 import { GuestPages } from './guest-pages.js';
 import { SeededRandom } from './random.js';
 

@@ -1,7 +1,7 @@
 import { lstat, unlink } from 'node:fs/promises';
 import { checkInteger, checkPath } from '../../arguments.js';
 import { HtabSystemError } from '../../errors.js';
-import { pause } from '../../waiting.js';
+import { pause } from '../../node/waiting.js';
 import { checkCall, systemError } from '../base.js';
 import type { Addon, Descriptor, Message } from './addon.js';
 import { attempt } from './failure.js';

@@ -1,5 +1,5 @@
 import { constants } from 'node:os';
-import { HtabSystemError } from './errors.js';
+import { HtabSystemError } from '../errors.js';
 
 const hints: Readonly<Record<string, string>> = {
   ENOSPC: 'the disk is full: make room, or choose another one',
