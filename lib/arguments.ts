@@ -1,5 +1,4 @@
-import { types } from 'node:util';
-import { outOfRange } from './errors.js';
+import { inspect, types } from 'node:util';
 
 // Checks of what only callers without types can get wrong, and where it would go unnoticed.
 
@@ -9,6 +8,16 @@ export function invalidArgument(
   message: string,
 ): TypeError {
   return Object.assign(new TypeError(message), { code });
+}
+
+/** A `RangeError` shaped like Node's own, for an argument outside what a call can take. */
+export function outOfRange(name: string, range: string, received: unknown): RangeError {
+  // As Node shows it: strings quoted, bigints with their n.
+  const shown = inspect(received, { breakLength: Infinity });
+  return Object.assign(
+    new RangeError(`The value of "${name}" is out of range. It must be ${range}. Received ${shown}`),
+    { code: 'ERR_OUT_OF_RANGE' },
+  );
 }
 
 /**

@@ -1,5 +1,4 @@
 import { constants } from 'node:os';
-import { inspect } from 'node:util';
 
 /** Every `code` an error of this package carries. Codes and fields are API; messages are not. */
 export type HtabErrorCode =
@@ -12,7 +11,6 @@ export type HtabErrorCode =
   | 'ERR_HTAB_IN_DOUBT';
 
 // Registered symbols, so that `instanceof` also holds between two copies of the package in one process.
-const brand = Symbol.for('kvm-htab.error');
 const brandOf = (name: string): symbol => Symbol.for(`kvm-htab.error.${name}`);
 
 function hasBrand(value: unknown, symbol: symbol): boolean {
@@ -29,7 +27,11 @@ export class HtabError extends Error {
   }
 
   static override [Symbol.hasInstance](value: unknown): boolean {
-    return hasBrand(value, this === HtabError ? brand : brandOf(this.name));
+    const brand = brandOf(this.name);
+    // A class that others derive from these has no brand of its own.
+    return Object.hasOwn(this.prototype, brand)
+      ? hasBrand(value, brand)
+      : Function.prototype[Symbol.hasInstance].call(this, value);
   }
 }
 
@@ -39,18 +41,22 @@ function register(errorClass: { readonly name: string; readonly prototype: objec
   Object.defineProperty(errorClass.prototype, brandOf(errorClass.name), { value: true });
 }
 
+/** Where among records something went wrong, and how much had been done by then. */
+export interface RecordPlace {
+  /** First entry concerned. */
+  readonly ptex?: number | undefined;
+  /** Number of the record concerned, counted from 0 in the bytes given. */
+  readonly recordIndex?: number | undefined;
+  /** Bytes of whole records that the kernel took before this one. */
+  readonly bytesApplied?: number | undefined;
+}
+
 /** What is known about a failed system call beyond its errno. */
-export interface SystemErrorDetails {
+export interface SystemErrorDetails extends RecordPlace {
   /** What was being done, in words: `write HPT record`. */
   readonly operation: string;
-  /** First entry concerned. */
-  readonly ptex?: number;
-  /** Number of the record concerned, counted from 0 in the bytes given. */
-  readonly recordIndex?: number;
-  /** Bytes of whole records that the kernel took before it refused. */
-  readonly bytesApplied?: number;
   /** What to do about it, or the likely cause. */
-  readonly hint?: string;
+  readonly hint?: string | undefined;
   readonly cause?: unknown;
 }
 
@@ -63,21 +69,16 @@ export class HtabSystemError extends HtabError {
   /** The call that failed: `read`, `write` or an ioctl's name such as `KVM_PPC_ALLOCATE_HTAB`. */
   readonly syscall: string;
   readonly operation: string;
-  readonly ptex?: number;
-  readonly recordIndex?: number;
-  readonly bytesApplied?: number;
-  readonly hint?: string;
+  // Declared, not defined: a field that is not known does not show.
+  declare readonly ptex?: number;
+  declare readonly recordIndex?: number;
+  declare readonly bytesApplied?: number;
+  declare readonly hint?: string;
 
   constructor(syscall: string, errnoName: string, details: SystemErrorDetails) {
-    const place = [
-      details.ptex === undefined ? undefined : `ptex ${details.ptex}`,
-      details.recordIndex === undefined ? undefined : `record ${details.recordIndex}`,
-      details.bytesApplied === undefined ? undefined : `${details.bytesApplied} bytes applied before it`,
-    ].filter((part) => part !== undefined);
     super(
       'ERR_HTAB_SYSTEM',
-      `${details.operation}: ${syscall} failed with ${errnoName}` +
-        (place.length === 0 ? '' : ` (${place.join(', ')})`) +
+      `${details.operation}: ${syscall} failed with ${errnoName}${placeText(details)}` +
         (details.hint === undefined ? '' : `; ${details.hint}`),
       details.cause === undefined ? undefined : { cause: details.cause },
     );
@@ -85,11 +86,27 @@ export class HtabSystemError extends HtabError {
     this.errnoName = errnoName;
     this.syscall = syscall;
     this.operation = details.operation;
-    if (details.ptex !== undefined) this.ptex = details.ptex;
-    if (details.recordIndex !== undefined) this.recordIndex = details.recordIndex;
-    if (details.bytesApplied !== undefined) this.bytesApplied = details.bytesApplied;
+    setPlace(this, details);
     if (details.hint !== undefined) this.hint = details.hint;
   }
+}
+
+function placeText({ ptex, recordIndex, bytesApplied }: RecordPlace): string {
+  const place = [
+    ptex === undefined ? [] : `ptex ${ptex}`,
+    recordIndex === undefined ? [] : `record ${recordIndex}`,
+    bytesApplied === undefined ? [] : `${bytesApplied} bytes applied before it`,
+  ].flat();
+  return place.length === 0 ? '' : ` (${place.join(', ')})`;
+}
+
+function setPlace(
+  error: { -readonly [Field in keyof RecordPlace]: number },
+  { ptex, recordIndex, bytesApplied }: RecordPlace,
+): void {
+  if (ptex !== undefined) error.ptex = ptex;
+  if (recordIndex !== undefined) error.recordIndex = recordIndex;
+  if (bytesApplied !== undefined) error.bytesApplied = bytesApplied;
 }
 
 /** Where in a stream of records something is wrong. */
@@ -99,7 +116,7 @@ export interface FormatErrorDetails {
   /** Number of the record, counted from 0. */
   readonly recordIndex: number;
   /** Entry concerned, where one is. */
-  readonly ptex?: number;
+  readonly ptex?: number | undefined;
   readonly cause?: unknown;
 }
 
@@ -110,7 +127,7 @@ export interface FormatErrorDetails {
 export class HtabFormatError extends HtabError {
   readonly byteOffset: number;
   readonly recordIndex: number;
-  readonly ptex?: number;
+  declare readonly ptex?: number;
 
   constructor(message: string, details: FormatErrorDetails) {
     const entry = details.ptex === undefined ? '' : `, ptex ${details.ptex}`;
@@ -128,22 +145,35 @@ export class HtabFormatError extends HtabError {
 /**
  * Why an object cannot do what was asked.
  *
- * - `closing`, `closed`: it is on its way out, or gone.
+ * - `closed`: it is on its way out, or gone.
  * - `busy`: another operation or another reader stands in the way.
  * - `lost`: something is gone that will not come again. A reader lost changes: only a new first pass helps. An encoder's
- *   sink threw; an image's memory was transferred away.
+ *   sink threw; an image's memory was transferred away; a write took a part of a record.
  * - `order-changed`: the table was replaced or resized under a reader.
  * - `would-crash`: the real kernel would crash on this call.
  */
-export type HtabState = 'closing' | 'closed' | 'busy' | 'lost' | 'order-changed' | 'would-crash';
+export type HtabState = 'closed' | 'busy' | 'lost' | 'order-changed' | 'would-crash';
+
+/** What is known about a wrong state; the place where a write was not taken whole. */
+export interface StateErrorDetails extends RecordPlace {
+  readonly cause?: unknown;
+}
 
 /** The call is right in itself but not in this state; see {@link HtabState}. */
 export class HtabStateError extends HtabError {
   readonly state: HtabState;
+  declare readonly ptex?: number;
+  declare readonly recordIndex?: number;
+  declare readonly bytesApplied?: number;
 
-  constructor(state: HtabState, message: string, options?: ErrorOptions) {
-    super('ERR_HTAB_STATE', message, options);
+  constructor(state: HtabState, message: string, details: StateErrorDetails = {}) {
+    super(
+      'ERR_HTAB_STATE',
+      message + placeText(details),
+      details.cause === undefined ? undefined : { cause: details.cause },
+    );
     this.state = state;
+    setPlace(this, details);
   }
 }
 
@@ -157,7 +187,7 @@ export type UnavailableReason =
   | 'no-device'
   | 'permission'
   | 'not-hv'
-  | 'radix-guest'
+  | 'no-table'
   | 'unsupported';
 
 /** A backend or a feature is not there; `hint` says what to do about it. */
@@ -172,15 +202,19 @@ export class HtabUnavailableError extends HtabError {
   }
 }
 
-Object.defineProperty(HtabError.prototype, 'name', { value: 'HtabError' });
-Object.defineProperty(HtabError.prototype, brand, { value: true });
-for (const errorClass of [HtabSystemError, HtabFormatError, HtabStateError, HtabUnavailableError]) {
+for (const errorClass of [
+  HtabError,
+  HtabSystemError,
+  HtabFormatError,
+  HtabStateError,
+  HtabUnavailableError,
+]) {
   register(errorClass);
 }
 
 /** True for every error class of this package, whichever copy of it made the error. */
 export function isHtabError(value: unknown): value is HtabError {
-  return hasBrand(value, brand);
+  return hasBrand(value, brandOf('HtabError'));
 }
 
 /** Second names of numbers that the kernel's documentation calls EOPNOTSUPP, EAGAIN and EDEADLK. */
@@ -207,17 +241,4 @@ export function errnoName(errno: number): string {
     ([name, number]) => number === errno && !ERRNO_ALIASES.has(name),
   );
   return found === undefined ? `errno ${errno}` : found[0];
-}
-
-/** A `RangeError` shaped like Node's own, for arguments outside what a call can take. */
-export function outOfRange(name: string, range: string, received: unknown): RangeError {
-  return Object.assign(
-    new RangeError(
-      // As Node shows it: strings quoted, bigints with their n.
-      `The value of "${name}" is out of range. It must be ${range}. Received ${inspect(received, { breakLength: Infinity })}`,
-    ),
-    {
-      code: 'ERR_OUT_OF_RANGE',
-    },
-  );
 }

@@ -12,7 +12,9 @@ export { HPTE_BYTES, HPTES_PER_GROUP, MAX_ORDER, MAX_STREAM_ORDER, MIN_ORDER } f
 export { entryCount, ptegCount, tableBytes } from './hpt/geometry.js';
 export { HptTable } from './hpt/table.js';
 export type { SparseBitmap } from './hpt/bitmap.js';
-export { compareTables, digestTable, type TableDifference } from './hpt/digest.js';
+export type { RecordCounts } from './hpt/records.js';
+export { compareTables, type TableDifference } from './hpt/compare.js';
+export { digestTable } from './hpt/digest.js';
 
 // How it is written.
 export { RecordCursor, type RecordCursorOptions } from './format/cursor.js';
@@ -38,9 +40,11 @@ export {
   H_REMOVE,
   type Hypercalls,
 } from './vm/emulated/hcalls.js';
+export type { CallResult } from './vm/base.js';
 export type { HtabFile } from './vm/emulated/htab-file.js';
 export type { MemoryRegion } from './vm/emulated/memory.js';
-export type { HostModel } from './vm/emulated/mmu.js';
+export type { HostModel } from './vm/host.js';
+export type { MmuMode } from './vm/ioctls.js';
 export { ImageVm } from './vm/image/image-vm.js';
 export { KvmVm, type FromFdOptions, type KvmVmOptions } from './vm/kvm/kvm-vm.js';
 export type { KvmHandle } from './vm/kvm/kvm-handle.js';
@@ -48,6 +52,7 @@ export { adoptHtab, receiveHtab, requestHtab, takeHtab } from './vm/kvm/handover
 export type {
   AdoptOptions,
   ForeignDescriptor,
+  ReceivedHtab,
   ReceiveOptions as ReceiveHtabOptions,
 } from './vm/kvm/handover.js';
 export type { PassingOptions } from './vm/kvm/passing.js';
@@ -62,10 +67,17 @@ export { createWriteStream, type HtabWriteStream, type WriteStreamOptions } from
 export { resizeHpt } from './io/resize.js';
 
 // How it is kept.
-export { saveSnapshot, type SaveOptions, type SaveProgress, type SaveReport } from './snapshot/save.js';
+export {
+  saveSnapshot,
+  type GuestControl as SnapshotGuest,
+  type SaveOptions,
+  type SaveProgress,
+  type SaveReport,
+} from './snapshot/save.js';
 export { loadSnapshot, type LoadOptions, type LoadProgress } from './snapshot/load.js';
 export { readSnapshot } from './snapshot/read.js';
-export type { SnapshotInfo } from './snapshot/layout.js';
+export type { Snapshot } from './snapshot/decoder.js';
+export type { SnapshotEnd, SnapshotHeader, SnapshotInfo, SnapshotPass } from './snapshot/layout.js';
 
 // How it moves.
 export { sendHpt, type SendOptions, type SendReport } from './migration/source.js';
@@ -84,7 +96,10 @@ export {
   type JournalRecord,
   type Side,
 } from './migration/journal.js';
-export { answerOutcomes, askOutcome } from './migration/outcome.js';
+export { answerOutcomes, askOutcome, type OutcomeOptions } from './migration/outcome.js';
+export type { Channel } from './migration/dialer.js';
+export type { GuestCallbacks } from './migration/guest-control.js';
+export type { AskedOutcome, PassCounts } from './migration/protocol.js';
 export type { SourceTable, TargetTable } from './migration/endpoints.js';
 export type { OutcomeEvent, PassEvent, StateEvent } from './migration/events.js';
 export type { DestinationState, SourceState } from './migration/two-phase.js';
@@ -103,6 +118,8 @@ export {
   type HtabErrorCode,
   type HtabState,
   type FormatErrorDetails,
+  type RecordPlace,
+  type StateErrorDetails,
   type SystemErrorDetails,
   type UnavailableReason,
 } from './errors.js';

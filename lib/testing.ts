@@ -7,15 +7,21 @@ export {
   titleOf,
   type ConformanceResult,
 } from './testing/conformance.js';
-export {
-  ConformanceContext,
-  type Capability,
-  type ConformanceBackend,
-  type ConformanceCase,
-  type ConformanceGuest,
+export type {
+  Capability,
+  ConformanceBackend,
+  ConformanceCase,
+  ConformanceGuest,
 } from './testing/conformance/context.js';
 export { emulatedBackend } from './testing/emulated-backend.js';
-export { FaultScript, Gate, type Fault, type FaultRecord, type FaultyCall } from './testing/faults.js';
+export {
+  FaultScript,
+  Gate,
+  type Fault,
+  type FaultRecord,
+  type FaultyCall,
+  type Strike,
+} from './testing/faults.js';
 export { SeededRandom } from './testing/random.js';
 export { prepareTable, resizeTable } from './testing/resize.js';
 export {

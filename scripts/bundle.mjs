@@ -21,8 +21,8 @@ await build({
     codeSplitting: {
       groups: [
         // What the command needs before it knows which subcommand is wanted.
-        { name: 'base', test: /dist\/(errors|arguments|package-root|hpt\/geometry)\.js$/, priority: 2 },
-        { name: 'library', test: /dist\/(hpt|format|vm|io|snapshot|migration)\//, priority: 1 },
+        { name: 'base', test: /dist\/(errors|arguments|node\/package-root|hpt\/geometry)\.js$/, priority: 2 },
+        { name: 'library', test: /dist\/(node|hpt|format|vm|io|framing|snapshot|migration)\//, priority: 1 },
       ],
     },
   },

@@ -81,6 +81,21 @@ test('the TypeScript examples of the README compile', async () => {
   }
 });
 
+test('what the README points at comes with the package', async () => {
+  const { files } = JSON.parse(await readFile(path.join(root, 'package.json'), 'utf8')) as {
+    files: string[];
+  };
+  const links = [
+    ...readme.matchAll(/\]\((?!https?:|#)([^)]+)\)/g),
+    ...readme.matchAll(/`((?:lib|scripts|test)\/[^`]+)`/g),
+  ];
+  const paths = links.map(([, link]) => link!);
+  expect(paths).toContain('scripts/systemd');
+  expect(paths.filter((each) => !files.some((file) => each === file || each.startsWith(`${file}/`)))).toEqual(
+    [],
+  );
+});
+
 test('the C example of the README is the program that runs in front of the real kernel', async () => {
   const [, shown] = /^```c\n([^]*?)^```$/m.exec(readme)!;
   const program = await readFile(path.join(root, 'test/power/vmm/handover.c'), 'utf8');

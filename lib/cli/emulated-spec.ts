@@ -1,5 +1,5 @@
 import { MAX_STREAM_ORDER, MIN_ORDER } from '../hpt/geometry.js';
-import type { HostModel } from '../vm/emulated/mmu.js';
+import type { HostModel } from '../vm/host.js';
 
 /** What an emulated VM is to be like, and the guest in it. */
 export interface EmulatedSpec {

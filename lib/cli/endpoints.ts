@@ -2,7 +2,7 @@ import { HtabUnavailableError } from '../errors.js';
 import { MAX_STREAM_ORDER, MIN_ORDER } from '../hpt/geometry.js';
 import type { SourceTable, TargetTable } from '../migration/endpoints.js';
 import type { HtabHandle, HtabVm } from '../vm/contract.js';
-import type { HostModel } from '../vm/emulated/mmu.js';
+import type { HostModel } from '../vm/host.js';
 import { EmulatedVm } from '../vm/emulated/emulated-vm.js';
 import { thisHost } from '../vm/host.js';
 import { adoptHtab, requestHtab, takeHtab } from '../vm/kvm/handover.js';

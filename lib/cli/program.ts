@@ -14,7 +14,7 @@ import { defineSave } from './commands/save.js';
 import { describeError } from './describe-error.js';
 import { EXIT_CODES, exitCodeOf } from './exit-codes.js';
 import { interruptible } from './interrupt.js';
-import { packageRoot } from '../package-root.js';
+import { packageRoot } from '../node/package-root.js';
 
 /** Where a command writes: data to stdout, everything said to a person to stderr. */
 export interface Output {

@@ -13,9 +13,9 @@ import { HPTE_WORDS, legalPair, legalRun, whatIsIllegal } from './hpte-check.js'
 
 export interface RecordCursorOptions {
   /** Order of the stream's table, 18..36: records beyond its end are refused. Default: all that the index can name. */
-  readonly order?: number;
+  readonly order?: number | undefined;
   /** Byte order of record headers. Default `LE`, as the kernel of every supported host writes them. */
-  readonly headerByteOrder?: HeaderByteOrder;
+  readonly headerByteOrder?: HeaderByteOrder | undefined;
   /** The stream is one pass: no record may begin before the end of the one before it (kernel-abi.md 2.3). */
   readonly ascending?: boolean;
   /** Looks at every record, or part of one, before it is shown; what it throws is an error of the stream. */

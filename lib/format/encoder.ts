@@ -1,4 +1,5 @@
-import { HtabStateError, outOfRange } from '../errors.js';
+import { checkInteger, outOfRange } from '../arguments.js';
+import { HtabStateError } from '../errors.js';
 import { HPTE_BYTES } from '../hpt/geometry.js';
 import {
   HEADER_BYTES,
@@ -62,12 +63,8 @@ export class RecordEncoder {
   constructor(sink: RecordSink, options: RecordEncoderOptions = {}) {
     const { headerByteOrder = 'LE', maxValid = MAX_RUN, bufferBytes = 65_536 } = options;
     const { allocate = (bytes: number) => Buffer.allocUnsafeSlow(bytes) } = options;
-    if (!Number.isInteger(maxValid) || maxValid < 1 || maxValid > MAX_RUN) {
-      throw outOfRange('maxValid', `an integer in 1..${MAX_RUN}`, maxValid);
-    }
-    if (!Number.isInteger(bufferBytes) || bufferBytes < HEADER_BYTES + HPTE_BYTES) {
-      throw outOfRange('bufferBytes', `an integer of at least ${HEADER_BYTES + HPTE_BYTES}`, bufferBytes);
-    }
+    checkInteger('maxValid', maxValid, 1, MAX_RUN);
+    checkInteger('bufferBytes', bufferBytes, HEADER_BYTES + HPTE_BYTES, Number.MAX_SAFE_INTEGER);
     this.#sink = sink;
     checkHeaderByteOrder(headerByteOrder);
     this.#headerByteOrder = headerByteOrder;
@@ -92,9 +89,9 @@ export class RecordEncoder {
     byteOffset = 0,
   ): void {
     this.#checkState();
-    checkCount('index', index);
-    checkCount('validCount', validCount);
-    checkCount('invalidCount', invalidCount);
+    checkInteger('index', index, 0, MAX_STREAM_ENTRIES);
+    checkInteger('validCount', validCount, 0, MAX_STREAM_ENTRIES);
+    checkInteger('invalidCount', invalidCount, 0, MAX_STREAM_ENTRIES);
     const end = index + validCount + invalidCount;
     if (end > MAX_STREAM_ENTRIES) throw outOfRange('index + counts', `at most ${MAX_STREAM_ENTRIES}`, end);
     if (
@@ -181,11 +178,5 @@ export class RecordEncoder {
     if (this.#failure !== undefined) throw this.#failure;
     if (this.#calledOut)
       throw new HtabStateError('busy', 'the encoder was called from its own sink, or allocate()');
-  }
-}
-
-function checkCount(name: string, value: number): void {
-  if (!Number.isInteger(value) || value < 0 || value > MAX_STREAM_ENTRIES) {
-    throw outOfRange(name, `an integer in 0..${MAX_STREAM_ENTRIES}`, value);
   }
 }

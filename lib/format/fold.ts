@@ -1,4 +1,4 @@
-import { outOfRange } from '../errors.js';
+import { outOfRange } from '../arguments.js';
 import type { RecordCounts } from '../hpt/records.js';
 import type { HptTable } from '../hpt/table.js';
 import type { RecordCursor } from './cursor.js';

@@ -31,7 +31,7 @@ function maskOf(from: number, to: number): number {
 export class SparseBitmap {
   /** Bit numbers run from 0 to `size` - 1. */
   readonly size: number;
-  /** One page per 65,536 bits; undefined stands for a clear one. For scans that cannot afford a call per bit. */
+  /** @internal One page per 65,536 bits; undefined stands for a clear one. For scans that cannot afford a call per bit. */
   readonly pages: (BitmapPage | undefined)[];
   /** A bit for each page that is there. */
   readonly #opened: Uint32Array;
@@ -82,7 +82,7 @@ export class SparseBitmap {
     }
   }
 
-  /** Sets all bits of `mask` in the 32-bit word that holds bit `index`. */
+  /** @internal Sets all bits of `mask` in the 32-bit word that holds bit `index`. */
   addMask(index: number, mask: number): void {
     const page = this.open(index);
     const word = (index & 0xffff) >>> 5;
@@ -97,7 +97,7 @@ export class SparseBitmap {
     this.#count += change;
   }
 
-  /** The page that holds bit `index`, made if it is not there. */
+  /** @internal The page that holds bit `index`, made if it is not there. */
   open(index: number): BitmapPage {
     return this.pages[index >>> 16] ?? this.#openPage(index >>> 16);
   }
@@ -208,7 +208,7 @@ function pageStart(index: number): number {
 }
 
 /** First bit set in a page at or after `bit`; PAGE_BITS when there is none. */
-export function nextBit(page: BitmapPage, bit: number): number {
+function nextBit(page: BitmapPage, bit: number): number {
   const word = bit >>> 5;
   const rest = page[word]! >>> (bit & 31);
   if (rest !== 0) return bit + lowestBit(rest);

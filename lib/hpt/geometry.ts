@@ -1,4 +1,4 @@
-import { outOfRange } from '../errors.js';
+import { checkInteger } from '../arguments.js';
 
 /** Smallest table order KVM accepts: 256 KiB, 16,384 entries (kernel-abi.md 1.4). */
 export const MIN_ORDER = 18;
@@ -23,9 +23,7 @@ export const HPTES_PER_GROUP = 8;
  * @throws RangeError (`ERR_OUT_OF_RANGE`) unless `order` is an integer in `MIN_ORDER..max`
  */
 export function checkOrder(order: number, max: number = MAX_ORDER): void {
-  if (!Number.isInteger(order) || order < MIN_ORDER || order > max) {
-    throw outOfRange('order', `an integer in ${MIN_ORDER}..${max}`, order);
-  }
+  checkInteger('order', order, MIN_ORDER, max);
 }
 
 // Powers of two by arithmetic, not by shifts: a shift count wraps at 32 and its result at 2^31.

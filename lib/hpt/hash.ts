@@ -1,4 +1,4 @@
-import { outOfRange } from '../errors.js';
+import { checkInteger, outOfRange } from '../arguments.js';
 import { checkOrder, entryCount, groupOf, HPTES_PER_GROUP, ptegCount, slotOf } from './geometry.js';
 import {
   basePageShift,
@@ -103,9 +103,7 @@ export function encodeAvpn(page: VirtualPage): bigint {
  */
 export function virtualPageOf(ptex: number, v: bigint, r: bigint, order: number): VirtualPage | undefined {
   checkOrder(order);
-  if (!Number.isInteger(ptex) || ptex < 0 || ptex >= entryCount(order)) {
-    throw outOfRange('ptex', `an integer in 0..${entryCount(order) - 1}`, ptex);
-  }
+  checkInteger('ptex', ptex, 0, entryCount(order) - 1);
   const vHigh = Number(v >> 32n);
   const vLow = Number(v & 0xffffffffn);
   const pageShift = basePageShift(vLow, Number(r & 0xffffffffn));

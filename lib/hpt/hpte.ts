@@ -1,4 +1,4 @@
-import { outOfRange } from '../errors.js';
+import { checkInteger, outOfRange } from '../arguments.js';
 
 /**
  * The fields of an HPTE in the layout of the stream (ISA 2.07, whatever the host; kernel-abi.md 7).
@@ -22,11 +22,11 @@ export const HPTE_V_BOLTED = 0x10;
 export const HPTE_V_ABSENT = 0x20;
 /** Kernel private: the lock, set in every valid entry a host returns (kernel-abi.md 3.1). */
 export const HPTE_V_HVLOCK = 0x40;
+/** All bits that are the kernel's own: two hosts, and two reads of one, differ in them (kernel-abi.md 3.1). */
+export const HPTE_V_PRIVATE = HPTE_V_ABSENT | HPTE_V_HVLOCK;
 
 // Masks for the high half of v.
-/** B: segment size, bits 63-62. 0 is 256M, 1 is 1T, the rest is reserved. */
-export const HPTE_V_B_HIGH = 0xc0000000;
-/** B = 1: the entry belongs to a 1T segment. */
+/** B (segment size, bits 63-62) is 1: the entry belongs to a 1T segment. 0 is 256M, the rest is reserved. */
 export const HPTE_V_1TB_HIGH = 0x40000000;
 
 // Masks for the low half of r.
@@ -34,7 +34,7 @@ export const HPTE_R_PP = 0x3;
 /** N: no instruction fetch. */
 export const HPTE_R_N = 0x4;
 /** W (0x40), I (0x20), M (0x10) and G (0x08): how the page is cached. */
-export const HPTE_R_WIMG = 0x78;
+const HPTE_R_WIMG = 0x78;
 /** C: the page has been stored to. */
 export const HPTE_R_C = 0x80;
 /** R: the page has been referenced. */
@@ -104,6 +104,23 @@ export function actualPageShift(vLow: number, rLow: number): PageShift | 0 {
 /** True where B is 2 or 3: reserved, and refused with EIO by kernels since about 5.16 (kernel-abi.md 3.1). */
 export function hasReservedSegment(vHigh: number): boolean {
   return (vHigh & 0x80000000) !== 0;
+}
+
+/**
+ * Whether two HPTEs are the same but for the bits that are the kernel's own.
+ *
+ * @param hpte vHigh, vLow, rHigh, rLow
+ */
+export function sameHpte(
+  hpte: Uint32Array,
+  vHigh: number,
+  vLow: number,
+  rHigh: number,
+  rLow: number,
+): boolean {
+  return (
+    hpte[0] === vHigh && ((hpte[1]! ^ vLow) & ~HPTE_V_PRIVATE) === 0 && hpte[2] === rHigh && hpte[3] === rLow
+  );
 }
 
 /** An HPTE by its fields: every bit of both doublewords belongs to exactly one of them. */
@@ -207,9 +224,9 @@ export function encodeHpte(fields: Partial<Hpte>): { v: bigint; r: bigint } {
   checkBits('avpn', avpn, AVPN_MASK);
   checkBits('guestAddress', guestAddress, ADDRESS_MASK & ~belowPage);
   checkBits('unusedAddressBits', unusedAddressBits, belowPage & ABOVE_LP);
-  checkSmall('pp', pp, 7);
-  checkSmall('key', key, 31);
-  checkSmall('wimg', wimg, 15);
+  checkInteger('pp', pp, 0, 7);
+  checkInteger('key', key, 0, 31);
+  checkInteger('wimg', wimg, 0, 15);
   const segment = SEGMENT_BITS.get(fields.segment ?? '256M');
   if (segment === undefined) throw outOfRange('segment', "'256M' or '1T'", fields.segment);
 
@@ -268,10 +285,4 @@ function flag(set: boolean | undefined, mask: number): number {
 
 function checkBits(name: string, value: bigint, mask: bigint): void {
   if ((value & mask) !== value) throw outOfRange(name, `made of the bits 0x${mask.toString(16)}`, value);
-}
-
-function checkSmall(name: string, value: number, max: number): void {
-  if (!Number.isInteger(value) || value < 0 || value > max) {
-    throw outOfRange(name, `an integer in 0..${max}`, value);
-  }
 }

@@ -1,4 +1,4 @@
-import { outOfRange } from '../errors.js';
+import { checkInteger } from '../arguments.js';
 import { PAGE_BITS, SparseBitmap, popcount } from './bitmap.js';
 import { MAX_STREAM_ORDER, checkOrder, entryCount } from './geometry.js';
 import { PageGroups } from './groups.js';
@@ -87,18 +87,6 @@ export class HptTable {
   }
 
   /**
-   * Stores a run of HPTEs as they travel.
-   *
-   * @param words the HPTEs' bytes seen as 32-bit words, four an entry
-   * @param word index of the first of them in `words`
-   */
-  storeRun(ptex: number, count: number, words: Uint32Array, word: number): void {
-    const bytes = words.subarray(word, word + count * 4);
-    const aligned = bytes.byteOffset % 8 === 0 ? bytes : bytes.slice();
-    this.applyRecord(ptex, count, 0, new BigUint64Array(aligned.buffer, aligned.byteOffset, count * 2), 0);
-  }
-
-  /**
    * Makes a run of entries invalid, at the cost of those that are valid.
    *
    * @returns how many were valid
@@ -133,7 +121,7 @@ export class HptTable {
   }
 
   /**
-   * Applies all records that are left of a source, in order.
+   * @internal Applies all records that are left of a source, in order; `foldRecords` calls it.
    *
    * @param counts is told what was applied; also what came before a record that the source refuses with an error
    */
@@ -175,29 +163,6 @@ export class HptTable {
   }
 
   /**
-   * Copies a run of valid entries as they travel: the reverse of {@link storeRun}.
-   *
-   * @throws RangeError if one of them is not valid
-   */
-  copyRun(ptex: number, count: number, words: Uint32Array, word: number): void {
-    const end = ptex + count;
-    for (let index = ptex, to = word; index < end;) {
-      const bits = this.valid.word(index);
-      const bit = index & 31;
-      const length = Math.min(32 - bit, end - index);
-      const wanted = 0xffffffff >>> (32 - length);
-      if (((bits >>> bit) & wanted) >>> 0 !== wanted) {
-        throw new RangeError(`not every entry from ptex ${index} to ${index + length - 1} is valid`);
-      }
-      const groups = this.groups[index >>> 16]!;
-      const place = groups.placeOf((index & 0xffff) >>> 5) + popcount(bits & ~(-1 << bit));
-      words.set(groups.words.subarray(place << 2, (place + length) << 2), to);
-      index += length;
-      to += length << 2;
-    }
-  }
-
-  /**
    * The entry's doublewords, or undefined if it is not valid.
    *
    * @throws RangeError unless the table has this entry; the methods in halves and words do not check it
@@ -226,9 +191,7 @@ export class HptTable {
   }
 
   #check(ptex: number): void {
-    if (!Number.isInteger(ptex) || ptex < 0 || ptex >= this.entryCount) {
-      throw outOfRange('ptex', `an entry of the table's ${this.entryCount}`, ptex);
-    }
+    checkInteger('ptex', ptex, 0, this.entryCount - 1);
   }
 
   #makeGroups(ptex: number): PageGroups {

@@ -1,13 +1,10 @@
 import { HtabError } from '../errors.js';
 import { RecordCursor } from '../format/cursor.js';
-import { HPTE_V_ABSENT, HPTE_V_HVLOCK } from '../hpt/hpte.js';
+import { sameHpte } from '../hpt/hpte.js';
 import type { HptTable } from '../hpt/table.js';
 import { swapBigEndian } from '../hpt/wire.js';
 import type { HtabHandle, HtabVm } from '../vm/contract.js';
 import { HptReader } from './reader.js';
-
-/** Bits of `v` that are the kernel's own (kernel-abi.md 3.1). */
-const PRIVATE_BITS = HPTE_V_ABSENT | HPTE_V_HVLOCK;
 
 /**
  * Reads a whole table and compares it with the one it should be. Nothing is kept of what is read, so a second table
@@ -21,7 +18,7 @@ const PRIVATE_BITS = HPTE_V_ABSENT | HPTE_V_HVLOCK;
 export async function checkAgainst(
   expected: HptTable,
   source: HtabVm | HtabHandle,
-  { signal }: { readonly signal?: AbortSignal } = {},
+  { signal }: { readonly signal?: AbortSignal | undefined } = {},
 ): Promise<void> {
   const { order } = expected;
   const reader = 'openHtab' in source ? await HptReader.open(source) : new HptReader(source, { order });
@@ -29,7 +26,7 @@ export async function checkAgainst(
   let validEntries = 0;
   let entries = 0;
   try {
-    for await (const records of reader.pass(signal === undefined ? {} : { signal })) {
+    for await (const records of reader.pass({ signal })) {
       cursor.push(records);
       while (cursor.next()) {
         validEntries += cursor.validCount;
@@ -65,10 +62,13 @@ export function firstDifference(expected: HptTable, cursor: RecordCursor): numbe
     const at = wordOffset + k * 4;
     const same =
       expected.load(index + k, entry) &&
-      entry[0] === swapBigEndian(words[at]!) &&
-      ((entry[1]! ^ swapBigEndian(words[at + 1]!)) & ~PRIVATE_BITS) === 0 &&
-      entry[2] === swapBigEndian(words[at + 2]!) &&
-      entry[3] === swapBigEndian(words[at + 3]!);
+      sameHpte(
+        entry,
+        swapBigEndian(words[at]!),
+        swapBigEndian(words[at + 1]!),
+        swapBigEndian(words[at + 2]!),
+        swapBigEndian(words[at + 3]!),
+      );
     if (!same) return index + k;
   }
   return undefined;

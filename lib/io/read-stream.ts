@@ -2,7 +2,7 @@ import { Readable } from 'node:stream';
 import { checkOneOf } from '../arguments.js';
 import type { HtabHandle, HtabVm } from '../vm/contract.js';
 import { destroyOnAbort } from './abort.js';
-import { DEFAULT_BUFFER_BYTES, HptReader, checkReaderOptions, type OpenReaderOptions } from './reader.js';
+import { HptReader, checkReaderOptions, type OpenReaderOptions } from './reader.js';
 import { isHandle, isVm, neitherVmNorHandle } from './vm-or-handle.js';
 
 /** What a stream of records covers; `shared`, `boltedOnly` and `startIndex` only apply where it opens the descriptor. */
@@ -27,8 +27,9 @@ class HtabReadStream extends Readable {
   #pass: AsyncGenerator<Uint8Array, void, undefined> | undefined;
 
   constructor(open: () => Promise<HptReader>, options: ReadStreamOptions) {
-    // Recycled, one chunk at the most may wait in the queue: the reader has a buffer for it, and no more.
-    super({ highWaterMark: options.recycle === true ? 1 : (options.bufferBytes ?? DEFAULT_BUFFER_BYTES) });
+    // One chunk at the most may wait in the queue: read() without a size, as in a loop, makes one of all that wait, by
+    // copying. The reader has the next read under way meanwhile, and, recycling, no buffer for a second one to wait in.
+    super({ highWaterMark: 1 });
     this.#open = open;
     this.#untilQuiescent = options.until === 'quiescent';
     destroyOnAbort(this, options.signal);

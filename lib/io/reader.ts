@@ -1,5 +1,5 @@
-import { invalidArgument } from '../arguments.js';
-import { HtabStateError, HtabUnavailableError, outOfRange } from '../errors.js';
+import { checkInteger, invalidArgument } from '../arguments.js';
+import { HtabStateError, HtabUnavailableError } from '../errors.js';
 import { MAX_STREAM_ORDER, checkOrder, entryCount } from '../hpt/geometry.js';
 import type { HtabHandle, HtabVm, OpenHtabOptions } from '../vm/contract.js';
 import { chunkExtent } from './chunk.js';
@@ -22,11 +22,11 @@ export interface HptReaderOptions {
    * log2 of the table's bytes, 18..36, where it is known. Without it the end of a pass that just fills a buffer shows
    * only in the read after it; that read's chunk is kept for the next pass.
    */
-  readonly order?: number;
+  readonly order?: number | undefined;
   /** Bytes one read may fill, 25..2^30; default 1 MiB. */
-  readonly bufferBytes?: number;
+  readonly bufferBytes?: number | undefined;
   /** False: every chunk is the caller's to keep. Default true: a few buffers take turns. */
-  readonly recycle?: boolean;
+  readonly recycle?: boolean | undefined;
 }
 
 /** How {@link HptReader.open} opens the descriptor. */
@@ -119,11 +119,7 @@ export class HptReader implements AsyncDisposable {
     readerCounts.set(vm, readers + 1);
     try {
       const handle = await vm.openHtab({ ...htab, access: 'read' });
-      const reader = new HptReader(handle, {
-        ...(order === undefined ? {} : { order }),
-        ...(bufferBytes === undefined ? {} : { bufferBytes }),
-        ...(recycle === undefined ? {} : { recycle }),
-      });
+      const reader = new HptReader(handle, { order, bufferBytes, recycle });
       reader.#vm = vm;
       reader.#vmOrder = vmOrder;
       reader.#position = options.startIndex ?? 0;
@@ -180,10 +176,12 @@ export class HptReader implements AsyncDisposable {
    * @throws HtabStateError `lost` if a read failed: changes it had taken are gone, and only a new reader's first pass
    *   has them again
    * @throws HtabStateError `order-changed` if the table is not the one the reader was opened on
-   * @throws HtabUnavailableError `radix-guest` if a descriptor of our own gives nothing at first: there is no table
+   * @throws HtabUnavailableError `no-table` if a descriptor of our own gives nothing at first: the guest has none, or uses radix
    * @throws HtabStateError `busy` while another pass of this reader runs, `closed` after {@link close}
    */
-  async *pass(options: { readonly signal?: AbortSignal } = {}): AsyncGenerator<Uint8Array, void, undefined> {
+  async *pass(
+    options: { readonly signal?: AbortSignal | undefined } = {},
+  ): AsyncGenerator<Uint8Array, void, undefined> {
     // First: a pass that was abandoned without an end is under way for ever.
     if (this.#closed !== undefined) throw closedError();
     if (this.#inPass) throw new HtabStateError('busy', 'a pass of this reader is under way');
@@ -315,7 +313,7 @@ export class HptReader implements AsyncDisposable {
 
   #noTable(): HtabUnavailableError {
     return (this.#failure = new HtabUnavailableError(
-      'radix-guest',
+      'no-table',
       'the guest has no hashed page table: it uses radix, or has not been given one yet',
       'there is nothing to read; of a radix guest nothing but its memory has to be moved',
     ));
@@ -335,10 +333,7 @@ export class HptReader implements AsyncDisposable {
  */
 export function checkReaderOptions({ order, bufferBytes }: HptReaderOptions): void {
   if (order !== undefined) checkOrder(order, MAX_STREAM_ORDER);
-  if (bufferBytes === undefined) return;
-  if (!Number.isInteger(bufferBytes) || bufferBytes < MIN_BUFFER_BYTES || bufferBytes > MAX_BUFFER_BYTES) {
-    throw outOfRange('bufferBytes', `an integer in ${MIN_BUFFER_BYTES}..${MAX_BUFFER_BYTES}`, bufferBytes);
-  }
+  if (bufferBytes !== undefined) checkInteger('bufferBytes', bufferBytes, MIN_BUFFER_BYTES, MAX_BUFFER_BYTES);
 }
 
 function releaseReader(vm: HtabVm): void {

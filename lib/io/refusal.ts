@@ -48,7 +48,7 @@ export async function explainRefusal(
     ptex,
     recordIndex,
     bytesApplied,
-    ...(hint === undefined ? {} : { hint }),
+    hint,
     cause: error,
   });
 }

@@ -1,13 +1,14 @@
-import { setTimeout as delay } from 'node:timers/promises';
 import { invalidArgument } from '../arguments.js';
 import { HtabStateError } from '../errors.js';
 import { RecordCursor } from '../format/cursor.js';
-import { entryCount } from '../hpt/geometry.js';
+import { MAX_STREAM_ORDER, checkOrder, entryCount } from '../hpt/geometry.js';
 import { HPTE_V_BOLTED } from '../hpt/hpte.js';
 import { ResizeTargets } from '../hpt/resize-targets.js';
 import { swapBigEndian } from '../hpt/wire.js';
 import type { HtabVm } from '../vm/contract.js';
+import { pause } from '../node/waiting.js';
 import { HptReader } from './reader.js';
+import { streamOrder } from './stream-order.js';
 
 /**
  * Resizes a VM's table: prepares another, waits for it, checks that the kernel will survive the move, commits. Bolted
@@ -19,20 +20,23 @@ import { HptReader } from './reader.js';
  * as every reading does, and the resize loses reference and change bits that no reader has collected
  * (kernel-abi.md 0, traps 11 and 12).
  *
- * @param order of the new table, 18..46
+ * @param order of the new table, 18..36: the entries of larger ones cannot be named by the stream
  * @throws HtabStateError `would-crash` naming the two entries; `busy` while an `HptReader` is open on the VM;
  *   `order-changed` if the table is not of the order the VM object says
  * @throws HtabSystemError ENOMEM without memory for it; ENOSPC if two bolted entries would meet in a smaller table; EIO
  *   before the guest has run or been given a real-mode area; EBUSY if the kernel is not ready although it has said so
+ * @throws HtabUnavailableError `unsupported` if the table's order is above 36: its entries cannot be looked at
+ * @throws RangeError for an order outside 18..36
  * @throws TypeError if the VM does not know its table's order: give it to `KvmVm.fromFd`
  * @throws the signal's reason
  */
 export async function resizeHpt(
   vm: HtabVm,
   order: number,
-  { signal }: { readonly signal?: AbortSignal } = {},
+  { signal }: { readonly signal?: AbortSignal | undefined } = {},
 ): Promise<void> {
-  const oldOrder = vm.hptOrder;
+  checkOrder(order, MAX_STREAM_ORDER);
+  const oldOrder = streamOrder(vm);
   if (oldOrder === undefined) {
     throw invalidArgument(
       'ERR_INVALID_ARG_VALUE',
@@ -42,12 +46,11 @@ export async function resizeHpt(
   signal?.throwIfAborted();
   try {
     for (let waitMs; (waitMs = await vm.prepareHptResize(order)) > 0;) {
-      await delay(waitMs, undefined, signal === undefined ? {} : { signal });
+      await pause(waitMs, signal);
     }
     await checkPlacement(vm, oldOrder, order, signal);
   } catch (error) {
     await cancel(vm);
-    signal?.throwIfAborted();
     throw error;
   }
   // Whatever it answers, nothing is prepared after it.
@@ -65,7 +68,7 @@ async function checkPlacement(
   const cursor = new RecordCursor({ order: oldOrder });
   await using reader = await HptReader.open(vm, { boltedOnly: true });
   let entries = 0;
-  for await (const chunk of reader.pass(signal === undefined ? {} : { signal })) {
+  for await (const chunk of reader.pass({ signal })) {
     cursor.push(chunk);
     while (cursor.next()) {
       entries += cursor.validCount + cursor.invalidCount;

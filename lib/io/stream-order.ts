@@ -1,4 +1,5 @@
-import { HtabUnavailableError, outOfRange } from '../errors.js';
+import { outOfRange } from '../arguments.js';
+import { HtabUnavailableError } from '../errors.js';
 import { MAX_STREAM_ORDER, checkOrder } from '../hpt/geometry.js';
 import type { HtabVm } from '../vm/contract.js';
 

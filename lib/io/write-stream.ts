@@ -1,6 +1,6 @@
 import { Writable } from 'node:stream';
 import { invalidArgument } from '../arguments.js';
-import { HtabStateError, HtabSystemError } from '../errors.js';
+import { type HtabError, HtabStateError, HtabSystemError } from '../errors.js';
 import { RecordCursor } from '../format/cursor.js';
 import type { HeaderByteOrder } from '../format/header.js';
 import { MAX_STREAM_ORDER, checkOrder } from '../hpt/geometry.js';
@@ -17,7 +17,7 @@ export interface WriteStreamOptions {
   readonly order?: number;
   /** Byte order of the incoming headers; the kernel is given its own. Default `LE`. */
   readonly headerByteOrder?: HeaderByteOrder;
-  readonly signal?: AbortSignal;
+  readonly signal?: AbortSignal | undefined;
 }
 
 /** Writes a byte stream of records into a table; see {@link createWriteStream}. */
@@ -118,9 +118,8 @@ export class HtabWriteStream extends Writable {
     try {
       await this.#handle!.writeRecords(bytes);
     } catch (error) {
-      if (error instanceof HtabSystemError && error.bytesApplied !== undefined)
-        throw await this.#explain(error, error.bytesApplied);
-      throw error;
+      if (!(error instanceof HtabSystemError || error instanceof HtabStateError)) throw error;
+      throw error.bytesApplied === undefined ? error : await this.#explain(error, error.bytesApplied);
     }
     this.#bytesWritten += batch.streamBytes;
     this.#recordsWritten += batch.recordsEnded;
@@ -128,17 +127,22 @@ export class HtabWriteStream extends Writable {
   }
 
   /** The error with the entry refused, the likely cause, and its place in the stream instead of the batch. */
-  async #explain(error: HtabSystemError, offset: number): Promise<HtabSystemError> {
+  async #explain(error: HtabSystemError | HtabStateError, offset: number): Promise<HtabError> {
     const recordIndex = this.#batch.streamRecord(error.recordIndex ?? 0, offset);
     this.#bytesWritten += this.#batch.streamBytesBefore(offset);
     this.#recordsWritten = recordIndex;
+    const bytesApplied = this.#bytesWritten;
+    if (error instanceof HtabStateError) {
+      const place = { ptex: error.ptex, recordIndex, bytesApplied };
+      return new HtabStateError(error.state, 'a record was not written whole', { ...place, cause: error });
+    }
     const { ptex, hint } = await explainRefusal(this.#handle!, this.#batch.bytes, error);
     return new HtabSystemError(error.syscall, error.errnoName, {
       operation: error.operation,
-      ...(ptex === undefined ? {} : { ptex }),
+      ptex,
       recordIndex,
-      bytesApplied: this.#bytesWritten,
-      ...(hint === undefined ? {} : { hint }),
+      bytesApplied,
+      hint,
       cause: error,
     });
   }
@@ -166,6 +170,7 @@ export class HtabWriteStream extends Writable {
  * - `HtabSystemError` where the kernel refuses an entry: with the `ptex` of that entry, the number of its record in the
  *   stream, the bytes of the stream applied before that record, and the likely cause. Entries of the record before it
  *   are applied, and EIO has removed what the entry held (kernel-abi.md 4.2)
+ * - `HtabStateError` `lost`, with the same fields, where a write takes another length than the record's
  * - `HtabStateError` `order-changed` if the VM's table is replaced by one of another order meanwhile
  *
  * The stream owns its descriptor, also one it is given, and closes it at its end. Destroying it, at any moment, waits
@@ -186,13 +191,8 @@ export function createWriteStream(
   if (!isVm(target) && target.access !== 'write') {
     throw invalidArgument('ERR_INVALID_ARG_VALUE', 'The "target" argument must be open for writing');
   }
-  const cursor = new RecordCursor({
-    ...(order === undefined ? {} : { order }),
-    ...(headerByteOrder === undefined ? {} : { headerByteOrder }),
-  });
+  const cursor = new RecordCursor({ order, headerByteOrder });
   const open = (): Promise<HtabHandle> =>
-    isVm(target)
-      ? target.openHtab({ access: 'write', ...(signal === undefined ? {} : { signal }) })
-      : Promise.resolve(target);
+    isVm(target) ? target.openHtab({ access: 'write', signal }) : Promise.resolve(target);
   return new HtabWriteStream(open, cursor, vm, signal);
 }

@@ -1,7 +1,7 @@
 import type { Duplex } from 'node:stream';
 import { Connection, unexpected } from './connection.js';
 import type { AskedOutcome, Hello } from './protocol.js';
-import { within } from '../waiting.js';
+import { within } from '../node/waiting.js';
 
 /** Connections that have not yet said what they want; more are closed at once. */
 const MAX_UNGREETED = 16;

@@ -1,6 +1,6 @@
 import type { Duplex } from 'node:stream';
 import { HtabError } from '../errors.js';
-import { FRAME_HEADER_BYTES } from '../format/frame.js';
+import { FRAME_HEADER_BYTES } from '../framing/frame.js';
 import { brokenConnection, isBrokenConnection, migrationError, peerText, verifyError } from './failure.js';
 import {
   decodeHeader,

@@ -1,5 +1,5 @@
 import type { Duplex } from 'node:stream';
-import { outOfRange } from '../errors.js';
+import { outOfRange } from '../arguments.js';
 import { MAX_STREAM_ORDER, MIN_ORDER } from '../hpt/geometry.js';
 import { digestTable } from '../hpt/digest.js';
 import type { PageShift } from '../hpt/hpte.js';
@@ -15,7 +15,7 @@ import { integerOption, reconnectTimeOf, timeoutOf, type MigrationOptions } from
 import { outcomeOf } from './outcome.js';
 import type { AskedOutcome, Hello } from './protocol.js';
 import { ReceiveSession, type ReceiveContext, type ReceiveProgress } from './receive-session.js';
-import { within } from '../waiting.js';
+import { within } from '../node/waiting.js';
 
 export type { ReceiveProgress } from './receive-session.js';
 

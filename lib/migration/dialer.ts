@@ -1,6 +1,6 @@
 import type { Duplex } from 'node:stream';
 import { brokenConnection } from './failure.js';
-import { pause, within } from '../waiting.js';
+import { pause, within } from '../node/waiting.js';
 
 /** What {@link sendHpt} is given: one connection, or how to make them. */
 export type Channel = Duplex | (() => Promise<Duplex>);

@@ -1,10 +1,11 @@
-import { HtabStateError, HtabUnavailableError, outOfRange } from '../errors.js';
+import { outOfRange } from '../arguments.js';
+import { HtabStateError, HtabUnavailableError } from '../errors.js';
 import { HEADER_BYTES, MAX_RUN, writeHeader } from '../format/header.js';
 import { MAX_STREAM_ORDER, checkOrder, entryCount } from '../hpt/geometry.js';
 import { HptReader } from '../io/reader.js';
 import { streamOrder } from '../io/stream-order.js';
 import type { BackendName, HtabHandle, HtabVm } from '../vm/contract.js';
-import type { HostModel } from '../vm/emulated/mmu.js';
+import type { HostModel } from '../vm/host.js';
 import { thisHost } from '../vm/host.js';
 import { migrationError } from './failure.js';
 

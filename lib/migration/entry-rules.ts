@@ -1,7 +1,7 @@
 import { RecordCursor } from '../format/cursor.js';
 import { basePageShift, actualPageShift, type PageShift } from '../hpt/hpte.js';
 import { swapBigEndian } from '../hpt/wire.js';
-import type { HostModel } from '../vm/emulated/mmu.js';
+import type { HostModel } from '../vm/host.js';
 import { migrationError } from './failure.js';
 
 /** Bits 52..61 of `v`, in its high half as it stands in a stream: a POWER9 host drops them (kernel-abi.md 3.1). */

@@ -1,4 +1,4 @@
-import { within } from '../waiting.js';
+import { within } from '../node/waiting.js';
 import { migrationError } from './failure.js';
 
 /** Stops a guest and lets it run again. Neither may take longer than `guestTimeoutMs`. */

@@ -1,9 +1,9 @@
 import { open, type FileHandle } from 'node:fs/promises';
 import path from 'node:path';
 import { crc32 } from 'node:zlib';
-import { type FieldChecks, isDigest, isOneOf, isWithin, parseFields, pickFields } from '../format/fields.js';
+import { type FieldChecks, isDigest, isOneOf, isWithin, parseFields, pickFields } from '../framing/fields.js';
 import { MAX_STREAM_ORDER, MIN_ORDER } from '../hpt/geometry.js';
-import { fileCall } from '../file-call.js';
+import { fileCall } from '../node/file-call.js';
 import { inDoubt, migrationError } from './failure.js';
 import {
   JournalEntries,

@@ -1,5 +1,5 @@
-import { outOfRange } from '../errors.js';
-import type { HostModel } from '../vm/emulated/mmu.js';
+import { outOfRange } from '../arguments.js';
+import type { HostModel } from '../vm/host.js';
 import { isValidMigrationId } from './protocol.js';
 
 /** What both ends of a migration take. */

@@ -6,7 +6,7 @@ import type { Journal } from './journal.js';
 import { checkMigrationId, timeoutOf, type MigrationOptions } from './options.js';
 import { ask, type AskedOutcome } from './protocol.js';
 
-type OutcomeOptions = Pick<MigrationOptions, 'timeoutMs' | 'signal'>;
+export type OutcomeOptions = Pick<MigrationOptions, 'timeoutMs' | 'signal'>;
 
 /**
  * Asks a destination how a migration ended. The channel is used up.

@@ -4,13 +4,13 @@ import {
   encodeFields,
   parseFields,
   pickFields,
-} from '../format/fields.js';
-import { isBoolean, isCount, isDigest, isOneOf, isText, isWithin } from '../format/fields.js';
-import { FrameCodec, type FrameHeader as HeaderOf, type FrameType } from '../format/frame.js';
+} from '../framing/fields.js';
+import { isBoolean, isCount, isDigest, isOneOf, isText, isWithin } from '../framing/fields.js';
+import { FrameCodec, type FrameHeader as HeaderOf, type FrameType } from '../framing/frame.js';
 import type { HeaderByteOrder } from '../format/header.js';
 import { MAX_STREAM_ORDER, MIN_ORDER } from '../hpt/geometry.js';
 import type { BackendName } from '../vm/contract.js';
-import type { HostModel } from '../vm/emulated/mmu.js';
+import type { HostModel } from '../vm/host.js';
 import { brokenConnection, migrationError, peerText } from './failure.js';
 
 /**

@@ -13,7 +13,7 @@ import type { SendSettings } from './send-options.js';
 import { greet, sendTable, type Prepared } from './send-session.js';
 import type { SendReport } from './source.js';
 import type { SourceState } from './two-phase.js';
-import { within } from '../waiting.js';
+import { within } from '../node/waiting.js';
 
 type Moved = Omit<SendReport, 'migrationId' | 'attempts'>;
 

@@ -11,7 +11,7 @@ import type { PassSettings, SendProgress } from './pass-sender.js';
 import type { NotConverging, PrecopyLimits } from './policy.js';
 import { MAX_DATA_BYTES } from './protocol.js';
 import { randomUUID } from 'node:crypto';
-import { outOfRange } from '../errors.js';
+import { outOfRange } from '../arguments.js';
 
 /** A frame holds one read, and a read fills at most the buffer (kernel-abi.md 2.3). */
 const MIN_FRAME_BYTES = 4096;

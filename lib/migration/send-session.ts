@@ -1,4 +1,4 @@
-import type { HostModel } from '../vm/emulated/mmu.js';
+import type { HostModel } from '../vm/host.js';
 import type { Connection } from './connection.js';
 import type { SourceAccess } from './endpoints.js';
 import { EntryRules } from './entry-rules.js';

@@ -2,7 +2,7 @@ import { HtabSystemError } from '../errors.js';
 import type { RecordCursor } from '../format/cursor.js';
 import { foldRecords } from '../format/fold.js';
 import { createHash } from 'node:crypto';
-import { forEachValid } from '../hpt/digest.js';
+import { forEachValid } from '../hpt/entries.js';
 import { HPTE_V_BOLTED } from '../hpt/hpte.js';
 import { HptTable } from '../hpt/table.js';
 import { swapBigEndian } from '../hpt/wire.js';

@@ -1,7 +1,7 @@
 import { randomUUID } from 'node:crypto';
 import { open, realpath, rename, rm, stat, type FileHandle } from 'node:fs/promises';
 import path from 'node:path';
-import { fileCall } from '../file-call.js';
+import { fileCall } from '../node/file-call.js';
 
 /** A guest's table says where everything is in its memory: nobody else's to read. */
 const OWNER_ONLY = 0o600;

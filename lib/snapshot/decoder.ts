@@ -1,8 +1,8 @@
 import { HtabFormatError } from '../errors.js';
 import { RecordCursor } from '../format/cursor.js';
-import { parseFields, pickFields, type FieldChecks } from '../format/fields.js';
+import { parseFields, pickFields, type FieldChecks } from '../framing/fields.js';
 import { foldRecords } from '../format/fold.js';
-import { FRAME_HEADER_BYTES, FrameCodec, type FrameHeader } from '../format/frame.js';
+import { FRAME_HEADER_BYTES, FrameCodec, type FrameHeader } from '../framing/frame.js';
 import { digestTable } from '../hpt/digest.js';
 import { HptTable } from '../hpt/table.js';
 import {

@@ -1,9 +1,9 @@
-import type { FrameFormat } from '../format/frame.js';
-import { type FieldChecks, isBoolean, isCount, isDigest, isOneOf, isWithin } from '../format/fields.js';
+import type { FrameFormat } from '../framing/frame.js';
+import { type FieldChecks, isBoolean, isCount, isDigest, isOneOf, isWithin } from '../framing/fields.js';
 import type { HeaderByteOrder } from '../format/header.js';
 import { MAX_STREAM_ORDER, MIN_ORDER } from '../hpt/geometry.js';
 import type { BackendName } from '../vm/contract.js';
-import type { HostModel } from '../vm/emulated/mmu.js';
+import type { HostModel } from '../vm/host.js';
 
 /**
  * The file that holds a table: frames (see `FrameFormat`) with the magic 0x4b53, `KS`.

@@ -2,7 +2,7 @@ import { HtabStateError, HtabUnavailableError } from '../errors.js';
 import type { HptTable } from '../hpt/table.js';
 import { checkAgainst } from '../io/read-back.js';
 import type { HtabHandle, HtabVm } from '../vm/contract.js';
-import type { HostModel } from '../vm/emulated/mmu.js';
+import type { HostModel } from '../vm/host.js';
 import { firstEntryLostOn } from '../vm/host.js';
 import type { Snapshot } from './decoder.js';
 import type { SnapshotInfo } from './layout.js';

@@ -1,9 +1,9 @@
 import { constants } from 'node:fs';
 import { open, type FileHandle } from 'node:fs/promises';
 import { HtabFormatError } from '../errors.js';
-import { FRAME_HEADER_BYTES } from '../format/frame.js';
+import { FRAME_HEADER_BYTES } from '../framing/frame.js';
 import { type Snapshot, SnapshotDecoder } from './decoder.js';
-import { fileCall } from '../file-call.js';
+import { fileCall } from '../node/file-call.js';
 import { MAX_RECORDS_BYTES } from './layout.js';
 
 /**

@@ -1,8 +1,9 @@
-import { HtabStateError, outOfRange } from '../errors.js';
+import { outOfRange } from '../arguments.js';
+import { HtabStateError } from '../errors.js';
 import { HptReader } from '../io/reader.js';
 import { streamOrder } from '../io/stream-order.js';
 import type { BackendName, HtabHandle, HtabVm } from '../vm/contract.js';
-import type { HostModel } from '../vm/emulated/mmu.js';
+import type { HostModel } from '../vm/host.js';
 import { AtomicFile } from './atomic-file.js';
 import { MAX_RECORDS_BYTES, type SnapshotInfo } from './layout.js';
 import { SnapshotWriter } from './writer.js';

@@ -1,8 +1,8 @@
 import { HtabStateError } from '../errors.js';
 import { RecordCursor } from '../format/cursor.js';
-import { encodeFields } from '../format/fields.js';
+import { encodeFields } from '../framing/fields.js';
 import { foldRecords } from '../format/fold.js';
-import { FRAME_HEADER_BYTES, FrameCodec } from '../format/frame.js';
+import { FRAME_HEADER_BYTES, FrameCodec } from '../framing/frame.js';
 import { digestTable } from '../hpt/digest.js';
 import { HptTable } from '../hpt/table.js';
 import {

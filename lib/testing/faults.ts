@@ -13,7 +13,7 @@ const KINDS: readonly Fault['kind'][] = ['errno', 'answer', 'short', 'hold', 'ru
 export type FaultyCall = (typeof CALLS)[number];
 
 /** Which calls a fault strikes. */
-interface Strike {
+export interface Strike {
   readonly call: FaultyCall;
   /** Number of the first call struck, counted from 1 over all handles of the script. Default 1. */
   readonly nth?: number;
@@ -169,14 +169,14 @@ interface Outcome {
 }
 
 /** Makes the call unless the script answers in its place. */
-async function perform(outcome: Outcome, call: () => Promise<number>): Promise<CallResult> {
+async function perform(outcome: Outcome, call: () => Promise<CallResult>): Promise<CallResult> {
   if (outcome.result === undefined) return answerOf(call);
   if (outcome.applied === true) await answerOf(call);
   return outcome.result;
 }
 
 /** The call's own answer, errno included; other errors pass through. */
-async function answerOf(call: () => Promise<number>): Promise<CallResult> {
+async function answerOf(call: () => Promise<CallResult>): Promise<CallResult> {
   try {
     return await call();
   } catch (error) {
@@ -197,16 +197,14 @@ class FaultyHandle extends BaseHandle {
 
   protected override async readOnce(buffer: Uint8Array): Promise<CallResult> {
     const outcome = await this.#script.strike('read');
-    if (this.#script.radix && this.access === 'read') return 0;
-    return perform(outcome, () => this.#inner.read(buffer.subarray(0, outcome.maxBytes)));
+    const seen = buffer.subarray(0, outcome.maxBytes);
+    return perform(outcome, async () =>
+      this.#script.radix && this.access === 'read' ? 0 : this.#inner.read(seen),
+    );
   }
 
   protected override async writeOnce(bytes: Uint8Array): Promise<CallResult> {
     const outcome = await this.#script.strike('write');
-    if (this.access === 'write') {
-      if (this.#script.radix) return -errnoNumber('EINVAL');
-      if (this.#script.running) return -errnoNumber('EBUSY');
-    }
     const seen = bytes.subarray(0, outcome.maxBytes);
     return perform(outcome, () => this.#write(seen));
   }
@@ -215,7 +213,11 @@ class FaultyHandle extends BaseHandle {
     return this.#inner.close();
   }
 
-  async #write(bytes: Uint8Array): Promise<number> {
+  async #write(bytes: Uint8Array): Promise<CallResult> {
+    if (this.access === 'write') {
+      if (this.#script.radix) return -errnoNumber('EINVAL');
+      if (this.#script.running) return -errnoNumber('EBUSY');
+    }
     const header = bytes.length < HEADER_BYTES ? undefined : readHeader(bytes, 0);
     const refused = header && this.#script.strikeEntry(header.index, header.validCount);
     if (header === undefined || refused === undefined) return this.#inner.write(bytes);
@@ -254,22 +256,26 @@ class FaultyVm extends BaseVm {
   }
 
   protected override async allocate(order: number): Promise<CallResult> {
-    const outcome = await this.#script.strike('allocateHpt');
-    if (this.#script.running) return -errnoNumber('EBUSY');
-    this.#script.radix = false;
-    return perform(outcome, () => this.#inner.allocateHpt(order).then(() => 0));
+    return perform(await this.#script.strike('allocateHpt'), async () => {
+      if (this.#script.running) return -errnoNumber('EBUSY');
+      this.#script.radix = false;
+      await this.#inner.allocateHpt(order);
+      return 0;
+    });
   }
 
   protected override async prepareResize(order: number): Promise<CallResult> {
-    const outcome = await this.#script.strike('prepareHptResize');
-    if (this.#script.radix) return -errnoNumber('EINVAL');
-    return perform(outcome, () => this.#inner.prepareHptResize(order));
+    return perform(await this.#script.strike('prepareHptResize'), async () =>
+      this.#script.radix ? -errnoNumber('EINVAL') : this.#inner.prepareHptResize(order),
+    );
   }
 
   protected override async commitResize(order: number): Promise<CallResult> {
-    const outcome = await this.#script.strike('commitHptResize');
-    if (this.#script.radix) return -errnoNumber('EINVAL');
-    return perform(outcome, () => this.#inner.commitHptResize(order).then(() => 0));
+    return perform(await this.#script.strike('commitHptResize'), async () => {
+      if (this.#script.radix) return -errnoNumber('EINVAL');
+      await this.#inner.commitHptResize(order);
+      return 0;
+    });
   }
 
   protected override async open(options: OpenHtabOptions): Promise<HtabHandle> {

@@ -1,12 +1,5 @@
 import { encodeAvpn, hashAddress, rehashPtex, virtualPageOf } from '../hpt/hash.js';
-import {
-  encodeHpte,
-  HPTE_V_ABSENT,
-  HPTE_V_BOLTED,
-  HPTE_V_HVLOCK,
-  HPTE_V_SECONDARY,
-  type PageShift,
-} from '../hpt/hpte.js';
+import { encodeHpte, HPTE_V_BOLTED, HPTE_V_PRIVATE, HPTE_V_SECONDARY, type PageShift } from '../hpt/hpte.js';
 import { highHalf, joinHalves, lowHalf, type HptTable } from '../hpt/table.js';
 import type { SeededRandom } from './random.js';
 
@@ -15,8 +8,6 @@ const SEGMENT_BYTES = 2 ** 28;
 const PAGES_PER_SEGMENT = 512;
 /** VSIDs that a POWER9 entry holds whole. */
 const VSID_LIMIT = 2 ** 32;
-/** Bits of `v` that are the kernel's own. */
-const V_PRIVATE = HPTE_V_ABSENT | HPTE_V_HVLOCK;
 
 /** Pages a guest is to have beyond those its table already maps. */
 export interface NewPages {
@@ -95,14 +86,14 @@ export class GuestPages {
       const vHigh = this.vHigh[page]!;
       const vLow = this.vLow[page]! | (secondary ? HPTE_V_SECONDARY : 0);
       const target = rehashPtex(ptex, vHigh, vLow, this.rLow[page]!, from.order, to.order);
-      const moved = to.load(target, hpte) && hpte[0] === vHigh && (hpte[1]! & ~V_PRIVATE) >>> 0 === vLow;
+      const moved = to.load(target, hpte) && hpte[0] === vHigh && (hpte[1]! & ~HPTE_V_PRIVATE) >>> 0 === vLow;
       if (moved) this.settle(page, target, secondary);
     }
   }
 
   #set(page: number, v: bigint, r: bigint, hash: number): void {
     this.vHigh[page] = highHalf(v);
-    this.vLow[page] = lowHalf(v) & ~(HPTE_V_SECONDARY | V_PRIVATE);
+    this.vLow[page] = lowHalf(v) & ~(HPTE_V_SECONDARY | HPTE_V_PRIVATE);
     this.rHigh[page] = highHalf(r);
     this.rLow[page] = lowHalf(r);
     this.hash[page] = hash;

@@ -1,5 +1,4 @@
-import { setTimeout as delay } from 'node:timers/promises';
-import { outOfRange } from '../errors.js';
+import { outOfRange } from '../arguments.js';
 import { HPTES_PER_GROUP } from '../hpt/geometry.js';
 import { primaryGroup, secondaryGroup } from '../hpt/hash.js';
 import {
@@ -13,6 +12,7 @@ import {
 import { joinHalves, type HptTable } from '../hpt/table.js';
 import type { EmulatedVm } from '../vm/emulated/emulated-vm.js';
 import { H_AVPN, H_BULK_REMOVE } from '../vm/emulated/hcalls.js';
+import { pause } from '../node/waiting.js';
 import { GuestPages } from './guest-pages.js';
 import { SeededRandom } from './random.js';
 
@@ -159,7 +159,7 @@ export class GuestWorkload {
         last = now;
         this.step(Math.floor(owed));
         owed -= Math.floor(owed);
-        await delay(TICK_MS, undefined, { signal }).catch(() => undefined);
+        await pause(TICK_MS, signal).catch(() => undefined);
       }
     } finally {
       this.#vm.runningVcpus--;

@@ -1,11 +1,10 @@
-import { checkBytes, checkOneOf } from '../arguments.js';
+import { checkBytes, checkInteger, checkOneOf } from '../arguments.js';
 import {
   HtabFormatError,
   HtabStateError,
   HtabSystemError,
   type SystemErrorDetails,
   errnoName,
-  outOfRange,
 } from '../errors.js';
 import { HEADER_BYTES } from '../format/header.js';
 import { HPTE_BYTES, checkOrder } from '../hpt/geometry.js';
@@ -42,13 +41,12 @@ export class CallQueue {
 /** Turns a call's result into its value, or throws what the kernel said. */
 export function checkCall(result: CallResult, syscall: string, operation: string, hint?: string): number {
   if (result >= 0) return result;
-  throw systemError(syscall, errnoName(-result), { operation, ...(hint === undefined ? {} : { hint }) });
+  throw systemError(syscall, errnoName(-result), { operation, hint });
 }
 
 /** What the kernel said, with what usually stands behind it where the caller knows nothing better. */
 export function systemError(syscall: string, name: string, details: SystemErrorDetails): HtabSystemError {
-  const hint = details.hint ?? hintFor(syscall, name);
-  return new HtabSystemError(syscall, name, { ...details, ...(hint === undefined ? {} : { hint }) });
+  return new HtabSystemError(syscall, name, { ...details, hint: details.hint ?? hintFor(syscall, name) });
 }
 
 /** What is the same for every backend's descriptor: order of calls, closing, argument checks, errors. */
@@ -103,19 +101,10 @@ export abstract class BaseHandle implements HtabHandle {
       const { bytesApplied, recordsApplied, refusal } = await this.writeEach(bytes);
       if (refusal === undefined) return bytesApplied;
       const { ptex, result } = refusal;
-      if (result >= 0) {
-        throw new HtabStateError(
-          'lost',
-          `write HPT record: write took ${result} bytes of record ${recordsApplied} at ptex ${ptex}, which is longer; ` +
-            `${bytesApplied} bytes before it are applied`,
-        );
-      }
-      throw systemError('write', errnoName(-result), {
-        operation: 'write HPT record',
-        ptex,
-        recordIndex: recordsApplied,
-        bytesApplied,
-      });
+      const place = { ptex, recordIndex: recordsApplied, bytesApplied };
+      const operation = 'write HPT record';
+      if (result < 0) throw systemError('write', errnoName(-result), { operation, ...place });
+      throw new HtabStateError('lost', `${operation}: write took ${result} bytes, not the record's`, place);
     });
   }
 
@@ -193,9 +182,7 @@ export abstract class BaseVm implements HtabVm {
   async openHtab(options: OpenHtabOptions = {}): Promise<HtabHandle> {
     const { access = 'read', startIndex = 0, signal } = options;
     checkOneOf('access', access, ['read', 'write']);
-    if (!Number.isSafeInteger(startIndex) || startIndex < 0) {
-      throw outOfRange('startIndex', 'a non-negative safe integer', startIndex);
-    }
+    checkInteger('startIndex', startIndex, 0, Number.MAX_SAFE_INTEGER);
     const handle = await this.call(async () => {
       signal?.throwIfAborted();
       return this.open(options);
@@ -227,9 +214,7 @@ export abstract class BaseVm implements HtabVm {
 
 /** Every order that the ioctl can be told is the kernel's to refuse: it changes nothing by that (kernel-abi.md 5). */
 function checkResizeOrder(order: number): void {
-  if (!Number.isInteger(order) || order < 0 || order > 0xffff_ffff) {
-    throw outOfRange('order', 'an integer in 0..4294967295', order);
-  }
+  checkInteger('order', order, 0, 0xffff_ffff);
 }
 
 /** @throws HtabFormatError if the last record is cut */

@@ -15,7 +15,7 @@ export interface OpenHtabOptions {
   readonly boltedOnly?: boolean;
   /** ptex at which the first pass begins; the first pass covers it to the end of the table. Default 0. */
   readonly startIndex?: number;
-  readonly signal?: AbortSignal;
+  readonly signal?: AbortSignal | undefined;
 }
 
 /** A virtual machine that has, or may be given, a hashed page table. */
@@ -74,6 +74,7 @@ export interface HtabHandle extends AsyncDisposable {
    *
    * @returns bytes applied: all of them
    * @throws HtabSystemError with `bytesApplied` (whole records before it) and `recordIndex` of the record refused
+   * @throws HtabStateError `lost`, with the same fields, where a write took another length than the record's
    * @throws HtabFormatError where the bytes do not end with a record's end; nothing has been applied then
    */
   writeRecords(bytes: Uint8Array): Promise<number>;

@@ -29,7 +29,7 @@ export const hints: Readonly<Record<string, string>> = {
   'KVM_PPC_RESIZE_HPT_PREPARE EINVAL': 'the order must be 18..46 (or 0 to cancel) and the guest a hash one',
   'KVM_PPC_RESIZE_HPT_PREPARE ENOMEM': 'ask for a smaller order, or reserve more memory (kvm_cma_resv_ratio)',
   'KVM_PPC_RESIZE_HPT_COMMIT EIO':
-    'the MMU is not set up before the guest has run or a VRMA entry was written, or the VM is another process’s',
+    "the MMU is not set up before the guest has run or a VRMA entry was written, or the VM is another process's",
   'KVM_PPC_RESIZE_HPT_COMMIT ENOTTY': NOT_HV,
   'KVM_PPC_RESIZE_HPT_COMMIT EINVAL': 'the order must be 18..46 and the guest a hash one',
   'KVM_PPC_RESIZE_HPT_COMMIT ENXIO':
@@ -58,7 +58,7 @@ export const hints: Readonly<Record<string, string>> = {
   'fcntl EBUSY': 'this number has been adopted already: use that handle, or adopt a duplicate',
   'readlink ENOENT': '/proc is not mounted here: only there does a descriptor say what it is',
   'pidfd_open ESRCH': 'no process has this pid',
-  'pidfd_open EINVAL': 'the pid is not a process’s: a thread has descriptors under its process’s pid only',
+  'pidfd_open EINVAL': "the pid is not a process's: a thread has descriptors under its process's pid only",
   'pidfd_open ENOSYS': 'pidfd_getfd needs Linux 5.6: have the VMM send the descriptor over a Unix socket',
   'pidfd_getfd EPERM':
     'taking a descriptor needs the right to trace the process: run as root (CAP_SYS_PTRACE); if root may not either, ' +

@@ -1,8 +1,10 @@
 import { readFile } from 'node:fs/promises';
-import { forEachValid } from '../hpt/digest.js';
+import { findValid } from '../hpt/entries.js';
 import type { HptTable } from '../hpt/table.js';
 import { swapBigEndian } from '../hpt/wire.js';
-import type { HostModel } from './emulated/mmu.js';
+
+/** Processor of a host, as far as it matters to tables: POWER9 and later drop bits 52..61 of `v` (kernel-abi.md 3.1). */
+export type HostModel = 'power8' | 'power9';
 
 /** Bits of v's high half, 52..61 of v, that a POWER9 host does not keep (kernel-abi.md 3.1). */
 const LOST_ON_POWER9_HIGH = 0x3ff00000;
@@ -13,11 +15,7 @@ const LOST_ON_POWER9_HIGH = 0x3ff00000;
  */
 export function firstEntryLostOn(host: HostModel, table: HptTable): number | undefined {
   if (host !== 'power9') return undefined;
-  let lost: number | undefined;
-  forEachValid(table, (ptex, words, word) => {
-    if ((swapBigEndian(words[word]!) & LOST_ON_POWER9_HIGH) !== 0) lost ??= ptex;
-  });
-  return lost;
+  return findValid(table, (_ptex, words, word) => (swapBigEndian(words[word]!) & LOST_ON_POWER9_HIGH) !== 0);
 }
 
 /** The processor of this machine, as far as it matters to tables; undefined if it is not POWER, or cannot be told. */

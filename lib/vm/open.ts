@@ -32,13 +32,14 @@ export async function openVm(options: OpenVmOptions): Promise<HtabVm> {
   const { backend, kvm, emulated } = options;
   if (backend === 'emulated') return new EmulatedVm(emulated);
   if (backend === 'image') return new ImageVm();
-  const { problem } = await probe(kvm?.device === undefined ? {} : { device: kvm.device });
+  const { problem } = await probe({ device: kvm?.device });
   if (problem === undefined) return KvmVm.create(kvm);
   if (backend === 'kvm') throw problem;
-  // Without the hint, which may be to use the emulated backend.
-  const reason = problem.message.replace(`; ${problem.hint}`, '');
-  process.emitWarning(`openVm chose the emulated backend: ${reason} (see probe())`, {
-    code: 'HTAB_EMULATED',
-  });
+  process.emitWarning(
+    `openVm chose the emulated backend: kvm cannot be had, reason ${problem.reason} (see probe())`,
+    {
+      code: 'HTAB_EMULATED',
+    },
+  );
   return new EmulatedVm(emulated);
 }

@@ -1,18 +1,18 @@
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';
-import { existsSync } from 'node:fs';
 import { beforeAll, describe, expect, test, vi } from 'vitest';
 import { loadTable, readGuestTable, replaceTable } from '../../lib/cli/demo/guest-image.js';
 import { demo } from '../../lib/cli/demo/demo.js';
 import type { Outcome } from '../../lib/cli/demo/outcome.js';
 import * as verdict from '../../lib/cli/demo/verdict.js';
 import { run } from '../../lib/cli/program.js';
-import { compareTables } from '../../lib/hpt/digest.js';
+import { compareTables } from '../../lib/hpt/compare.js';
 import { HPTE_V_BOLTED, HPTE_V_SECONDARY } from '../../lib/hpt/hpte.js';
 import { virtualPageOf } from '../../lib/hpt/hash.js';
 import type { HptTable } from '../../lib/hpt/table.js';
 import { EmulatedVm } from '../../lib/vm/emulated/emulated-vm.js';
 import { captureOutput } from './capture.js';
+import { MAIN, notCompiled } from './processes.js';
 
 /** So busy a guest has a fast line: the demo takes half a second. */
 const BUSY = ['--rate', '50000'];
@@ -134,26 +134,23 @@ describe('the demo', () => {
   });
 
   // Signals and process exit can only be seen from outside; `npm test` compiles first.
-  test.skipIf(!existsSync('dist/bundle/main.js'))(
-    'ends soon on SIGINT with 130, and prints no result',
-    async () => {
-      const child = spawn(process.execPath, ['dist/bundle/main.js', 'demo', '--rate', '100'], {
-        stdio: 'pipe',
+  test.skipIf(notCompiled !== undefined)('ends soon on SIGINT with 130, and prints no result', async () => {
+    const child = spawn(process.execPath, [MAIN, 'demo', '--rate', '100'], {
+      stdio: 'pipe',
+    });
+    let stdout = '';
+    let stderr = '';
+    child.stdout.on('data', (chunk: Buffer) => (stdout += chunk.toString()));
+    const started = new Promise<void>((resolve) => {
+      child.stderr.on('data', (chunk: Buffer) => {
+        stderr += chunk.toString();
+        if (stderr.includes('pass 1')) resolve();
       });
-      let stdout = '';
-      let stderr = '';
-      child.stdout.on('data', (chunk: Buffer) => (stdout += chunk.toString()));
-      const started = new Promise<void>((resolve) => {
-        child.stderr.on('data', (chunk: Buffer) => {
-          stderr += chunk.toString();
-          if (stderr.includes('pass 1')) resolve();
-        });
-      });
-      await started;
-      child.kill('SIGINT');
-      const [code, signal] = (await once(child, 'close')) as [number | null, string | null];
-      expect({ code, signal, stdout }).toEqual({ code: 130, signal: null, stdout: '' });
-      expect(stderr).toContain('kvm-htab: ended by SIGINT');
-    },
-  );
+    });
+    await started;
+    child.kill('SIGINT');
+    const [code, signal] = (await once(child, 'close')) as [number | null, string | null];
+    expect({ code, signal, stdout }).toEqual({ code: 130, signal: null, stdout: '' });
+    expect(stderr).toContain('kvm-htab: ended by SIGINT');
+  });
 });

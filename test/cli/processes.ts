@@ -4,10 +4,20 @@ import { existsSync } from 'node:fs';
 import { createInterface } from 'node:readline';
 import { onTestFinished } from 'vitest';
 
-const MAIN = 'dist/bundle/main.js';
+export const MAIN = 'dist/bundle/main.js';
 
-/** Why no command can be run as a process of its own; undefined if it can. `npm test` compiles first. */
-export const notCompiled = existsSync(MAIN) ? undefined : `${MAIN} is not there: npm run build`;
+/**
+ * Why no command can be run as a process of its own; undefined if it can. `npm test` compiles first; where CI demands
+ * all that has to be built, it is a failure.
+ */
+export const notCompiled = existsSync(MAIN) ? undefined : missing();
+
+function missing(): string {
+  const reason = `${MAIN} is not there: npm run compile`;
+  if (process.env['KVM_HTAB_REQUIRE_NATIVE'] === '1') throw new Error(reason);
+  process.stderr.write(`skipping what runs the command: ${reason}\n`);
+  return reason;
+}
 
 /** What a command prints with --json. */
 export interface CommandEvent {

@@ -13,6 +13,7 @@ import { GuestWorkload } from '../../lib/testing/workload.js';
 import type { EmulatedVm } from '../../lib/vm/emulated/emulated-vm.js';
 import * as probing from '../../lib/vm/kvm/probe.js';
 import { captureOutput, type CapturedOutput } from './capture.js';
+import { MAIN, notCompiled } from './processes.js';
 
 const root = mkdtempSync(path.join(tmpdir(), 'kvm-htab-'));
 afterAll(() => {
@@ -288,7 +289,7 @@ kvm backend   usable
 });
 
 // Signals and process exit can only be seen from outside; `npm test` compiles first.
-describe.skipIf(!existsSync('dist/bundle/main.js'))('a kvm-htab save that is stopped', () => {
+describe.skipIf(notCompiled !== undefined)('a kvm-htab save that is stopped', () => {
   /** A save that has its first passes in the file, and waits for a guest that is slow to stop. */
   async function begin(
     file: string,
@@ -297,7 +298,7 @@ describe.skipIf(!existsSync('dist/bundle/main.js'))('a kvm-htab save that is sto
     const [log, gate] = [path.join(folder, 'log'), path.join(folder, 'gate')];
     const pause = `echo pausing >> ${log}; while ! test -e ${gate}; do sleep 0.02; done`;
     const hooks = ['--on-pause', pause, '--on-resume', `echo resumed >> ${log}`];
-    const args = ['dist/bundle/main.js', 'save', '--quiet', '--emulated=order=18', ...hooks, file];
+    const args = [MAIN, 'save', '--quiet', '--emulated=order=18', ...hooks, file];
     const child = spawn(process.execPath, args, { stdio: ['ignore', 'pipe', 'ignore'] });
     const ended = once(child, 'close');
     const goOn = (): void => {

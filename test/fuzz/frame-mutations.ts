@@ -1,5 +1,5 @@
 import { crc32 } from 'node:zlib';
-import { FRAME_HEADER_BYTES } from '../../lib/format/frame.js';
+import { FRAME_HEADER_BYTES } from '../../lib/framing/frame.js';
 import type { SeededRandom } from '../../lib/testing/random.js';
 
 /** The frames of a file or of one direction of a connection, each a header and its payload. */

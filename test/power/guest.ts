@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import { RecordCursor } from '../../lib/format/cursor.js';
 import { foldRecords } from '../../lib/format/fold.js';
-import { compareTables } from '../../lib/hpt/digest.js';
+import { compareTables } from '../../lib/hpt/compare.js';
 import { encodeAvpn, hashPage, primaryGroup, type VirtualPage } from '../../lib/hpt/hash.js';
 import { HptTable } from '../../lib/hpt/table.js';
 import { HptReader } from '../../lib/io/reader.js';

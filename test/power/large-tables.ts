@@ -3,7 +3,7 @@ import { RecordCursor } from '../../lib/format/cursor.js';
 import { RecordEncoder } from '../../lib/format/encoder.js';
 import { foldRecords } from '../../lib/format/fold.js';
 import { entryCount } from '../../lib/hpt/geometry.js';
-import { compareTables } from '../../lib/hpt/digest.js';
+import { compareTables } from '../../lib/hpt/compare.js';
 import { HptTable } from '../../lib/hpt/table.js';
 import { swapBigEndian } from '../../lib/hpt/wire.js';
 import { HptReader } from '../../lib/io/reader.js';
@@ -74,10 +74,11 @@ function fill(table: HptTable, first: number, step: number): Uint8Array {
   const parts: Uint8Array[] = [];
   const encoder = new RecordEncoder((records) => parts.push(records), { bufferBytes: 1 << 17 });
   const bytes = new Uint8Array(words.buffer);
+  const longs = new BigUint64Array(words.buffer);
   const runEntries = step === 1 ? count : 1;
   for (let entry = 0; entry < count; entry += runEntries) {
     const ptex = first + entry * step;
-    table.storeRun(ptex, runEntries, words, entry * 4);
+    table.applyRecord(ptex, runEntries, 0, longs, entry * 2);
     encoder.add(ptex, runEntries, 0, bytes, entry * 16);
   }
   encoder.flush();

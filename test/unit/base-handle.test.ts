@@ -59,6 +59,16 @@ test('records are written one by one, and nothing of them if the last is cut', a
   expect(sink.writes).toHaveLength(3);
 });
 
+test.each([0, 8, 32])('a write that takes %i of 24 bytes is an error that says where', async (taken) => {
+  const error: unknown = await new Sink([24, taken])
+    .writeRecords(records(3))
+    .catch((failure: unknown) => failure);
+  expect(error).toMatchObject({ state: 'lost', ptex: 101, recordIndex: 1, bytesApplied: 24 });
+  expect((error as Error).message).toBe(
+    `write HPT record: write took ${taken} bytes, not the record's (ptex 101, record 1, 24 bytes applied before it)`,
+  );
+});
+
 test('a refusal is told even if the memory was transferred away meanwhile', async () => {
   const bytes = records(2);
   const sink = new Sink([-constants.errno.EIO], () => {

@@ -1,5 +1,13 @@
-import { expect, test } from 'vitest';
-import { HtabSystemError, errnoName, errnoNumber, outOfRange } from '../../lib/errors.js';
+import { expect, test, vi } from 'vitest';
+import { outOfRange } from '../../lib/arguments.js';
+import {
+  HtabError,
+  HtabStateError,
+  HtabSystemError,
+  errnoName,
+  errnoNumber,
+  isHtabError,
+} from '../../lib/errors.js';
 
 test.each([
   ['18', "'18'"],
@@ -29,6 +37,44 @@ test.each([524, 133])('errno %i, which Node has no name for, makes an error all 
   const error = new HtabSystemError('read', errnoName(errno), { operation: 'read HPT records' });
   expect(error.errno).toBe(errno);
   expect(error.message).toBe(`read HPT records: read failed with errno ${errno}`);
+});
+
+test('what is not known of an error is no field of it', () => {
+  const system = new HtabSystemError('read', 'EIO', { operation: 'read HPT records', hint: undefined });
+  expect(Object.keys(system)).toEqual(['code', 'errno', 'errnoName', 'syscall', 'operation']);
+  expect(Object.keys(new HtabStateError('closed', 'the reader is closed'))).toEqual(['code', 'state']);
+});
+
+class MyError extends HtabError {
+  constructor() {
+    super('ERR_HTAB_STATE', 'mine');
+  }
+}
+
+/** Of a name that the package has too. */
+const Namesake = { HtabStateError: class HtabStateError extends HtabError {} }.HtabStateError;
+
+test('a class derived from ours is one of its own', () => {
+  const mine = new MyError();
+  expect([mine instanceof MyError, mine instanceof HtabError, isHtabError(mine)]).toEqual([true, true, true]);
+  const ours = new HtabStateError('closed', 'the reader is closed');
+  expect([ours instanceof MyError, ours instanceof Namesake, mine instanceof HtabStateError]).toEqual([
+    false,
+    false,
+    false,
+  ]);
+});
+
+test('an error of another copy of the package is one of ours', async () => {
+  vi.resetModules();
+  const other = await import('../../lib/errors.js');
+  expect(other.HtabStateError).not.toBe(HtabStateError);
+  const error = new other.HtabStateError('closed', 'the reader is closed');
+  expect([
+    error instanceof HtabStateError,
+    error instanceof HtabError,
+    error instanceof HtabSystemError,
+  ]).toEqual([true, true, false]);
 });
 
 test('a name that is none is a RangeError', () => {

@@ -9,7 +9,7 @@ import { HPTE_BYTES, HPTES_PER_GROUP } from '../../hpt/geometry.js';
 import { hashPage, primaryGroup, secondaryGroup, virtualPageOf } from '../../hpt/hash.js';
 import { HPTE_V_BOLTED, HPTE_V_SECONDARY, HPTE_V_VALID } from '../../hpt/hpte.js';
 import { HptTable } from '../../hpt/table.js';
-import { packageRoot } from '../../package-root.js';
+import { packageRoot } from '../../node/package-root.js';
 import type { HtabVm } from '../../vm/contract.js';
 
 const FIXTURES = path.join(packageRoot(), 'test/fixtures');

@@ -1,6 +1,7 @@
 import { RecordCursor } from '../../format/cursor.js';
 import { foldRecords } from '../../format/fold.js';
-import { compareTables, digestTable, type TableDifference } from '../../hpt/digest.js';
+import { compareTables, type TableDifference } from '../../hpt/compare.js';
+import { digestTable } from '../../hpt/digest.js';
 import { HptTable } from '../../hpt/table.js';
 import { HptReader } from '../../io/reader.js';
 import type { HtabVm } from '../../vm/contract.js';

@@ -64,7 +64,7 @@ export interface ConformanceCase {
    */
   readonly section: string;
   readonly requires?: readonly Capability[];
-  /** Rejects, with an `AssertionError` where something differs. */
+  /** @internal Rejects, with an `AssertionError` where something differs; `runCase` calls it. */
   run(context: ConformanceContext): Promise<void>;
 }
 

@@ -1,14 +1,17 @@
 import { constants } from 'node:os';
-import { HtabStateError, outOfRange } from '../../errors.js';
+import { checkInteger, outOfRange } from '../../arguments.js';
+import { HtabStateError } from '../../errors.js';
 import { HPTE_R_PP, HPTE_R_PP0_HIGH, actualPageShift, basePageShift } from '../../hpt/hpte.js';
 import type { HptTable } from '../../hpt/table.js';
 import { BaseHandle, BaseVm, type CallQueue, type CallResult, checkCall } from '../base.js';
 import type { OpenHtabOptions } from '../contract.js';
+import type { HostModel } from '../host.js';
+import { GET_HTAB_BOLTED_ONLY, GET_HTAB_WRITE, type MmuMode, htabFlags, isRadix } from '../ioctls.js';
 import { Guest } from './guest.js';
 import { Hypercalls } from './hcalls.js';
-import { GET_HTAB_BOLTED_ONLY, GET_HTAB_WRITE, HtabFile, isVrma } from './htab-file.js';
+import { HtabFile, isVrma } from './htab-file.js';
 import { MAX_REGION_PAGES, type MemoryRegion, frameOf } from './memory.js';
-import { type HostModel, isEntryOf } from './mmu.js';
+import { isEntryOf } from './mmu.js';
 import { commitResize, prepareResize } from './resize.js';
 
 const { EINVAL } = constants.errno;
@@ -78,8 +81,7 @@ export class EmulatedVm extends BaseVm {
 
   /** @throws RangeError for a number that cannot be */
   set runningVcpus(count: number) {
-    if (!Number.isInteger(count) || count < 0)
-      throw outOfRange('runningVcpus', 'a non-negative integer', count);
+    checkInteger('runningVcpus', count, 0, Number.MAX_SAFE_INTEGER);
     this.#guest.runningVcpus = count;
   }
 
@@ -146,16 +148,16 @@ export class EmulatedVm extends BaseVm {
   }
 
   /**
-   * KVM_PPC_CONFIGURE_V3_MMU: to radix the table is lost, back to hash leaves none. ENODEV on POWER8. A new VM is a hash
-   * guest's here; on a real POWER9 host that uses radix itself it is a radix guest's until it is given a table.
+   * KVM_PPC_CONFIGURE_V3_MMU: to radix the table is lost, back to hash leaves none. A new VM is a hash guest's here; on a
+   * real POWER9 host that uses radix itself it is a radix guest's until it is given a table.
+   *
+   * @throws TypeError for a mode that is neither
+   * @throws HtabSystemError ENODEV on POWER8
    */
-  async configureMmu(mode: 'hash' | 'radix'): Promise<void> {
+  async configureMmu(mode: MmuMode): Promise<void> {
+    const radix = isRadix(mode);
     await this.call(() =>
-      checkCall(
-        this.#guest.configureMmu(mode === 'radix'),
-        'KVM_PPC_CONFIGURE_V3_MMU',
-        `switch the MMU to ${mode}`,
-      ),
+      checkCall(this.#guest.configureMmu(radix), 'KVM_PPC_CONFIGURE_V3_MMU', `switch the MMU to ${mode}`),
     );
   }
 
@@ -179,12 +181,10 @@ export class EmulatedVm extends BaseVm {
    * KVM_PPC_GET_HTAB_FD with raw flags; the descriptor, or minus the errno. For replaying and for single-step tests:
    * its calls are synchronous and return what the kernel returns.
    *
-   * @throws RangeError unless `startIndex` is a non-negative integer
+   * @throws RangeError unless `startIndex` is an integer in 0..2^64, what the ioctl can be told
    */
   openFile(flags: number, startIndex: number): HtabFile | number {
-    if (!Number.isInteger(startIndex) || startIndex < 0) {
-      throw outOfRange('startIndex', 'a non-negative integer', startIndex);
-    }
+    checkInteger('startIndex', startIndex, 0, 2 ** 64);
     return flags > (GET_HTAB_WRITE | GET_HTAB_BOLTED_ONLY)
       ? -EINVAL
       : new HtabFile(this.#guest, flags, startIndex);
@@ -202,9 +202,10 @@ export class EmulatedVm extends BaseVm {
     return commitResize(this.#guest, order);
   }
 
-  protected open({ access = 'read', boltedOnly = false, startIndex = 0 }: OpenHtabOptions): EmulatedHandle {
-    const flags = (access === 'write' ? GET_HTAB_WRITE : 0) | (boltedOnly ? GET_HTAB_BOLTED_ONLY : 0);
-    return new EmulatedHandle(access, new HtabFile(this.#guest, flags, startIndex), this.queue);
+  protected open(options: OpenHtabOptions): EmulatedHandle {
+    const { access = 'read', startIndex = 0 } = options;
+    const file = new HtabFile(this.#guest, htabFlags(options), startIndex);
+    return new EmulatedHandle(access, file, this.queue);
   }
 
   protected closeOnce(): void {
@@ -225,9 +226,7 @@ function checkRegions(regions: readonly MemoryRegion[], pageShift: number): void
       throw outOfRange('memoryRegions', `below 2^60 and of at most ${MAX_REGION_PAGES} host pages`, region);
     }
     if (guestAddress < end) throw outOfRange('memoryRegions', 'apart from each other', region);
-    if (!Number.isInteger(hostPageShift) || hostPageShift < pageShift || hostPageShift > 34) {
-      throw outOfRange('hostPageShift', `an integer from ${pageShift} to 34`, hostPageShift);
-    }
+    checkInteger('hostPageShift', hostPageShift, pageShift, 34);
     end = guestAddress + size;
   }
 }

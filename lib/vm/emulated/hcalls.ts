@@ -51,6 +51,7 @@ export class Hypercalls {
   /** The entry the last call returned: vHigh, vLow, rHigh, rLow. */
   readonly entry: Uint32Array = new Uint32Array(4);
 
+  /** @internal */
   constructor(guest: Guest) {
     this.#guest = guest;
   }

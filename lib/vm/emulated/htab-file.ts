@@ -4,15 +4,12 @@ import { HPTE_R_C, HPTE_R_R } from '../../hpt/hpte.js';
 import { HEADER_BYTES } from '../../format/header.js';
 import { HPTE_BYTES } from '../../hpt/geometry.js';
 import type { CallResult } from '../base.js';
+import { GET_HTAB_BOLTED_ONLY, GET_HTAB_WRITE } from '../ioctls.js';
 import { type EntrySink, writeLoop } from '../record-loop.js';
 import { type EntryState, H_SUCCESS } from './mmu.js';
 import { type Guest, VRMA_V_HIGH, VRMA_V_LOW } from './guest.js';
 
 const { EBADF, EBUSY, EINVAL } = constants.errno;
-
-/** Flags of `KVM_PPC_GET_HTAB_FD` (kernel-abi.md 1.2). */
-export const GET_HTAB_BOLTED_ONLY = 1;
-export const GET_HTAB_WRITE = 2;
 
 /** One open HTAB descriptor (kernel-abi.md 2 and 4). */
 export class HtabFile {
@@ -21,6 +18,7 @@ export class HtabFile {
   readonly #pass: PassState;
   #open = true;
 
+  /** @internal */
   constructor(guest: Guest, flags: number, startIndex: number) {
     this.#guest = guest;
     this.#writes = (flags & GET_HTAB_WRITE) !== 0;

@@ -1,3 +1,4 @@
+import { outOfRange } from '../../arguments.js';
 import { HPTE_R_C, HPTE_R_R } from '../../hpt/hpte.js';
 
 /** A stretch of guest memory (a KVM memslot) and the host pages behind it. */
@@ -135,7 +136,8 @@ export class GuestMemory {
    */
   takeDirtyLog(region: number): Uint8Array {
     const slot = this.#slots[region];
-    if (slot === undefined) throw new RangeError(`there is no memory region ${region}`);
+    if (slot === undefined)
+      throw outOfRange('slot', `one of the ${this.#slots.length} memory regions`, region);
     let pages = this.#boundless ? 0 : this.#pageOf(slot.frames);
     if (this.#boundless) for (const [first, count] of slot.dirty) pages = Math.max(pages, first + count);
     pages = Math.min(pages, MAX_REGION_PAGES);

@@ -4,17 +4,15 @@ import {
   HPTE_R_C,
   HPTE_R_MODIFIED_HIGH,
   HPTE_R_R,
-  HPTE_V_ABSENT,
   HPTE_V_HVLOCK,
+  HPTE_V_PRIVATE,
   HPTE_V_VALID,
   actualPageShift,
   hasReservedSegment,
 } from '../../hpt/hpte.js';
 import { HptTable } from '../../hpt/table.js';
+import type { HostModel } from '../host.js';
 import { type GuestMemory, frameOf } from './memory.js';
-
-/** Processor of the emulated host: POWER9 drops bits 52..61 of `v` (kernel-abi.md 3.1). */
-export type HostModel = 'power8' | 'power9';
 
 /** Status of a hypercall (kernel-abi.md 6). */
 export const H_SUCCESS = 0;
@@ -24,7 +22,7 @@ export const H_PTEG_FULL = -6;
 export const H_NOT_FOUND = -7;
 
 const RC = HPTE_R_R | HPTE_R_C;
-const V_STRIPPED = HPTE_V_VALID | HPTE_V_ABSENT | HPTE_V_HVLOCK;
+const V_STRIPPED = HPTE_V_VALID | HPTE_V_PRIVATE;
 /** The high half of `v` that an ISA 3.0 entry has room for. */
 const POWER9_V_HIGH = 0xc00fffff;
 

@@ -1,19 +1,18 @@
-import { checkOrder, HPTE_BYTES, MAX_STREAM_ORDER, tableBytes } from '../../hpt/geometry.js';
+import { HPTE_BYTES, MAX_STREAM_ORDER, MIN_ORDER, tableBytes } from '../../hpt/geometry.js';
 import {
   HPTE_R_MODIFIED_HIGH,
-  HPTE_V_ABSENT,
-  HPTE_V_HVLOCK,
+  HPTE_V_PRIVATE,
   HPTE_V_VALID,
   hasReservedSegment,
+  sameHpte,
 } from '../../hpt/hpte.js';
 import { HptTable } from '../../hpt/table.js';
 import { swapBigEndian } from '../../hpt/wire.js';
-import { HtabStateError, outOfRange } from '../../errors.js';
+import { outOfRange } from '../../arguments.js';
+import { HtabStateError } from '../../errors.js';
 import type { EntrySink } from '../record-loop.js';
 
 const WORDS_PER_HPTE = HPTE_BYTES / 4;
-/** Private to whoever keeps the table: KVM's lock, which is QEMU's changed-mark, and KVM's ABSENT. */
-const V_PRIVATE = HPTE_V_HVLOCK | HPTE_V_ABSENT;
 /** V, as it stands in the image's words. */
 const WORD_VALID = swapBigEndian(HPTE_V_VALID);
 
@@ -38,8 +37,11 @@ export class FlatTable implements EntrySink {
   /** @throws RangeError unless the image is of a table order up to 36, and aligned to 4 bytes */
   constructor(image: Uint8Array, interest: Interest) {
     const order = Math.log2(image.length);
-    checkOrder(order, MAX_STREAM_ORDER);
-    if (image.byteOffset % 4 !== 0) throw outOfRange('image', 'aligned to 4 bytes', image.byteOffset);
+    if (!Number.isInteger(order) || order < MIN_ORDER || order > MAX_STREAM_ORDER) {
+      const range = `a power of two in 2^${MIN_ORDER}..2^${MAX_STREAM_ORDER}`;
+      throw outOfRange('image.length', range, image.length);
+    }
+    if (image.byteOffset % 4 !== 0) throw outOfRange('image.byteOffset', 'a multiple of 4', image.byteOffset);
     this.image = image;
     this.#interest = interest;
     this.known = new HptTable(order);
@@ -68,21 +70,14 @@ export class FlatTable implements EntrySink {
   take(ptex: number): boolean {
     const words = this.#words;
     const at = ptex * WORDS_PER_HPTE;
-    const vLow = swapBigEndian(words[at + 1]!) & ~V_PRIVATE;
+    // Private to whoever keeps the table: QEMU's changed-mark, too, is bit 0x40.
+    const vLow = swapBigEndian(words[at + 1]!) & ~HPTE_V_PRIVATE;
     if ((vLow & HPTE_V_VALID) === 0) return this.known.remove(ptex);
     const vHigh = swapBigEndian(words[at]!);
     const rHigh = (swapBigEndian(words[at + 2]!) & ~HPTE_R_MODIFIED_HIGH) >>> 0;
     const rLow = swapBigEndian(words[at + 3]!);
     const hpte = this.#hpte;
-    if (
-      this.known.load(ptex, hpte) &&
-      hpte[0] === vHigh &&
-      hpte[1] === vLow &&
-      hpte[2] === rHigh &&
-      hpte[3] === rLow
-    ) {
-      return false;
-    }
+    if (this.known.load(ptex, hpte) && sameHpte(hpte, vHigh, vLow, rHigh, rLow)) return false;
     this.known.store(ptex, vHigh, vLow, rHigh, rLow);
     return true;
   }
@@ -117,7 +112,7 @@ export class FlatTable implements EntrySink {
     const words = this.#words;
     const at = ptex * WORDS_PER_HPTE;
     words[at] = swapBigEndian(vHigh);
-    words[at + 1] = swapBigEndian(vLow & ~V_PRIVATE);
+    words[at + 1] = swapBigEndian(vLow & ~HPTE_V_PRIVATE);
     words[at + 2] = swapBigEndian(rHigh & ~HPTE_R_MODIFIED_HIGH);
     words[at + 3] = swapBigEndian(rLow);
     this.take(ptex);

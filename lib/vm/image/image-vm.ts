@@ -1,5 +1,5 @@
 import { constants } from 'node:os';
-import { outOfRange } from '../../errors.js';
+import { checkBytes, checkInteger, outOfRange } from '../../arguments.js';
 import { fillRecords, type PassState } from '../../format/pass.js';
 import { MAX_STREAM_ORDER, tableBytes } from '../../hpt/geometry.js';
 import { BaseHandle, BaseVm, type CallQueue, type CallResult } from '../base.js';
@@ -28,9 +28,11 @@ export class ImageVm extends BaseVm {
    * A VM over a table that is there already.
    *
    * @param image the table itself, not copied: 2^18 to 2^36 bytes, aligned to 4
+   * @throws TypeError for what is no Uint8Array
    * @throws RangeError for a size that no table has, or memory that is not aligned
    */
   static fromImage(image: Uint8Array): ImageVm {
+    checkBytes('image', image);
     const vm = new ImageVm();
     vm.#state.table = new FlatTable(image, vm.#state);
     vm.findChanges();
@@ -55,13 +57,9 @@ export class ImageVm extends BaseVm {
    */
   markChanged(ptex: number, count = 1): void {
     const { table } = this.#state;
-    const entryCount = table?.entryCount ?? 0;
-    if (table === undefined || !Number.isInteger(ptex) || ptex < 0 || ptex >= entryCount) {
-      throw outOfRange('ptex', `an entry of the table's ${entryCount}`, ptex);
-    }
-    if (!Number.isInteger(count) || count < 0 || count > entryCount - ptex) {
-      throw outOfRange('count', `an integer in 0..${entryCount - ptex}`, count);
-    }
+    if (table === undefined) throw outOfRange('ptex', 'an entry of the table, and there is none', ptex);
+    checkInteger('ptex', ptex, 0, table.entryCount - 1);
+    checkInteger('count', count, 0, table.entryCount - ptex);
     table.checkMemory();
     for (let index = ptex; index < ptex + count; index++) {
       if (table.take(index) || table.known.has(index)) table.mark(index);

@@ -1,7 +1,7 @@
 import { createRequire } from 'node:module';
 import { endianness } from 'node:os';
 import { HtabUnavailableError } from '../../errors.js';
-import { packageRoot } from '../../package-root.js';
+import { packageRoot } from '../../node/package-root.js';
 import type { CallResult, RecordsResult } from '../base.js';
 
 /**

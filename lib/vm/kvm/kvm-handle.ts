@@ -17,7 +17,10 @@ export class KvmHandle extends BaseHandle {
   readonly #addon: Addon;
   readonly #descriptor: Descriptor;
 
-  /** @param queue the VM's, where the VM is ours: its ALLOCATE and RESIZE may not overlap a read (kernel-abi.md 2.4) */
+  /**
+   * @internal
+   * @param queue the VM's, where the VM is ours: its ALLOCATE and RESIZE may not overlap a read (kernel-abi.md 2.4)
+   */
   constructor(addon: Addon, descriptor: Descriptor, access: 'read' | 'write', queue?: CallQueue) {
     super(access, queue);
     this.#addon = addon;

@@ -3,6 +3,7 @@ import { checkInteger } from '../../arguments.js';
 import { MAX_ORDER, MIN_ORDER } from '../../hpt/geometry.js';
 import { BaseVm, type CallResult, checkCall } from '../base.js';
 import type { OpenHtabOptions } from '../contract.js';
+import { type MmuMode, htabFlags, isRadix } from '../ioctls.js';
 import { type Addon, type Descriptor, loadAddon } from './addon.js';
 import { attempt } from './failure.js';
 import { DEFAULT_DEVICE, openDevice } from './device.js';
@@ -13,8 +14,6 @@ import { forgetOwner, watchOwner } from './unclosed.js';
 
 const { EINVAL, ENOMEM } = constants.errno;
 
-const GET_HTAB_BOLTED_ONLY = 1;
-const GET_HTAB_WRITE = 2;
 const V3_MMU_RADIX = 1;
 /** Bit 63 of the process table must equal the radix flag. */
 const PROCESS_TABLE_RADIX = 1n << 63n;
@@ -108,9 +107,14 @@ export class KvmVm extends BaseVm {
     return decodeSmmuInfo(bytes);
   }
 
-  /** KVM_PPC_CONFIGURE_V3_MMU: to radix the table is lost, back to hash leaves none. ENODEV on POWER8. */
-  async configureMmu(mode: 'hash' | 'radix'): Promise<void> {
-    const radix = mode === 'radix';
+  /**
+   * KVM_PPC_CONFIGURE_V3_MMU: to radix the table is lost, back to hash leaves none.
+   *
+   * @throws TypeError for a mode that is neither
+   * @throws HtabSystemError ENODEV on POWER8
+   */
+  async configureMmu(mode: MmuMode): Promise<void> {
+    const radix = isRadix(mode);
     await this.#ask('KVM_PPC_CONFIGURE_V3_MMU', `switch the MMU to ${mode}`, () =>
       this.#addon.configureV3Mmu(
         this.#descriptor,
@@ -144,11 +148,10 @@ export class KvmVm extends BaseVm {
   }
 
   protected async open(options: OpenHtabOptions): Promise<KvmHandle> {
-    const { access = 'read', boltedOnly = false, startIndex = 0 } = options;
-    const flags = (access === 'write' ? GET_HTAB_WRITE : 0) | (boltedOnly ? GET_HTAB_BOLTED_ONLY : 0);
+    const { access = 'read', startIndex = 0 } = options;
     const descriptor = await attempt(
       `open the HPT to ${access}`,
-      this.#addon.getHtabFd(this.#descriptor, flags, startIndex),
+      this.#addon.getHtabFd(this.#descriptor, htabFlags(options), startIndex),
     );
     return new KvmHandle(this.#addon, descriptor, access, this.queue);
   }

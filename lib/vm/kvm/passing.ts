@@ -1,7 +1,7 @@
 import { lstat, unlink } from 'node:fs/promises';
 import { checkInteger, checkPath } from '../../arguments.js';
 import { HtabSystemError } from '../../errors.js';
-import { pause } from '../../waiting.js';
+import { pause } from '../../node/waiting.js';
 import { checkCall, systemError } from '../base.js';
 import type { Addon, Descriptor, Message } from './addon.js';
 import { attempt } from './failure.js';
@@ -11,7 +11,7 @@ export interface PassingOptions {
   /** Milliseconds for everything together. Default 10,000. */
   readonly timeoutMs?: number;
   /** Ends the wait: the promise rejects with the signal's reason. */
-  readonly signal?: AbortSignal;
+  readonly signal?: AbortSignal | undefined;
 }
 
 const DEFAULT_TIMEOUT_MS = 10_000;

@@ -59,7 +59,7 @@ type Findings = { -readonly [Field in keyof ProbeResult]: ProbeResult[Field] };
  */
 export async function probe({
   device = DEFAULT_DEVICE,
-}: { readonly device?: string } = {}): Promise<ProbeResult> {
+}: { readonly device?: string | undefined } = {}): Promise<ProbeResult> {
   const findings: Findings = {
     platform: process.platform,
     arch: process.arch,

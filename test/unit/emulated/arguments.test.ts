@@ -33,6 +33,20 @@ test.each(['rw', '', null, 2])('a descriptor is not opened for %o', async (acces
   await expect(vm.openHtab({ access: access as 'read' })).rejects.toEqual(badValue);
 });
 
+test.each(['Radix', 'hpt', undefined])('the MMU is not switched to %o: the table stays', async (mode) => {
+  const vm = await machine();
+  await expect(vm.configureMmu(mode as 'radix')).rejects.toEqual(badValue);
+  expect(vm.hptOrder).toBe(18);
+});
+
+test.each([-1, 1, 0.5, undefined])(
+  'there is no memory region %o whose dirty log could be taken',
+  async (slot) => {
+    const vm = await machine();
+    expect(() => vm.getDirtyLog(slot as number)).toThrow(outOfRange);
+  },
+);
+
 describe('the bytes of a call', () => {
   const calls = [
     ['read', 'read', (handle: HtabHandle, bytes: Uint8Array) => handle.read(bytes)],

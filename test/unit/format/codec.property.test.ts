@@ -4,7 +4,7 @@ import { RecordCursor } from '../../../lib/format/cursor.js';
 import { RecordEncoder, type RecordEncoderOptions } from '../../../lib/format/encoder.js';
 import { foldRecords } from '../../../lib/format/fold.js';
 import { decodeRecords } from '../../../lib/format/records.js';
-import { compareTables } from '../../../lib/hpt/digest.js';
+import { compareTables } from '../../../lib/hpt/compare.js';
 import { HptTable } from '../../../lib/hpt/table.js';
 import { type TestRecord, cutAt, passOf, shifted } from './streams.js';
 

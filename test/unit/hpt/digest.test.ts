@@ -1,7 +1,8 @@
 import { createHash } from 'node:crypto';
 import fc from 'fast-check';
 import { expect, test } from 'vitest';
-import { compareTables, digestTable } from '../../../lib/hpt/digest.js';
+import { compareTables } from '../../../lib/hpt/compare.js';
+import { digestTable } from '../../../lib/hpt/digest.js';
 import { HptTable } from '../../../lib/hpt/table.js';
 
 type Entry = readonly [ptex: number, v: bigint, r: bigint];

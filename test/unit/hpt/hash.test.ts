@@ -144,8 +144,9 @@ describe('virtualPageOf', () => {
   });
 
   test('an entry whose address hashes to another PTEG maps no page', () => {
-    const { v, r } = entryOf({ segment: '256M', vsid: 1n, offset: 0n, basePageShift: 24 }, 0n);
-    expect(virtualPageOf(8, v, r, 18)).toBeDefined();
+    const page: VirtualPage = { segment: '256M', vsid: 1n, offset: 0n, basePageShift: 24 };
+    const { v, r } = entryOf(page, 0n);
+    expect(virtualPageOf(8, v, r, 18)).toEqual(page);
     expect(virtualPageOf(24, v, r, 18)).toBeUndefined();
     // 4K at order 19: the PTEG's 12 bits hold one address bit that the AVPN holds too.
     const small = entryOf({ segment: '256M', vsid: 0n, offset: 0x5000n, basePageShift: 12 }, 0n);

@@ -63,9 +63,18 @@ describe('an image that is there already', () => {
   });
 
   test('a size that no table has is refused', () => {
-    for (const size of [0, 2 ** 17, ORDER_18_BYTES - 16, ORDER_18_BYTES + 16]) {
-      expect(() => ImageVm.fromImage(new Uint8Array(size))).toThrow(RangeError);
+    for (const size of [0, 1000, 2 ** 17, ORDER_18_BYTES - 16, ORDER_18_BYTES + 16]) {
+      expect(() => ImageVm.fromImage(new Uint8Array(size))).toThrow(
+        expect.objectContaining({
+          code: 'ERR_OUT_OF_RANGE',
+          message: expect.stringMatching(`"image.length".*Received ${size}$`) as string,
+        }),
+      );
     }
+  });
+
+  test.each([undefined, 1 << 18, new ArrayBuffer(1 << 18)])('%o is no image', (image) => {
+    expect(() => ImageVm.fromImage(image as unknown as Uint8Array)).toThrow(TypeError);
   });
 
   test('the table of a real Linux guest comes out of its passes byte for byte', async () => {

@@ -1,6 +1,6 @@
 import { pipeline } from 'node:stream/promises';
 import { expect, test } from 'vitest';
-import { compareTables } from '../../../lib/hpt/digest.js';
+import { compareTables } from '../../../lib/hpt/compare.js';
 import { createReadStream } from '../../../lib/io/read-stream.js';
 import { createWriteStream } from '../../../lib/io/write-stream.js';
 import { EmulatedVm } from '../../../lib/vm/emulated/emulated-vm.js';

@@ -88,6 +88,15 @@ describe('createReadStream', () => {
     expect(chunks.map((chunk) => headers(chunk)[0]![0])).toEqual([100, 102, 104, 106, 108]);
   });
 
+  test('a loop that is slower than the reads gets chunks as they were read', async () => {
+    const sizes: number[] = [];
+    for await (const chunk of createReadStream(tenEntries(), { bufferBytes: 41, startIndex: 100 })) {
+      await settle();
+      sizes.push((chunk as Buffer).length);
+    }
+    expect(sizes).toEqual([40, 40, 40, 40, 40]);
+  });
+
   test('reads no further than one chunk ahead of its consumer', async () => {
     const vm = tenEntries();
     const stream = createReadStream(vm, { bufferBytes: 25, startIndex: 100 });

@@ -344,7 +344,7 @@ describe('a table that changes under the reader', () => {
   test('a fresh descriptor that gives nothing is one of a guest without a table, and the reader says so (2.3)', async () => {
     const vm = new ModelVm(undefined);
     await using reader = await HptReader.open(vm);
-    const refusal = { code: 'ERR_HTAB_UNAVAILABLE', reason: 'radix-guest' };
+    const refusal = { code: 'ERR_HTAB_UNAVAILABLE', reason: 'no-table' };
     await expect(readPass(reader)).rejects.toMatchObject(refusal);
     // Its first pass is burnt: what the guest is given later would be missing from it.
     await vm.allocateHpt(18);

@@ -79,6 +79,22 @@ test('a table that is of another order than the VM object says is not resized', 
   expect(vm.table!.order).toBe(18);
 });
 
+test('a table whose entries the stream cannot name is refused before anything is prepared', async () => {
+  const vm = await runningGuest();
+  Object.defineProperty(vm, 'hptOrder', { value: 40 });
+  await expect(resizeHpt(vm, 30)).rejects.toMatchObject({
+    reason: 'unsupported',
+    message: expect.stringMatching(/order 40/) as string,
+  });
+  expect(await vm.prepareHptResize(30)).toBeGreaterThan(0);
+});
+
+test.each([17, 37, 18.5])('to order %d no table is resized: it could not be streamed', async (order) => {
+  const vm = await runningGuest();
+  await expect(resizeHpt(vm, order)).rejects.toMatchObject({ code: 'ERR_OUT_OF_RANGE' });
+  await expect(vm.commitHptResize(20)).rejects.toMatchObject({ errnoName: 'ENXIO' });
+});
+
 test('a VM that does not know its table’s order is refused', async () => {
   await expect(resizeHpt(new EmulatedVm(), 20)).rejects.toThrow(TypeError);
 });

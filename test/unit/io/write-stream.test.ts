@@ -6,7 +6,9 @@ import { describe, expect, test } from 'vitest';
 import { HtabFormatError, HtabStateError, HtabSystemError } from '../../../lib/errors.js';
 import { createReadStream } from '../../../lib/io/read-stream.js';
 import { createWriteStream } from '../../../lib/io/write-stream.js';
+import { FaultScript } from '../../../lib/testing/faults.js';
 import type { HtabHandle } from '../../../lib/vm/contract.js';
+import { EmulatedVm } from '../../../lib/vm/emulated/emulated-vm.js';
 import { ModelVm, gate, record, settle, type Pair } from './model.js';
 
 const PAGE_4K: Pair = [0x11n, 0x190n];
@@ -196,6 +198,18 @@ describe('what the kernel refuses', () => {
       ),
       { numRuns: 120 },
     );
+  });
+
+  test('a record that is not taken whole is one of the stream, and what came before it is counted', async () => {
+    const vm = new EmulatedVm();
+    await vm.allocateHpt(18);
+    const script = new FaultScript([{ kind: 'answer', call: 'write', nth: 4, result: 8 }]);
+    const writing = createWriteStream(script.wrapVm(vm));
+    // The second record comes in three parts, of an entry each: the fourth write is of its last.
+    const failure = await failureOf(writing, [stream.subarray(0, 56), stream.subarray(56)]);
+    expect(failure).toBeInstanceOf(HtabStateError);
+    expect(failure).toMatchObject({ state: 'lost', ptex: 22, recordIndex: 1, bytesApplied: 64 });
+    expect(writing).toMatchObject({ bytesWritten: 64, recordsWritten: 1, errored: failure });
   });
 
   test('a 4K page is told apart from large ones', async () => {

@@ -96,6 +96,15 @@ describe('the guard of ALLOCATE (0, trap 5)', () => {
   );
 });
 
+test.each(['Radix', 'hpt', '', undefined, 1])('the MMU is not switched to %o', async (mode) => {
+  await using vm = await KvmVm.create();
+  await expect(vm.configureMmu(mode as 'hash')).rejects.toMatchObject({
+    name: 'TypeError',
+    code: 'ERR_INVALID_ARG_VALUE',
+  });
+  expect(kernel.log.filter((line) => line.startsWith('CONFIGURE'))).toEqual([]);
+});
+
 describe('hptOrder', () => {
   test('follows what the kernel granted', async () => {
     await using vm = await KvmVm.create();

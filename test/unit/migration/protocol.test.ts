@@ -2,7 +2,7 @@ import { crc32 } from 'node:zlib';
 import fc from 'fast-check';
 import { describe, expect, test } from 'vitest';
 import { isHtabError } from '../../../lib/errors.js';
-import { FRAME_HEADER_BYTES } from '../../../lib/format/frame.js';
+import { FRAME_HEADER_BYTES } from '../../../lib/framing/frame.js';
 import {
   MAX_CONTROL_BYTES,
   MAX_DATA_BYTES,

@@ -1,4 +1,4 @@
-import { FRAME_HEADER_BYTES } from '../../../lib/format/frame.js';
+import { FRAME_HEADER_BYTES } from '../../../lib/framing/frame.js';
 import {
   decodeHeader,
   encodeFrame,

@@ -2,7 +2,8 @@ import { crc32 } from 'node:zlib';
 import fc from 'fast-check';
 import { beforeAll, describe, expect, test } from 'vitest';
 import { HtabFormatError } from '../../../lib/errors.js';
-import { compareTables, digestTable } from '../../../lib/hpt/digest.js';
+import { compareTables } from '../../../lib/hpt/compare.js';
+import { digestTable } from '../../../lib/hpt/digest.js';
 import { HptTable } from '../../../lib/hpt/table.js';
 import { decodeSnapshot, frameOffsets, snapshotBytes } from './support.js';
 

@@ -5,7 +5,7 @@ import { afterAll } from 'vitest';
 import type { HptTable } from '../../../lib/hpt/table.js';
 import { fillRecords, type PassState } from '../../../lib/format/pass.js';
 import { SnapshotDecoder, type Snapshot } from '../../../lib/snapshot/decoder.js';
-import { FRAME_HEADER_BYTES } from '../../../lib/format/frame.js';
+import { FRAME_HEADER_BYTES } from '../../../lib/framing/frame.js';
 import { SnapshotWriter } from '../../../lib/snapshot/writer.js';
 import { GuestWorkload } from '../../../lib/testing/workload.js';
 import { EmulatedVm, type EmulatedVmOptions } from '../../../lib/vm/emulated/emulated-vm.js';

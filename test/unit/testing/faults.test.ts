@@ -254,6 +254,43 @@ describe('states', () => {
   });
 });
 
+describe('what the script says of a call goes before the state of the guest', () => {
+  test('of a radix guest: it is refused as it says, and stays one', async () => {
+    const script = new FaultScript([
+      { kind: 'errno', call: 'read', errno: 'EIO' },
+      { kind: 'answer', call: 'write', result: 24 },
+      { kind: 'errno', call: 'prepareHptResize', errno: 'ENOMEM' },
+      { kind: 'errno', call: 'commitHptResize', errno: 'ENXIO' },
+      { kind: 'errno', call: 'allocateHpt', errno: 'ENOMEM' },
+    ]);
+    const vm = script.wrapVm(await tableOf(18));
+    const reader = await vm.openHtab();
+    const writer = await vm.openHtab({ access: 'write' });
+    script.radix = true;
+    await expect(read(reader)).rejects.toMatchObject(failure('EIO', 'read'));
+    expect(await writer.write(encode(run(0, 1)))).toBe(24);
+    await expect(vm.prepareHptResize(19)).rejects.toMatchObject({ errnoName: 'ENOMEM' });
+    await expect(vm.commitHptResize(19)).rejects.toMatchObject({ errnoName: 'ENXIO' });
+    await expect(vm.allocateHpt(18)).rejects.toMatchObject({ errnoName: 'ENOMEM' });
+    expect(script.radix).toBe(true);
+    expect(script.struck).toHaveLength(5);
+    await expect(writer.write(encode(run(0, 1)))).rejects.toMatchObject(failure('EINVAL', 'write'));
+  });
+
+  test('of a running one', async () => {
+    const script = new FaultScript([
+      { kind: 'errno', call: 'write', errno: 'EIO' },
+      { kind: 'errno', call: 'allocateHpt', errno: 'ENOMEM' },
+    ]);
+    const vm = script.wrapVm(await tableOf(18));
+    const writer = await vm.openHtab({ access: 'write' });
+    script.running = true;
+    await expect(writer.write(encode(run(0, 1)))).rejects.toMatchObject(failure('EIO', 'write'));
+    await expect(vm.allocateHpt(18)).rejects.toMatchObject({ errnoName: 'ENOMEM' });
+    await expect(vm.allocateHpt(18)).rejects.toMatchObject({ errnoName: 'EBUSY' });
+  });
+});
+
 describe('a fault that could never strike', () => {
   test.each([
     ['call', { kind: 'errno', call: 'raed', errno: 'EIO' }],

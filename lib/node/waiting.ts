@@ -41,11 +41,11 @@ export function within<T>(
 }
 
 /**
- * Lets time pass.
+ * Lets time pass, on the global clock: tests put it forward, and `node:timers/promises` does not see that.
  *
  * @throws the signal's reason
  */
-export async function pause(ms: number, signal: AbortSignal | undefined): Promise<void> {
+export async function pause(ms: number, signal?: AbortSignal): Promise<void> {
   const never = new Promise<never>(() => undefined);
   const over = Symbol('over');
   try {

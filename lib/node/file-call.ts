@@ -1,5 +1,5 @@
 import { constants } from 'node:os';
-import { HtabSystemError } from './errors.js';
+import { HtabSystemError } from '../errors.js';
 
 const hints: Readonly<Record<string, string>> = {
   ENOSPC: 'the disk is full: make room, or choose another one',
@@ -18,10 +18,9 @@ export async function fileCall<T>(operation: string, call: Promise<T>): Promise<
     return await call;
   } catch (error) {
     if (!isRefusal(error)) throw error;
-    const hint = hints[error.code];
     throw new HtabSystemError(error.syscall ?? 'file call', error.code, {
       operation,
-      ...(hint === undefined ? {} : { hint }),
+      hint: hints[error.code],
       cause: error,
     });
   }

@@ -1,6 +1,6 @@
 import fc from 'fast-check';
 import { describe, expect, test } from 'vitest';
-import { FRAME_HEADER_BYTES, FrameCodec, type FrameHeader } from '../../../lib/format/frame.js';
+import { FRAME_HEADER_BYTES, FrameCodec, type FrameHeader } from '../../../lib/framing/frame.js';
 
 class Refused extends Error {}
 

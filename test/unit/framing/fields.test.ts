@@ -10,7 +10,7 @@ import {
   isWithin,
   parseFields,
   pickFields,
-} from '../../../lib/format/fields.js';
+} from '../../../lib/framing/fields.js';
 
 const refuse = (name: string): Error => new Error(`no valid ${name}`);
 
