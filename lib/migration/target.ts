@@ -1,0 +1,45 @@
+import type { HtabVm } from '../vm/contract.js';
+import type { HostModel } from '../vm/emulated/mmu.js';
+import { checkTable, targetAccess, type TargetAccess, type TargetTable } from './endpoints.js';
+import type { CopyRules } from './table-copy.js';
+
+/** A target that is there, and what its table must be. */
+export interface OpenTarget {
+  readonly access: TargetAccess;
+  readonly rules: CopyRules;
+}
+
+/** Opens the target of a migration when it is first needed, once. */
+export class Target implements AsyncDisposable {
+  readonly #find: () => Promise<HtabVm | TargetTable>;
+  readonly #host: HostModel | undefined;
+  readonly #rulesFor: (target: TargetAccess) => CopyRules;
+  #opened: Promise<OpenTarget> | undefined;
+
+  constructor(
+    find: () => Promise<HtabVm | TargetTable>,
+    { host, rulesFor }: { host: HostModel | undefined; rulesFor: (target: TargetAccess) => CopyRules },
+  ) {
+    this.#find = find;
+    this.#host = host;
+    this.#rulesFor = rulesFor;
+  }
+
+  /** @throws what finding it rejects with; TypeError, RangeError for a descriptor or options that cannot be */
+  open(): Promise<OpenTarget> {
+    return (this.#opened ??= this.#open());
+  }
+
+  /** Lets go of it, if it was opened. */
+  async [Symbol.asyncDispose](): Promise<void> {
+    const opened = await this.#opened?.catch(() => undefined);
+    await opened?.access.close();
+  }
+
+  async #open(): Promise<OpenTarget> {
+    const found = await this.#find();
+    if (!('openHtab' in found)) checkTable(found, 'write');
+    const access = await targetAccess(found, this.#host);
+    return { access, rules: this.#rulesFor(access) };
+  }
+}
