@@ -1,14 +1,14 @@
 import { once } from 'node:events';
-import { existsSync, mkdtempSync, readFileSync, writeFileSync } from 'node:fs';
+import { existsSync, readFileSync, writeFileSync } from 'node:fs';
 import { createServer, type Socket } from 'node:net';
-import { tmpdir } from 'node:os';
 import path from 'node:path';
 import { describe, expect, onTestFinished, test, vi } from 'vitest';
 import { ControlSocket } from '../../lib/cli/guest/control-socket.js';
 import { Hooks } from '../../lib/cli/guest/hooks.js';
 import { hooksOf } from '../../lib/cli/guest/hook-options.js';
+import { scratchFolder } from '../scratch.js';
 
-const folder = mkdtempSync(path.join(tmpdir(), 'kvm-htab-control-'));
+const folder = scratchFolder();
 const LONG_MS = 60_000;
 
 describe('commands', () => {

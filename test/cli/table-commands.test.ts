@@ -1,9 +1,8 @@
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';
-import { existsSync, mkdtempSync, readFileSync, readdirSync, rmSync, statSync, writeFileSync } from 'node:fs';
-import { tmpdir } from 'node:os';
+import { existsSync, mkdtempSync, readFileSync, readdirSync, statSync, writeFileSync } from 'node:fs';
 import path from 'node:path';
-import { afterAll, describe, expect, onTestFinished, test, vi } from 'vitest';
+import { describe, expect, onTestFinished, test, vi } from 'vitest';
 import { probeMachine } from '../../lib/cli/table/probe.js';
 import { run } from '../../lib/cli/program.js';
 import { HtabUnavailableError } from '../../lib/errors.js';
@@ -12,12 +11,10 @@ import * as saving from '../../lib/snapshot/save.js';
 import { GuestWorkload } from '../../lib/testing/workload.js';
 import type { EmulatedVm } from '../../lib/vm/emulated/emulated-vm.js';
 import * as probing from '../../lib/vm/kvm/probe.js';
+import { scratchFolder } from '../scratch.js';
 import { captureOutput, type CapturedOutput } from './capture.js';
 
-const root = mkdtempSync(path.join(tmpdir(), 'kvm-htab-'));
-afterAll(() => {
-  rmSync(root, { recursive: true });
-});
+const root = scratchFolder();
 
 const newFile = (): string => path.join(mkdtempSync(path.join(root, 'folder-')), 'table.snap');
 

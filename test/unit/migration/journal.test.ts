@@ -1,17 +1,9 @@
-import {
-  appendFileSync,
-  mkdtempSync,
-  readFileSync,
-  rmSync,
-  statSync,
-  truncateSync,
-  writeFileSync,
-} from 'node:fs';
+import { appendFileSync, readFileSync, statSync, truncateSync, writeFileSync } from 'node:fs';
 import { open, type FileHandle } from 'node:fs/promises';
-import { tmpdir } from 'node:os';
 import path from 'node:path';
 import { afterEach, beforeEach, describe, expect, test, vi } from 'vitest';
 import { openJournal } from '../../../lib/migration/journal-file.js';
+import { scratchFiles } from '../../scratch.js';
 import { MemoryJournal, type Journal, type JournalRecord } from '../../../lib/migration/journal.js';
 
 const record = (migrationId: string, side: JournalRecord['side'] = 'destination'): JournalRecord => ({
@@ -21,15 +13,15 @@ const record = (migrationId: string, side: JournalRecord['side'] = 'destination'
   digest: 'ab'.repeat(32),
 });
 
+const scratch = scratchFiles();
 let folder: string;
 let file: string;
 beforeEach(() => {
-  folder = mkdtempSync(path.join(tmpdir(), 'kvm-htab-journal-'));
-  file = path.join(folder, 'journal');
+  file = scratch('journal');
+  folder = path.dirname(file);
 });
 afterEach(() => {
   vi.restoreAllMocks();
-  rmSync(folder, { recursive: true });
 });
 
 /** What every open file calls, to be made to fail. */

@@ -12,7 +12,7 @@ import path from 'node:path';
 import { afterEach, describe, expect, test, vi } from 'vitest';
 import { HtabSystemError } from '../../../lib/errors.js';
 import { AtomicFile } from '../../../lib/snapshot/atomic-file.js';
-import { scratchFolder } from './support.js';
+import { scratchFolder } from '../../scratch.js';
 
 const root = scratchFolder();
 const newFolder = (): string => mkdtempSync(path.join(root, 'folder-'));

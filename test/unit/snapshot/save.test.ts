@@ -1,4 +1,4 @@
-import { readFileSync, readdirSync, writeFileSync, mkdtempSync } from 'node:fs';
+import { mkdtempSync, readFileSync, readdirSync, writeFileSync } from 'node:fs';
 import path from 'node:path';
 import fc from 'fast-check';
 import { describe, expect, test } from 'vitest';
@@ -10,7 +10,8 @@ import { saveSnapshot, type GuestControl, type SaveProgress } from '../../../lib
 import { FaultScript } from '../../../lib/testing/faults.js';
 import { EmulatedVm } from '../../../lib/vm/emulated/emulated-vm.js';
 import { ImageVm } from '../../../lib/vm/image/image-vm.js';
-import { ORDER, busyVm, frameOffsets, scratchFolder } from './support.js';
+import { scratchFolder } from '../../scratch.js';
+import { ORDER, busyVm, frameOffsets } from './support.js';
 
 const root = scratchFolder();
 const newPath = (): string => path.join(mkdtempSync(path.join(root, 'folder-')), 'table');
