@@ -28,6 +28,8 @@ export const HPTE_V_HVLOCK = 0x40;
 export const HPTE_V_B_HIGH = 0xc0000000;
 /** B = 1: the entry belongs to a 1T segment. */
 export const HPTE_V_1TB_HIGH = 0x40000000;
+/** Bits 52..61 of v, which POWER9 and later hosts do not keep (kernel-abi.md 3.1). */
+export const HPTE_V_LOST_ON_POWER9_HIGH = 0x3ff00000;
 
 // Masks for the low half of r.
 export const HPTE_R_PP = 0x3;
