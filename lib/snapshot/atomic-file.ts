@@ -1,7 +1,7 @@
-import { randomUUID } from 'node:crypto';
 import { open, realpath, rename, rm, stat, type FileHandle } from 'node:fs/promises';
 import path from 'node:path';
 import { fileCall } from '../file-call.js';
+import { abandonedFiles, removeFiles, temporaryName } from '../temporary-file.js';
 
 /** A guest's table says where everything is in its memory: nobody else's to read. */
 const OWNER_ONLY = 0o600;
@@ -9,7 +9,7 @@ const OWNER_ONLY = 0o600;
 /**
  * A file that is there whole or not at all: it is written under another name in the same folder, and gets its own only
  * once the disk has all of it. A crash at any moment leaves under the name what was there before, and at the most a file
- * `.kvm-htab-*.tmp` beside it.
+ * `.kvm-htab-*.tmp` beside it, which the next file begun in this folder removes.
  */
 export class AtomicFile {
   readonly #target: string;
@@ -29,7 +29,9 @@ export class AtomicFile {
   static async create(target: string): Promise<AtomicFile> {
     const operation = `write the snapshot ${target}`;
     const resolved = await resolve(target, operation);
-    const temporary = path.join(path.dirname(resolved), `.kvm-htab-${randomUUID()}.tmp`);
+    const folder = path.dirname(resolved);
+    await removeFiles(await abandonedFiles(folder, 'tmp'));
+    const temporary = temporaryName(folder, 'tmp');
     const file = await fileCall(operation, open(temporary, 'wx', OWNER_ONLY));
     return new AtomicFile(resolved, temporary, operation, file);
   }
