@@ -3,20 +3,22 @@ import { readdir, rm } from 'node:fs/promises';
 import { hostname } from 'node:os';
 import path from 'node:path';
 
-/** What a file is for while it has no name of its own. */
-export type TemporaryKind = 'tmp' | 'next';
+/** `.` what for `-` host `-` process `-` any `.tmp`: it tells whose it is. */
+const NAME = /^\.(?<purpose>.+)-(?<pid>\d+)-[\da-f]{8}\.tmp$/;
 
-const NAME = /^\.kvm-htab-(?<host>.+)-(?<pid>\d+)-[\da-f]{8}\.(?<kind>tmp|next)$/;
-
-/** A name in this folder for a file that is being written; it tells whose it is. */
-export function temporaryName(folder: string, kind: TemporaryKind): string {
-  return path.join(folder, `.kvm-htab-${hostname()}-${process.pid}-${randomUUID().slice(0, 8)}.${kind}`);
+/**
+ * A path in this folder for a file that is being written, and will get another name.
+ *
+ * @param purpose what for: files of one purpose are cleaned up together
+ */
+export function temporaryPath(folder: string, purpose: string): string {
+  return path.join(folder, `.${mine(purpose)}-${process.pid}-${randomUUID().slice(0, 8)}.tmp`);
 }
 
-/** Files that processes of this machine have begun, and can never finish: they have ended. */
-export async function abandonedFiles(folder: string, kind: TemporaryKind): Promise<string[]> {
+/** Files of this purpose that processes of this machine have begun, and can never finish: they have ended. */
+export async function abandonedFiles(folder: string, purpose: string): Promise<string[]> {
   const names = await readdir(folder).catch(() => []);
-  return names.filter((name) => isAbandoned(name, kind)).map((name) => path.join(folder, name));
+  return names.filter((name) => isAbandoned(name, purpose)).map((name) => path.join(folder, name));
 }
 
 /** Never rejects: what cannot be removed is in nobody's way. */
@@ -24,9 +26,13 @@ export async function removeFiles(files: readonly string[]): Promise<void> {
   for (const file of files) await rm(file, { force: true }).catch(() => undefined);
 }
 
-function isAbandoned(name: string, wanted: TemporaryKind): boolean {
-  const { host, pid, kind } = NAME.exec(name)?.groups ?? {};
-  return kind === wanted && host === hostname() && !isRunning(Number(pid));
+function mine(purpose: string): string {
+  return `${purpose}-${hostname()}`;
+}
+
+function isAbandoned(name: string, wanted: string): boolean {
+  const { purpose, pid } = NAME.exec(name)?.groups ?? {};
+  return purpose === mine(wanted) && !isRunning(Number(pid));
 }
 
 function isRunning(pid: number): boolean {

@@ -1,10 +1,11 @@
 import { open, realpath, rename, rm, stat, type FileHandle } from 'node:fs/promises';
 import path from 'node:path';
 import { fileCall } from '../file-call.js';
-import { abandonedFiles, removeFiles, temporaryName } from '../temporary-file.js';
+import { abandonedFiles, removeFiles, temporaryPath } from '../temporary-file.js';
 
 /** A guest's table says where everything is in its memory: nobody else's to read. */
 const OWNER_ONLY = 0o600;
+const PURPOSE = 'kvm-htab';
 
 /**
  * A file that is there whole or not at all: it is written under another name in the same folder, and gets its own only
@@ -30,8 +31,8 @@ export class AtomicFile {
     const operation = `write the snapshot ${target}`;
     const resolved = await resolve(target, operation);
     const folder = path.dirname(resolved);
-    await removeFiles(await abandonedFiles(folder, 'tmp'));
-    const temporary = temporaryName(folder, 'tmp');
+    await removeFiles(await abandonedFiles(folder, PURPOSE));
+    const temporary = temporaryPath(folder, PURPOSE);
     const file = await fileCall(operation, open(temporary, 'wx', OWNER_ONLY));
     return new AtomicFile(resolved, temporary, operation, file);
   }

@@ -82,7 +82,7 @@ describe('a journal file', () => {
     const line = (state: string): string =>
       `{"migrationId":"a","side":"destination","state":"${state}","order":18,"digest":"${digest}"}`;
     expect(readFileSync(file, 'utf8').replaceAll(/^[\da-f]{8} /gm, '')).toBe(
-      `\n${line('pending')}\n\n${line('committed')}\n`,
+      `#\n${line('pending')}\n#\n${line('committed')}\n`,
     );
   });
 
@@ -105,7 +105,7 @@ describe('a journal file', () => {
       await journal.decide('destination', 'a', 'committed');
     }
     const whole = readFileSync(file);
-    const firstEnd = whole.indexOf('\n', 1) + 1;
+    const firstEnd = whole.indexOf('\n', 2) + 1;
     for (let length = 0; length <= whole.length; length += 7) {
       writeFileSync(file, whole);
       truncateSync(file, length);
@@ -148,6 +148,21 @@ describe('a journal file', () => {
     write.mockResolvedValueOnce({ bytesWritten: 20, buffer: '' });
     await expect(journal.decide('destination', 'a', 'committed')).rejects.toThrow('only 20 of');
     expect(await journal.decide('destination', 'a', 'aborted')).toBe('aborted');
+  });
+
+  test('does not make a decision whole by what comes after it', async () => {
+    await using journal = await openJournal(file);
+    await journal.begin(record('a'));
+    const { write } = await failingCalls();
+    // All but its newline is on the disk when the disk is full.
+    write.mockImplementationOnce(function (this: FileHandle, bytes: unknown) {
+      write.mockRestore();
+      return this.write((bytes as Buffer).subarray(0, -1)) as never;
+    });
+    await expect(journal.decide('destination', 'a', 'committed')).rejects.toThrow('is the disk full?');
+    expect(await journal.decide('destination', 'a', 'aborted')).toBe('aborted');
+    await using again = await openJournal(file);
+    expect(await again.find('destination', 'a')).toMatchObject({ state: 'aborted' });
   });
 
   test('that the disk may or may not have is in doubt, and says nothing any more', async () => {

@@ -74,16 +74,16 @@ describe('a file that is there whole or not at all', () => {
   test('begins by removing what processes that were killed have left, and nothing else', async () => {
     const folder = newFolder();
     const dead = spawnSync('true').pid;
-    const leave = (host: string, pid: number, kind: string): string => {
-      const name = `.kvm-htab-${host}-${pid}-0123abcd.${kind}`;
+    const leave = (purpose: string, host: string, pid: number): string => {
+      const name = `.${purpose}-${host}-${pid}-0123abcd.tmp`;
       writeFileSync(path.join(folder, name), 'part of a table');
       return name;
     };
-    leave(hostname(), dead, 'tmp');
+    leave('kvm-htab', hostname(), dead);
     const others = [
-      leave(hostname(), process.ppid, 'tmp'),
-      leave(`not-${hostname()}`, dead, 'tmp'),
-      leave(hostname(), dead, 'next'),
+      leave('kvm-htab', hostname(), process.ppid),
+      leave('kvm-htab', `not-${hostname()}`, dead),
+      leave('another', hostname(), dead),
     ];
     writeFileSync(path.join(folder, 'own'), '');
     const file = await AtomicFile.create(path.join(folder, 'table'));
