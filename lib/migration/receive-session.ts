@@ -2,7 +2,7 @@ import { RecordCursor } from '../format/cursor.js';
 import type { HptTable } from '../hpt/table.js';
 import type { BackendName } from '../vm/contract.js';
 import { unexpected, type Connection } from './connection.js';
-import { publishState } from './events.js';
+import { publishPass, publishState } from './events.js';
 import { isInDoubt, migrationError } from './failure.js';
 import type { Journal } from './journal.js';
 import type { Hello, MessageOf, PassCounts } from './protocol.js';
@@ -130,6 +130,7 @@ export class ReceiveSession {
   async #applyPass(copy: TableCopy, pass: number): Promise<void> {
     const cursor = new RecordCursor({ order: copy.order, ascending: true });
     const arrived = { validEntries: 0, invalidEntries: 0, bytes: 0 };
+    const begun = performance.now();
     for (;;) {
       const { message, sequence } = await this.#connection.receive();
       if (message.type === 'data') {
@@ -147,8 +148,18 @@ export class ReceiveSession {
           `the source ends pass ${message.pass} with ${describe(message)}; pass ${pass} had ${describe(arrived)}`,
         );
       }
+      const applied = performance.now();
       await copy.endPass();
+      const ended = performance.now();
       await this.#connection.send({ type: 'applied', sequence });
+      publishPass({
+        side: 'destination',
+        migrationId: this.migrationId,
+        pass,
+        ...arrived,
+        durationMs: ended - begun,
+        readBackMs: ended - applied,
+      });
       return;
     }
   }

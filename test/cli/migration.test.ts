@@ -69,6 +69,9 @@ describe.skipIf(notCompiled !== undefined)(
         'moved',
       ]);
       expect(sent.events.at(-1)!.event).toBe('done');
+      const passes = ({ events }: Ended): unknown[] =>
+        events.filter(({ event }) => event === 'pass').map(({ pass, bytes }) => [pass, bytes]);
+      expect(passes(received)).toEqual(passes(sent));
     });
 
     const overTls = `move a guest over TLS${noCertificates === undefined ? '' : ` (${noCertificates})`}`;

@@ -238,6 +238,10 @@ test('the diagnostics channels tell states, passes and the outcome', async () =>
   expect(of('source', 'state')).toEqual(['connecting', 'copying', 'stopped', 'committing', 'moved']);
   expect(of('destination', 'state')).toEqual(['copying', 'prepared', 'deciding', 'committed']);
   expect(of('source', 'pass')).toEqual(valueOf(sent).passes.map(({ pass }) => pass));
+  const counts = valueOf(sent).passes.map(({ pass, validEntries, invalidEntries, bytes }) => ({
+    ...{ side: 'destination', pass, validEntries, invalidEntries, bytes },
+  }));
+  expect(events.filter((event) => event.side === 'destination' && 'pass' in event)).toMatchObject(counts);
   expect([of('source', 'outcome'), of('destination', 'outcome')]).toEqual([['moved'], ['moved']]);
   expect(events.every(({ migrationId }) => migrationId === 'told')).toBe(true);
 });
