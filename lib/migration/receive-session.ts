@@ -76,7 +76,9 @@ export class ReceiveSession {
       const { access, rules } = await this.#target.open();
       const { backend, host } = access;
       checkBackends(this.#hello.backend, backend);
-      copy = await TableCopy.begin(access, this.#hello.order, rules);
+      copy = await TableCopy.begin(access, this.#hello.order, rules, (order) =>
+        this.#target.emptyFold(order),
+      );
       await connection.send({ type: 'welcome', backend, host, readBack: rules.readBack });
       const prepare = await this.#applyPasses(copy);
       const digest = copy.verify(prepare);

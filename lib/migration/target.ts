@@ -1,7 +1,11 @@
+import { HptTable } from '../hpt/table.js';
 import type { HtabVm } from '../vm/contract.js';
 import type { HostModel } from '../vm/emulated/mmu.js';
 import { checkTable, targetAccess, type TargetAccess, type TargetTable } from './endpoints.js';
 import type { CopyRules } from './table-copy.js';
+
+/** Entries made invalid at once. */
+const RUN = 2 ** 16;
 
 /** A target that is there, and what its table must be. */
 export interface OpenTarget {
@@ -15,6 +19,7 @@ export class Target implements AsyncDisposable {
   readonly #host: HostModel | undefined;
   readonly #rulesFor: (target: TargetAccess) => CopyRules;
   #opened: Promise<OpenTarget> | undefined;
+  #fold: HptTable | undefined;
 
   constructor(
     find: () => Promise<HtabVm | TargetTable>,
@@ -28,6 +33,17 @@ export class Target implements AsyncDisposable {
   /** @throws what finding it rejects with; TypeError, RangeError for a descriptor or options that cannot be */
   open(): Promise<OpenTarget> {
     return (this.#opened ??= this.#open());
+  }
+
+  /** An empty table for the fold of a connection: the next one, if there is any, gets the same memory. */
+  emptyFold(order: number): HptTable {
+    const before = this.#fold;
+    if (before?.order !== order) return (this.#fold = new HptTable(order));
+    const { valid, entryCount } = before;
+    for (let ptex = valid.next(0); ptex < entryCount; ptex = valid.next(ptex)) {
+      before.removeRun(ptex, Math.min(RUN, entryCount - ptex));
+    }
+    return before;
   }
 
   /** Lets go of it, if it was opened. */
