@@ -20,7 +20,6 @@ namespace kvm_htab {
 namespace {
 
 using Napi::CallbackInfo;
-using Deferred = Napi::Promise::Deferred;
 using sys::Outcome;
 
 // ---- what a promise is settled with ----
@@ -191,9 +190,9 @@ struct AdoptResult {
 
 Napi::Value Adopt(const CallbackInfo& info) {
   int fd = 0;
+  bool duplicate = false;
   std::string wanted;
-  if (!IntegerArgument(info[0], &fd)) return {};
-  const bool duplicate = info[1].ToBoolean().Value();
+  if (!IntegerArgument(info[0], &fd) || !BooleanArgument(info[1], &duplicate)) return {};
   if (!info[2].IsUndefined() && !StringArgument(info[2], &wanted)) return {};
   return RunJob(
       info.Env(),

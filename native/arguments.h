@@ -44,6 +44,14 @@ bool IntegerArgument(const Napi::Value& value, Integer* out) {
   return true;
 }
 
+// Not what coercion makes of any other value: that is not possible where the environment is ending,
+// and Napi::Value::ToBoolean() aborts the process then.
+inline bool BooleanArgument(const Napi::Value& value, bool* out) {
+  if (!value.IsBoolean()) return RefuseArgument(value, "a boolean");
+  *out = value.As<Napi::Boolean>().Value();
+  return true;
+}
+
 inline bool StringArgument(const Napi::Value& value, std::string* out) {
   if (!value.IsString()) return RefuseArgument(value, "a string");
   *out = value.As<Napi::String>().Utf8Value();

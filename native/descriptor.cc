@@ -4,7 +4,6 @@
 #include <utility>
 
 #include "descriptor_io.h"
-#include "job.h"
 
 namespace kvm_htab {
 namespace {
@@ -45,6 +44,8 @@ Descriptor::Descriptor(const Napi::CallbackInfo& info) : ObjectWrap(info) {
         .ThrowAsJavaScriptException();
     return;
   }
+  // Without a wrap, as where the environment is ending, nothing would ever close what it owns.
+  if (IsEmpty()) return;
   fd_ = std::exchange(data->fd_to_own, -1);
   data->owned.insert(fd_);
   info.This().As<Napi::Object>().TypeTag(&kTypeTag);
@@ -71,6 +72,7 @@ Descriptor* Descriptor::From(const Napi::Value& value) {
     return nullptr;
   }
   Descriptor* descriptor = Unwrap(value.As<Napi::Object>());
+  if (descriptor == nullptr) return nullptr;
   if (descriptor->fd_ < 0 || descriptor->closing_) {
     Napi::Error::New(env, "The descriptor is closed").ThrowAsJavaScriptException();
     return nullptr;
@@ -99,7 +101,7 @@ Descriptor::Use::~Use() {
 Napi::Value Descriptor::Close(const Napi::CallbackInfo& info) {
   if (From(info.This()) == nullptr) return {};
   closing_.emplace(info.Env());
-  const Napi::Promise closed = closing_->Promise();
+  const Napi::Value closed = closing_->Promise();
   CloseWhenIdle();
   return closed;
 }

@@ -5,6 +5,8 @@
 
 #include <optional>
 
+#include "job.h"
+
 namespace kvm_htab {
 
 // The JavaScript object that owns one kernel descriptor. JavaScript never sees the number: what
@@ -22,7 +24,8 @@ class Descriptor : public Napi::ObjectWrap<Descriptor> {
   // can be made: in a worker that is being terminated, say.
   static Napi::Value Own(Napi::Env env, int fd);
 
-  // The open descriptor behind a JavaScript value; null with an exception pending if it is not one.
+  // The open descriptor behind a JavaScript value; null with an exception pending if it is not one,
+  // or without where the environment is ending.
   static Descriptor* From(const Napi::Value& value);
 
   // Whether an object of this environment owns `fd`.
@@ -60,7 +63,7 @@ class Descriptor : public Napi::ObjectWrap<Descriptor> {
 
   int fd_ = -1;
   uint32_t in_flight_ = 0;
-  std::optional<Napi::Promise::Deferred> closing_;
+  std::optional<Deferred> closing_;
 };
 
 }  // namespace kvm_htab

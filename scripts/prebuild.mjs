@@ -1,15 +1,25 @@
-// Makes the binaries that the package ships: prebuilds/linux-x64 and prebuilds/linux-ppc64 (little-endian, glibc).
+// Makes the binaries that the package ships: prebuilds/linux-x64 and prebuilds/linux-ppc64 (little-endian, glibc). One
+// that is up to date stays as it is: what was tested is what is shipped.
 //
 //   node scripts/prebuild.mjs [x64] [ppc64le]    default: both
 import { spawnSync } from 'node:child_process';
 import { rmSync } from 'node:fs';
 import path from 'node:path';
-import { buildEnvironment, headersFolder, missingFor, root, stage, targets } from './native/toolchain.mjs';
+import {
+  buildEnvironment,
+  headersFolder,
+  isUpToDate,
+  markBuilt,
+  missingFor,
+  root,
+  stage,
+  targets,
+} from './native/toolchain.mjs';
 
 /** @param {string} line */
 const say = (line) => process.stderr.write(`prebuild: ${line}\n`);
 
-/** @param {string} name @returns {boolean} whether it was made */
+/** @param {string} name @returns {boolean} whether it is there */
 function prebuild(name) {
   const target = targets[name];
   if (target === undefined) {
@@ -22,6 +32,12 @@ function prebuild(name) {
     return false;
   }
   const folder = `prebuilds/linux-${target.gypArch}`;
+  const file = `${folder}/node.napi.glibc.node`;
+  const stamp = `.cache/native/prebuild-${name}.sha256`;
+  if (isUpToDate(file, stamp)) {
+    say(`${file} is up to date`);
+    return true;
+  }
   rmSync(path.join(root, folder), { recursive: true, force: true });
   // In a copy of the sources: the checkout's own build/Release would be found before any prebuild.
   const options = [
@@ -41,7 +57,8 @@ function prebuild(name) {
     process.stderr.write(`${stdout}${stderr}`);
     return false;
   }
-  say(`${folder}/node.napi.glibc.node`);
+  markBuilt(file, stamp);
+  say(file);
   return true;
 }
 

@@ -13,6 +13,7 @@ export const hints: Readonly<Record<string, string>> = {
   'open ENODEV': 'load the kvm-hv module: the device is there, its driver is not',
   'open EACCES': 'run as root or as a member of the group that owns the device (usually kvm)',
   'open EPERM': 'the container or its device policy denies the device: allow it, read and write',
+  'KVM_GET_API_VERSION ENOTTY': 'this is not the device of KVM',
   'KVM_CREATE_VM EINVAL': 'this kernel has no VM of that type: load the kvm-hv module on a POWER host',
   'KVM_CREATE_VM ENOMEM': 'the host is out of memory or of logical partition ids: stop another VM',
   'KVM_PPC_GET_HTAB_FD EIO': OTHER_PROCESS,
@@ -42,6 +43,8 @@ export const hints: Readonly<Record<string, string>> = {
   'KVM_PPC_CONFIGURE_V3_MMU EIO': OTHER_PROCESS,
   'KVM_PPC_CONFIGURE_V3_MMU ENOTTY': NOT_HV,
   'KVM_CHECK_EXTENSION EIO': OTHER_PROCESS,
+  'KVM_PPC_GET_SMMU_INFO EIO': OTHER_PROCESS,
+  'KVM_PPC_GET_SMMU_INFO ENOTTY': 'only the KVM of POWER hosts tells the page sizes of hashed guests',
   'read EBADF': 'the handle was opened for writing',
   'read EFAULT':
     'the memory was not there any more (transferred away, or shrunk): the changes this read consumed are lost, a new first pass is needed',

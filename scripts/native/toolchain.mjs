@@ -1,6 +1,7 @@
 // Compilers, headers and node-gyp, as the scripts that build the addon use them.
 import { spawnSync } from 'node:child_process';
-import { cpSync, existsSync, mkdirSync, readFileSync, rmSync } from 'node:fs';
+import { createHash } from 'node:crypto';
+import { cpSync, existsSync, mkdirSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import path from 'node:path';
 import { fileURLToPath } from 'node:url';
 
@@ -59,6 +60,29 @@ export function buildEnvironment({ prefix }, extra = {}) {
 export function missingFor({ prefix }) {
   const compiler = prefix === '' ? (process.env['CXX'] ?? 'g++') : `${prefix}g++`;
   return [compiler, 'make', 'python3'].find((command) => !hasCommand(command));
+}
+
+/** Changes with anything that a build depends on, and with what was built. @param {string} built */
+function fingerprint(built) {
+  const sources = readdirSync(path.join(root, 'native')).map((name) => `native/${name}`);
+  const hash = createHash('sha256').update(process.version + process.arch);
+  for (const file of ['binding.gyp', 'node_modules/node-addon-api/package.json', ...sources.sort(), built]) {
+    hash.update(file).update(readFileSync(path.join(root, file)));
+  }
+  return hash.digest('hex');
+}
+
+/** Remembers what a file was built from. @param {string} built @param {string} stamp both from the root */
+export function markBuilt(built, stamp) {
+  writeFileSync(path.join(root, stamp), fingerprint(built));
+}
+
+/** Whether the file is as it was built, and from what is here. @param {string} built @param {string} stamp */
+export function isUpToDate(built, stamp) {
+  return (
+    [built, stamp].every((file) => existsSync(path.join(root, file))) &&
+    readFileSync(path.join(root, stamp), 'utf8') === fingerprint(built)
+  );
 }
 
 /**

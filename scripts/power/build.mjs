@@ -34,7 +34,7 @@ export async function buildApp(repository, app, tests) {
   say('compiling what runs in the guest');
   await compileTypeScript(repository, app);
   await compilePrograms(join(repository, 'test/power/vmm'), join(app, 'bin'));
-  await buildAddon(repository, join(app, 'build/Release'));
+  await copyAddon(repository, app);
   await copyPackages(repository, app);
   await cp(join(repository, 'test/golden/data'), join(app, 'test/golden/data'), { recursive: true });
   await makeCertificates(join(app, 'certificates'), ['source', 'destination']);
@@ -71,13 +71,16 @@ async function compilePrograms(sources, target) {
 }
 
 /**
+ * The very binary that the package ships.
+ *
  * @param {string} repository
- * @param {string} target
+ * @param {string} app
  */
-async function buildAddon(repository, target) {
-  await mkdir(target, { recursive: true });
-  const script = join(repository, 'scripts/build-native.mjs');
-  await run(process.execPath, [script, '--target', 'ppc64le', '--out', join(target, 'kvm_htab.node')]);
+async function copyAddon(repository, app) {
+  await run(process.execPath, [join(repository, 'scripts/prebuild.mjs'), 'ppc64le']);
+  await cp(join(repository, 'prebuilds/linux-ppc64'), join(app, 'prebuilds/linux-ppc64'), {
+    recursive: true,
+  });
 }
 
 /**

@@ -93,7 +93,7 @@ export class DebianRelease {
   async unpack(name, target) {
     const folder = join(this.#folder, 'single', name);
     await mkdir(folder, { recursive: true });
-    await run('apt-get', [...this.#options, 'download', name], { cwd: folder });
+    await this.#download(['download', name], folder);
     await unpackAll(folder, target);
   }
 
@@ -103,8 +103,21 @@ export class DebianRelease {
    */
   async unpackWithDependencies(name, target) {
     const flags = ['-y', '--no-install-recommends', '--download-only'];
-    await run('apt-get', [...this.#options, ...flags, 'install', name]);
+    await this.#download([...flags, 'install', name], this.#folder);
     await unpackAll(join(this.#folder, 'cache/archives'), target);
+  }
+
+  /**
+   * @param {readonly string[]} args
+   * @param {string} cwd
+   * @throws MissingError where the mirror does not have what its lists name
+   */
+  async #download(args, cwd) {
+    try {
+      await run('apt-get', [...this.#options, ...args], { cwd });
+    } catch (cause) {
+      throw new MissingError(`the mirror does not give a package: ${String(cause)}`, { cause });
+    }
   }
 }
 

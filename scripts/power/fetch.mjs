@@ -2,35 +2,44 @@
 import { existsSync } from 'node:fs';
 import { copyFile, mkdir, readdir, rename, rm, symlink, writeFile } from 'node:fs/promises';
 import { basename, join } from 'node:path';
-import { say } from './command.mjs';
+import { MissingError, say } from './command.mjs';
 import { DebianRelease } from './debian.mjs';
 
 /** @typedef {'6.1' | '6.12'} KernelSeries */
 
-/**
- * The Debian release whose stock kernel it is.
- *
- * @type {Readonly<Record<KernelSeries, string>>}
- */
-const KERNEL_RELEASES = { 6.1: 'bookworm', 6.12: 'trixie' };
-
-/** The release Node comes from: its 20.19 has what this package needs, bookworm's 18 has not. */
-const NODE_RELEASE = 'trixie';
+// Of each list the first release that the mirror can give: for days after a point release mirrors name packages of this
+// architecture that they do not have yet.
+/** @type {Readonly<Record<KernelSeries, readonly string[]>>} */
+const KERNEL_RELEASES = { 6.1: ['bookworm'], 6.12: ['trixie', 'bookworm-backports'] };
+/** Trixie's Node is 20.19, the oldest that this package takes; bookworm's is older. */
+const NODE_RELEASES = ['trixie', 'forky'];
 
 /**
  * Fills a folder of the cache, all or nothing: what stops half way leaves no folder behind.
  *
  * @param {string} folder
- * @param {(folder: string, scratch: string) => Promise<void>} fill
+ * @param {readonly string[]} suites releases that can fill it, the best first
+ * @param {(release: DebianRelease, folder: string, scratch: string) => Promise<void>} fill
  */
-async function once(folder, fill) {
+async function once(folder, suites, fill) {
   if (existsSync(folder)) return;
   const scratch = `${folder}.scratch`;
-  await rm(scratch, { recursive: true, force: true });
-  await mkdir(join(scratch, 'result'), { recursive: true });
-  await fill(join(scratch, 'result'), scratch);
-  await rename(join(scratch, 'result'), folder);
-  await rm(scratch, { recursive: true });
+  const reasons = [];
+  for (const suite of suites) {
+    await rm(scratch, { recursive: true, force: true });
+    await mkdir(join(scratch, 'result'), { recursive: true });
+    try {
+      await fill(await DebianRelease.open(suite, scratch), join(scratch, 'result'), scratch);
+      await rename(join(scratch, 'result'), folder);
+      await rm(scratch, { recursive: true });
+      return;
+    } catch (error) {
+      if (!(error instanceof MissingError)) throw error;
+      say(`${suite} cannot be had`);
+      reasons.push(error.message);
+    }
+  }
+  throw new MissingError(reasons.join('\n'));
 }
 
 /**
@@ -40,8 +49,7 @@ async function once(folder, fill) {
  */
 export async function fetchKernel(cache, series) {
   const folder = join(cache, `kernel-${series}`);
-  await once(folder, async (result, scratch) => {
-    const release = await DebianRelease.open(KERNEL_RELEASES[series], scratch);
+  await once(folder, KERNEL_RELEASES[series], async (release, result, scratch) => {
     const name = await release.resolve('linux-image-powerpc64le');
     say(`fetching ${name} (ppc64el)`);
     const root = join(scratch, 'root');
@@ -67,8 +75,7 @@ export async function fetchKernel(cache, series) {
  */
 export async function fetchRoot(cache) {
   const folder = join(cache, 'root');
-  await once(folder, async (result, scratch) => {
-    const release = await DebianRelease.open(NODE_RELEASE, scratch);
+  await once(folder, NODE_RELEASES, async (release, result) => {
     say('fetching nodejs and busybox-static (ppc64el)');
     await release.unpackWithDependencies('nodejs', result);
     await release.unpack('busybox-static', result);

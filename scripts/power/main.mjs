@@ -1,5 +1,6 @@
 // npm run test:power: the tests of test/power on a real kernel with KVM-HV (--help tells more).
 import { mkdir, rm } from 'node:fs/promises';
+import { availableParallelism, constants } from 'node:os';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { boot, bootShell } from './boot.mjs';
@@ -12,9 +13,20 @@ import { HELP, nameOf, parseOptions } from './options.mjs';
 
 const EXIT = /** @type {const} */ ({ passed: 0, failed: 1, usage: 2, machine: 3, missing: 77 });
 
+/** Machines that run side by side: each takes a CPU and 2 GiB of memory. */
+const AT_ONCE = 2;
+
 const repository = fileURLToPath(new URL('../..', import.meta.url));
 const cache = join(repository, '.cache/power');
 const app = join(cache, 'app');
+
+/**
+ * One machine to be booted.
+ *
+ * @typedef {{
+ *   configuration: import('./options.mjs').Configuration, folder: string, bootOptions: import('./boot.mjs').BootOptions
+ * }} Run
+ */
 
 /**
  * @param {import('./options.mjs').Configuration} configuration
@@ -32,10 +44,11 @@ async function prepareBoot({ machine, hashHost, kernel: series }, folder) {
 
 /**
  * @param {import('./boot.mjs').BootOptions} options
+ * @param {string} prefix of every line shown
  * @returns {Promise<import('./console.mjs').Console>}
  */
-async function bootTests(options) {
-  const show = (/** @type {string} */ line) => process.stdout.write(`${line}\n`);
+async function bootTests(options, prefix) {
+  const show = (/** @type {string} */ line) => process.stdout.write(`${prefix}${line}\n`);
   const output = await boot(options, show);
   // Now and then the emulated machine ends right after firmware has started the kernel, before anything of ours ran.
   if (output.begun !== undefined) return output;
@@ -44,16 +57,15 @@ async function bootTests(options) {
 }
 
 /**
- * @param {import('./options.mjs').Configuration} configuration
- * @param {string} folder
+ * @param {Run} run
+ * @param {string} prefix
  * @param {boolean} keep
  * @returns {Promise<import('./console.mjs').Console>}
  */
-async function runConfiguration(configuration, folder, keep) {
-  const bootOptions = await prepareBoot(configuration, folder);
-  say(`booting ${nameOf(configuration)}`);
+async function runTests({ configuration, folder, bootOptions }, prefix, keep) {
+  say(`${prefix}booting ${nameOf(configuration)}`);
   const begun = Date.now();
-  const output = await bootTests(bootOptions);
+  const output = await bootTests(bootOptions, prefix);
   const seconds = Math.round((Date.now() - begun) / 1000);
   const { passed, failed, skipped } = output.counts;
   say(`${nameOf(configuration)}: ${passed} passed, ${failed} failed, ${skipped} skipped in ${seconds} s`);
@@ -71,22 +83,33 @@ async function main(options) {
   await prepareHost();
   if (options.refresh) await rm(cache, { recursive: true, force: true });
   await buildApp(repository, app, options.tests);
-  const total = { passed: 0, failed: 0, skipped: 0 };
-  /** @type {number} */
-  let status = EXIT.passed;
+  /** @type {Run[]} */
+  const runs = [];
   for (const [index, configuration] of options.configurations.entries()) {
     const folder = join(cache, 'run', String(index + 1));
     await mkdir(folder, { recursive: true });
-    if (options.shell) {
-      await bootShell(await prepareBoot(configuration, folder));
-      return EXIT.passed;
-    }
-    const { verdict, counts } = await runConfiguration(configuration, folder, options.keep);
-    total.passed += counts.passed;
-    total.failed += counts.failed;
-    total.skipped += counts.skipped;
-    status = Math.max(status, verdict ?? EXIT.machine);
+    runs.push({ configuration, folder, bootOptions: await prepareBoot(configuration, folder) });
   }
+  if (options.shell) {
+    for (const { bootOptions } of runs) await bootShell(bootOptions);
+    return EXIT.passed;
+  }
+  const total = { passed: 0, failed: 0, skipped: 0 };
+  /** @type {number} */
+  let status = EXIT.passed;
+  const rest = [...runs.entries()];
+  const lane = async () => {
+    for (let next = rest.shift(); next !== undefined; next = rest.shift()) {
+      const [index, run] = next;
+      const prefix = runs.length === 1 ? '' : `${index + 1}| `;
+      const { verdict, counts } = await runTests(run, prefix, options.keep);
+      total.passed += counts.passed;
+      total.failed += counts.failed;
+      total.skipped += counts.skipped;
+      status = Math.max(status, verdict ?? EXIT.machine);
+    }
+  };
+  await Promise.all(Array.from({ length: Math.min(availableParallelism(), AT_ONCE) }, lane));
   process.stdout.write(`${total.passed} passed, ${total.failed} failed, ${total.skipped} skipped\n`);
   return status;
 }
@@ -99,6 +122,11 @@ function options() {
     process.stderr.write(`${error instanceof Error ? error.message : String(error)}\n\n${HELP}`);
     return undefined;
   }
+}
+
+// The end of this process is that of the machine (boot.mjs): a signal alone would leave it running.
+for (const signal of /** @type {const} */ (['SIGINT', 'SIGTERM', 'SIGHUP'])) {
+  process.once(signal, () => process.exit(128 + constants.signals[signal]));
 }
 
 const chosen = options();

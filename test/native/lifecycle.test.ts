@@ -103,6 +103,35 @@ describe.skipIf(built === undefined)('descriptors', () => {
     await fifo.descriptor.close();
   });
 
+  // Between two steps of one call, that is: whatever Node-API is asked from then on fails.
+  test.each([
+    ['looks at its descriptor', `addon.read(descriptor, 'no bytes')`],
+    ['looks at its arguments', `addon.adopt(0, true, 7)`],
+    ['makes its promise', `addon.openKvm('/nowhere').catch(() => {})`],
+  ])(
+    'a thread may be terminated while a call %s',
+    (_what, call) => {
+      const thread = `${prelude}; (async () => {
+      const descriptor = await adopt('/dev/null', 'r');
+      parentPort.postMessage('calling');
+      for (;;) { try { ${call}; } catch {} }
+    })();`;
+      const script = `
+      const { once } = require('node:events');
+      const { Worker } = require('node:worker_threads');
+      (async () => {
+        for (let round = 0; round < 60; round++) {
+          const worker = new Worker(${JSON.stringify(thread)}, { eval: true });
+          await once(worker, 'message');
+          await worker.terminate();
+        }
+      })();`;
+      const { status, signal, stderr } = spawnSync(process.execPath, ['-e', script], { encoding: 'utf8' });
+      expect({ status, signal, stderr }).toEqual({ status: 0, signal: null, stderr: '' });
+    },
+    120_000,
+  );
+
   test('one thread cannot use the descriptor of another', async () => {
     const descriptor = await addon.adopt(openSync('/dev/null', 'r'), false);
     // What arrives in another thread is a copy, and an empty object.

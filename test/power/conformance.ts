@@ -2,6 +2,7 @@ import { conformanceCases, reasonToSkip, runCase, titleOf } from '../../lib/test
 import type {
   Capability,
   ConformanceBackend,
+  ConformanceCase,
   ConformanceGuest,
 } from '../../lib/testing/conformance/context.js';
 import type { HtabVm } from '../../lib/vm/contract.js';
@@ -18,6 +19,19 @@ const GUEST: readonly Capability[] = ['vcpu', 'running'];
  * those of another one.
  */
 export function conformanceSuite(test: Test, host: Host): void {
+  const backendOf = kernelBackends(host);
+  for (const each of conformanceCases) {
+    const backend = backendOf(each);
+    test(titleOf(each), async (t) => {
+      const reason = reasonToSkip(each, backend);
+      if (reason !== undefined) t.skip(reason);
+      await runCase(each, backend);
+    });
+  }
+}
+
+/** Which backend a case runs on, on this machine. */
+export function kernelBackends(host: Host): (each: ConformanceCase) => ConformanceBackend {
   const common: readonly Capability[] = [
     'lock-bit',
     host.processor,
@@ -37,15 +51,7 @@ export function conformanceSuite(test: Test, host: Host): void {
     createVm: () => SteppedVm.create(),
     guestOf: steppedGuest,
   };
-  for (const each of conformanceCases) {
-    const needsGuest = each.requires?.some((capability) => GUEST.includes(capability)) ?? false;
-    const backend = needsGuest ? stepped : own;
-    test(titleOf(each), async (t) => {
-      const reason = reasonToSkip(each, backend);
-      if (reason !== undefined) t.skip(reason);
-      await runCase(each, backend);
-    });
-  }
+  return ({ requires = [] }) => (requires.some((capability) => GUEST.includes(capability)) ? stepped : own);
 }
 
 /** A VM without a table; on a radix host it is a radix guest's until it is told otherwise. */

@@ -119,7 +119,7 @@ export function guestSuite(test: Test): void {
     t.note(`compared at iteration ${await compareWithUnmoved(moved)}`);
   });
 
-  test('an inherited descriptor works, also after a duplicate of it was adopted and closed', async () => {
+  test('an inherited descriptor works, also after a duplicate of it was adopted and closed (11 #22)', async () => {
     const duplicate = await adoptHtab(INHERITED.read, { duplicate: true });
     assert.equal(duplicate.access, 'read');
     const lines = render(encode(removal(0, 5), record(5, [LAUNCHER_ENTRY], 16_378)));
@@ -143,7 +143,7 @@ export function guestSuite(test: Test): void {
     await assert.rejects(takeHtab({ pid: process.ppid, fd: 999 }), { errnoName: 'EBADF' });
   });
 
-  test('every ioctl on the VM descriptor of another process is EIO (1.4)', async () => {
+  test('every ioctl on the VM descriptor of another process is EIO (11 #22)', async () => {
     await using vm = await KvmVm.fromFd(INHERITED.vm, { duplicate: true, hptOrder: 18 });
     await assert.rejects(vm.openHtab(), { errnoName: 'EIO', syscall: 'KVM_PPC_GET_HTAB_FD' });
     await assert.rejects(vm.allocateHpt(18), { errnoName: 'EIO', syscall: 'KVM_PPC_ALLOCATE_HTAB' });

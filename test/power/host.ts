@@ -1,6 +1,7 @@
 import assert from 'node:assert/strict';
 import { readFileSync, statSync } from 'node:fs';
 import { constants, endianness } from 'node:os';
+import { resolve } from 'node:path';
 import { encode, record, removal, render, run } from '../../lib/testing/conformance/stream.js';
 import { loadAddon } from '../../lib/vm/kvm/addon.js';
 import { KvmVm } from '../../lib/vm/kvm/kvm-vm.js';
@@ -36,6 +37,13 @@ export function hostSuite(test: Test, host: Host): void {
     assert.equal(process.arch, 'ppc64');
     assert.equal(endianness(), 'LE');
     assert.ok(statSync('/dev/kvm').isCharacterDevice());
+  });
+
+  test('the addon is the binary that the package ships', () => {
+    loadAddon();
+    const { sharedObjects } = process.report.getReport() as { readonly sharedObjects: readonly string[] };
+    const addons = sharedObjects.filter((file) => file.endsWith('.node'));
+    assert.deepEqual(addons, [resolve('prebuilds/linux-ppc64/node.napi.glibc.node')]);
   });
 
   test('probe() finds KVM-HV and its capabilities (1.3)', async () => {
@@ -98,7 +106,7 @@ export function hostSuite(test: Test, host: Host): void {
   });
 
   if (host.mmu === 'radix')
-    test('a new VM on a radix host is a radix guest: reads are 0 and burn nothing, every write is EINVAL (2.4)', async () => {
+    test('a new VM on a radix host is a radix guest: reads are 0 and burn nothing, every write is EINVAL (0 #9)', async () => {
       await using vm = await KvmVm.create();
       await using reader = await vm.openHtab();
       await using writer = await vm.openHtab({ access: 'write' });
@@ -110,7 +118,7 @@ export function hostSuite(test: Test, host: Host): void {
       assert.equal(Buffer.from(buffer.subarray(0, 8)).toString('hex'), '0000000000000040');
     });
 
-  test('the addon itself refuses orders for which the kernel would free the table or crash (0, trap 5)', async () => {
+  test('the addon itself refuses orders for which the kernel would free the table or crash (0 #5)', async () => {
     const addon = loadAddon();
     const kvm = await addon.openKvm('/dev/kvm');
     const vm = await addon.createVm(kvm, 1);

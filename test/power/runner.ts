@@ -17,6 +17,7 @@ class Skip extends Error {}
 const DEFAULT_TIMEOUT_MS = 120_000;
 
 interface RegisteredTest {
+  readonly suite: string;
   readonly name: string;
   readonly body: TestBody;
   readonly timeoutMs: number;
@@ -39,17 +40,19 @@ export class Runner {
   suite(suite: string): Test {
     return (name, body, { timeoutMs = DEFAULT_TIMEOUT_MS } = {}) => {
       const fullName = `${suite}: ${name}`;
-      if (this.#pattern.test(fullName)) this.#tests.push({ name: fullName, body, timeoutMs });
+      if (this.#pattern.test(fullName)) this.#tests.push({ suite, name: fullName, body, timeoutMs });
     };
   }
 
   /** @returns whether every test passed, and there was at least one */
   async run(): Promise<boolean> {
     let failed = 0;
+    const suiteSeconds = new Map<string, number>();
     for (const [index, test] of this.#tests.entries()) {
       const begun = process.hrtime.bigint();
       const outcome = await attempt(test);
       const seconds = Number(process.hrtime.bigint() - begun) / 1e9;
+      suiteSeconds.set(test.suite, (suiteSeconds.get(test.suite) ?? 0) + seconds);
       const line = `${index + 1} - ${test.name}`;
       if (outcome instanceof Skip) print(`ok ${line} # SKIP ${outcome.message}`);
       else if (outcome === undefined) print(`ok ${line} (${seconds.toFixed(1)} s)`);
@@ -60,6 +63,8 @@ export class Runner {
       }
     }
     print(`1..${this.#tests.length}`);
+    const times = [...suiteSeconds].map(([suite, seconds]) => `${suite} ${seconds.toFixed(0)} s`);
+    print(`# ${times.join(', ')}`);
     return failed === 0 && this.#tests.length > 0;
   }
 }

@@ -59,7 +59,7 @@ export const allocationCases: readonly ConformanceCase[] = [
   },
   {
     name: 'a reset of the same order marks nothing: what was clean is silently gone',
-    section: '11 #5',
+    section: '0 #6, 11 #5',
     async run(t) {
       const vm = await t.vm(18);
       const later = await t.laterReader(vm);

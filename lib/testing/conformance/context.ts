@@ -58,7 +58,10 @@ export interface ConformanceBackend {
 export interface ConformanceCase {
   /** The behaviour as a sentence; unique in the suite. */
   readonly name: string;
-  /** The section of kernel-abi.md that states it, `11 #n` for a golden vector; or `contract`, the interface of `HtabVm`. */
+  /**
+   * The sections of kernel-abi.md that state it, with commas between them: `0 #n` is a trap, `11 #n` a golden vector. Or
+   * `contract`, the interface of `HtabVm`.
+   */
   readonly section: string;
   readonly requires?: readonly Capability[];
   /** @internal Rejects, with an `AssertionError` where something differs; `runCase` calls it. */

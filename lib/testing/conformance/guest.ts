@@ -351,7 +351,7 @@ const specialCases: readonly ConformanceCase[] = [
   },
   {
     name: 'a radix guest reads as 0 and refuses writes, and its old marks are gone with the table',
-    section: '11 #21',
+    section: '0 #9, 11 #21',
     requires: ['vcpu', 'radix'],
     async run(t) {
       const { vm } = await pending(t, true);

@@ -61,7 +61,7 @@ export const readingCases: readonly ConformanceCase[] = [
   },
   {
     name: 'a buffer of 24 bytes or fewer reads 0 and changes nothing',
-    section: '2.3',
+    section: '0 #7, 2.3',
     async run(t) {
       const vm = await t.vm(18);
       await t.put(vm, TEN);
@@ -207,7 +207,7 @@ export const readingCases: readonly ConformanceCase[] = [
   },
   {
     name: 'a BOLTED_ONLY descriptor reports an entry that lost its bolt as removed, and takes its mark',
-    section: '11 #11',
+    section: '0 #8, 11 #11',
     async run(t) {
       const vm = await t.vm(18);
       await t.put(vm, record(1, [BOLTED, PLAIN, BOLTED]));

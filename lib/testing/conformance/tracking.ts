@@ -113,7 +113,7 @@ export const trackingCases: readonly ConformanceCase[] = [
   },
   {
     name: 'changed-marks belong to the table: who reads first takes them',
-    section: '11 #6',
+    section: '0 #8, 11 #6',
     async run(t) {
       const vm = await t.vm(18);
       const a = await t.laterReader(vm);
