@@ -101,7 +101,13 @@ export type { Channel } from './migration/dialer.js';
 export type { GuestCallbacks } from './migration/guest-control.js';
 export type { AskedOutcome, PassCounts } from './migration/protocol.js';
 export type { SourceTable, TargetTable } from './migration/endpoints.js';
-export type { OutcomeEvent, PassEvent, StateEvent } from './migration/events.js';
+export type {
+  DestinationPassEvent,
+  OutcomeEvent,
+  PassEvent,
+  SourcePassEvent,
+  StateEvent,
+} from './migration/events.js';
 export type { DestinationState, SourceState } from './migration/two-phase.js';
 export type { SendProgress } from './migration/pass-sender.js';
 export type { NotConverging, PassReport, PrecopyLimits } from './migration/policy.js';

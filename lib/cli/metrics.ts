@@ -78,15 +78,21 @@ async function collect(registry: Registry): Promise<() => void> {
   });
   const passes = new Counter({
     ...metric('passes_total', 'Passes over the table that the destination has applied.'),
-    labelNames: ['guest'] as const,
+    labelNames: ['side', 'guest'] as const,
   });
   const entries = new Counter({
-    ...metric('entries_total', 'Entries sent: valid ones, and the news that entries are invalid.'),
-    labelNames: ['kind'] as const,
+    ...metric('entries_total', 'Entries moved: valid ones, and the news that entries are invalid.'),
+    labelNames: ['side', 'kind'] as const,
   });
-  const bytes = new Counter(metric('record_bytes_total', 'Bytes of records sent.'));
+  const bytes = new Counter({
+    ...metric('record_bytes_total', 'Bytes of records moved.'),
+    labelNames: ['side'] as const,
+  });
   const changed = new Gauge(metric('changed_entries', 'Entries that the last pass found changed.'));
-  const rate = new Gauge(metric('bytes_per_second', 'Rate at which the last pass was sent and applied.'));
+  const rate = new Gauge({
+    ...metric('bytes_per_second', 'Rate at which the last pass was moved and applied.'),
+    labelNames: ['side'] as const,
+  });
   const predicted = new Gauge(
     metric('predicted_stop_seconds', 'How long the guest would stand still if it were stopped now.'),
   );
@@ -104,12 +110,17 @@ async function collect(registry: Registry): Promise<() => void> {
     shown.set(event.side, event.state);
   };
   const onPass = (pass: PassEvent): void => {
-    passes.inc({ guest: pass.live ? 'running' : 'stopped' });
-    entries.inc({ kind: 'valid' }, pass.validEntries);
-    entries.inc({ kind: 'invalid' }, pass.invalidEntries);
-    bytes.inc(pass.bytes);
+    const { side } = pass;
+    entries.inc({ side, kind: 'valid' }, pass.validEntries);
+    entries.inc({ side, kind: 'invalid' }, pass.invalidEntries);
+    bytes.inc({ side }, pass.bytes);
+    if (pass.durationMs > 0) rate.set({ side }, (pass.bytes / pass.durationMs) * 1000);
+    if (pass.side === 'destination') {
+      passes.inc({ side });
+      return;
+    }
+    passes.inc({ side, guest: pass.live ? 'running' : 'stopped' });
     if (pass.changedEntries !== undefined) changed.set(pass.changedEntries);
-    if (pass.durationMs > 0) rate.set((pass.bytes / pass.durationMs) * 1000);
     reports.push(pass);
     const stopMs = pass.live ? predictStopMs(reports) : undefined;
     if (stopMs !== undefined) predicted.set(stopMs / 1000);

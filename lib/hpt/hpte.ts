@@ -28,6 +28,8 @@ export const HPTE_V_PRIVATE = HPTE_V_ABSENT | HPTE_V_HVLOCK;
 // Masks for the high half of v.
 /** B (segment size, bits 63-62) is 1: the entry belongs to a 1T segment. 0 is 256M, the rest is reserved. */
 export const HPTE_V_1TB_HIGH = 0x40000000;
+/** Bits 52..61 of v, which POWER9 and later hosts do not keep (kernel-abi.md 3.1). */
+export const HPTE_V_LOST_ON_POWER9_HIGH = 0x3ff00000;
 
 // Masks for the low half of r.
 export const HPTE_R_PP = 0x3;

@@ -41,6 +41,10 @@ export class Connection {
   #received = 0;
   /** Header of the frame whose payload is not there yet. */
   #header: FrameHeader | undefined;
+  /** Where payloads are put together: what a socket gives is garbage in small pieces then, and never much of it. */
+  #payload = Buffer.alloc(0);
+  /** Bytes of the payload that are there. */
+  #filled = 0;
   #peerGaveUp = false;
   /** Why this connection is of no use any more. */
   #failure: { readonly error: unknown } | undefined;
@@ -85,7 +89,7 @@ export class Connection {
     return sequence;
   }
 
-  /** The next message, if it is already here. */
+  /** The next message, if it is already here. The records of `data` are valid until the next call. */
   poll(): Received | undefined {
     for (;;) {
       if (this.#header === undefined) {
@@ -94,7 +98,7 @@ export class Connection {
         this.#header = decodeHeader(bytes);
       }
       const header = this.#header;
-      const payload = this.#take(header.length);
+      const payload = this.#takePayload(header.length);
       if (payload === undefined) return undefined;
       this.#header = undefined;
       const message = decodePayload(header, payload, this.#received++);
@@ -230,10 +234,23 @@ export class Connection {
     this.#channel.uncork();
   }
 
+  /** `length` bytes, bounded by now, in memory that is used again; undefined as long as they are not all there. */
+  #takePayload(length: number): Buffer | undefined {
+    if (this.#payload.length < length) this.#payload = Buffer.alloc(length);
+    while (this.#filled < length) {
+      const available = Math.min(length - this.#filled, this.#channel.readableLength);
+      // Asked for what is there already, the channel would not go on reading.
+      const bytes = this.#take(Math.max(1, available));
+      if (bytes === undefined) return undefined;
+      bytes.copy(this.#payload, this.#filled);
+      this.#filled += bytes.length;
+    }
+    this.#filled = 0;
+    return this.#payload.subarray(0, length);
+  }
+
   /** `length` bytes from the channel, if that many are there. */
   #take(length: number): Buffer | undefined {
-    if (length === 0) return Buffer.alloc(0);
-    // Whatever the peer announces is bounded by now, so asking for it whole cannot fill the memory.
     const bytes = this.#channel.read(length) as Buffer | null;
     if (bytes === null) return undefined;
     if (bytes.length < length) throw this.#lost();

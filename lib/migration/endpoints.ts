@@ -1,4 +1,3 @@
-import { outOfRange } from '../arguments.js';
 import { HtabStateError, HtabUnavailableError } from '../errors.js';
 import { HEADER_BYTES, MAX_RUN, writeHeader } from '../format/header.js';
 import { MAX_STREAM_ORDER, checkOrder, entryCount } from '../hpt/geometry.js';
@@ -260,11 +259,4 @@ function clearingRecords(order: number): Uint8Array {
     writeHeader(records, at, { index, validCount: 0, invalidCount: Math.min(MAX_RUN, entries - index) });
   }
   return records;
-}
-
-/** The value of `readBack`: where nothing is said, as far as it can be done. */
-export function readBackOf(target: HtabVm | TargetTable, given: boolean | undefined): boolean {
-  const possible = 'openHtab' in target || target.openRead !== undefined;
-  if (given === true && !possible) throw outOfRange('readBack', 'false for a target without openRead', given);
-  return given ?? possible;
 }

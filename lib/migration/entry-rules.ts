@@ -2,10 +2,8 @@ import { RecordCursor } from '../format/cursor.js';
 import { basePageShift, actualPageShift, type PageShift } from '../hpt/hpte.js';
 import { swapBigEndian } from '../hpt/wire.js';
 import type { HostModel } from '../vm/host.js';
+import { isLostOnPower9 } from '../vm/host.js';
 import { migrationError } from './failure.js';
-
-/** Bits 52..61 of `v`, in its high half as it stands in a stream: a POWER9 host drops them (kernel-abi.md 3.1). */
-const LOST_ON_POWER9 = swapBigEndian(0x3ff00000);
 
 /** What a host can hold of a table; beyond what no kernel takes, which the cursor refuses. */
 export class EntryRules {
@@ -30,7 +28,7 @@ export class EntryRules {
 
   #check({ index, validCount, words, wordOffset }: RecordCursor): void {
     for (let k = 0, at = wordOffset; k < validCount; k++, at += 4) {
-      if (this.#power9 && (words[at]! & LOST_ON_POWER9) !== 0) {
+      if (this.#power9 && isLostOnPower9(words[at]!)) {
         throw migrationError(
           `entry ${index + k} uses bits 52..61 of its first doubleword, which the destination's POWER9 host does not ` +
             'keep: a guest with such an entry can move to POWER8 hosts only',

@@ -1,6 +1,7 @@
 import { channel } from 'node:diagnostics_channel';
 import type { Side } from './journal.js';
 import type { PassReport } from './policy.js';
+import type { PassCounts } from './protocol.js';
 import type { DestinationState, SourceState } from './two-phase.js';
 
 /** `kvm-htab:state`: one side of a migration has come to another state. */
@@ -10,10 +11,24 @@ export interface StateEvent {
   readonly state: SourceState | DestinationState;
 }
 
-/** `kvm-htab:pass`: the source has made a pass, and the destination has applied all of it. */
-export interface PassEvent extends PassReport {
+/** `kvm-htab:pass`: a pass has been made, and the destination has applied all of it. */
+export type PassEvent = SourcePassEvent | DestinationPassEvent;
+
+export interface SourcePassEvent extends PassReport {
   readonly side: 'source';
   readonly migrationId: string;
+}
+
+/** The destination knows neither whether the guest ran meanwhile nor how long it is going to stand still. */
+export interface DestinationPassEvent extends PassCounts {
+  readonly side: 'destination';
+  readonly migrationId: string;
+  /** Number of the pass on this connection, from 1. */
+  readonly pass: number;
+  /** Time from the source's word that it begins until all of it had been applied. */
+  readonly durationMs: number;
+  /** Of that, time spent reading the table back. */
+  readonly readBackMs: number;
 }
 
 /** `kvm-htab:outcome`: one side of a migration is done with it. */

@@ -48,6 +48,8 @@ export interface Journal extends AsyncDisposable {
   close(): Promise<void>;
 }
 
+const KEPT_DECISIONS = 1000;
+
 /** @internal What the journal comes to, over its lines in the order in which they were written. */
 export class JournalEntries {
   readonly #entries = new Map<string, JournalEntry>();
@@ -55,7 +57,10 @@ export class JournalEntries {
   add(line: JournalEntry): void {
     const key = keyOf(line.side, line.migrationId);
     const before = this.#entries.get(key);
-    if (before === undefined || before.state === 'pending') this.#entries.set(key, line);
+    if (before !== undefined && before.state !== 'pending') return;
+    // What is decided stands behind what was decided before it, whenever it was begun.
+    if (line.state !== 'pending') this.#entries.delete(key);
+    this.#entries.set(key, line);
   }
 
   find(side: Side, migrationId: string): JournalEntry | undefined {
@@ -64,6 +69,14 @@ export class JournalEntries {
 
   pending(side: Side): JournalEntry[] {
     return [...this.#entries.values()].filter((entry) => entry.side === side && entry.state === 'pending');
+  }
+
+  /** Everything undecided, and the last decisions: a source that asks for an older one is told that it is not known. */
+  worthKeeping(): JournalEntry[] {
+    const entries = [...this.#entries.values()];
+    const decided = entries.filter(({ state }) => state !== 'pending');
+    const dropped = new Set(decided.slice(0, -KEPT_DECISIONS));
+    return entries.filter((entry) => !dropped.has(entry));
   }
 
   /** What is to be decided. */

@@ -1,12 +1,12 @@
 import type { HptTable } from '../hpt/table.js';
 import type { BackendName } from '../vm/contract.js';
 import { unexpected, type Connection } from './connection.js';
-import type { TargetAccess } from './endpoints.js';
-import { publishState } from './events.js';
+import { publishPass, publishState } from './events.js';
 import { isInDoubt, migrationError } from './failure.js';
 import type { Journal } from './journal.js';
 import type { Hello, MessageOf, PassCounts } from './protocol.js';
-import { TableCopy, type CopyRules } from './table-copy.js';
+import { TableCopy } from './table-copy.js';
+import type { Target } from './target.js';
 import type { DestinationState } from './two-phase.js';
 
 /** How far the destination has come. */
@@ -21,8 +21,6 @@ export interface ReceiveProgress {
 
 /** What a destination's connections have in common. */
 export interface ReceiveContext {
-  readonly target: TargetAccess;
-  readonly rules: CopyRules;
   readonly journal: Journal;
   readonly onProgress: ((progress: ReceiveProgress) => void) | undefined;
 }
@@ -38,12 +36,14 @@ export interface Received {
 
 /** One connection of a source that moves its table here. */
 export class ReceiveSession {
+  readonly #target: Target;
   readonly #context: ReceiveContext;
   readonly #connection: Connection;
   readonly #hello: Hello;
   #state: DestinationState = 'waiting';
 
-  constructor(context: ReceiveContext, connection: Connection, hello: Hello) {
+  constructor(target: Target, context: ReceiveContext, connection: Connection, hello: Hello) {
+    this.#target = target;
     this.#context = context;
     this.#connection = connection;
     this.#hello = hello;
@@ -72,9 +72,13 @@ export class ReceiveSession {
     try {
       await this.#checkHello();
       this.#become('copying');
-      copy = await TableCopy.begin(this.#context.target, this.#hello.order, this.#context.rules);
-      const { backend, host } = this.#context.target;
-      await connection.send({ type: 'welcome', backend, host, readBack: this.#context.rules.readBack });
+      const { access, rules } = await this.#target.open();
+      const { backend, host } = access;
+      checkBackends(this.#hello.backend, backend);
+      copy = await TableCopy.begin(access, this.#hello.order, rules, (order) =>
+        this.#target.emptyFold(order),
+      );
+      await connection.send({ type: 'welcome', backend, host, readBack: rules.readBack });
       const prepare = await this.#applyPasses(copy);
       const digest = copy.verify(prepare);
       await this.#prepare(digest);
@@ -99,14 +103,13 @@ export class ReceiveSession {
   }
 
   async #checkHello(): Promise<void> {
-    const { headerByteOrder, backend, migrationId } = this.#hello;
+    const { headerByteOrder, migrationId } = this.#hello;
     // Records are written to the target as they come, and every supported host reads little-endian headers.
     if (headerByteOrder !== 'LE') {
       throw migrationError(
         `the source sends record headers in ${headerByteOrder} byte order; LE is supported`,
       );
     }
-    checkBackends(backend, this.#context.target.backend);
     const entry = await this.#context.journal.find('destination', migrationId);
     if (entry !== undefined && entry.state !== 'pending') {
       throw migrationError(`migration ${migrationId} has been decided here: it is ${entry.state}`);
@@ -128,6 +131,7 @@ export class ReceiveSession {
   async #applyPass(copy: TableCopy, pass: number): Promise<void> {
     const cursor = copy.passCursor();
     const arrived = { validEntries: 0, invalidEntries: 0, bytes: 0 };
+    const begun = performance.now();
     for (;;) {
       const { message, sequence } = await this.#connection.receive();
       if (message.type === 'data') {
@@ -145,8 +149,18 @@ export class ReceiveSession {
           `the source ends pass ${message.pass} with ${describe(message)}; pass ${pass} had ${describe(arrived)}`,
         );
       }
+      const applied = performance.now();
       await copy.endPass();
+      const ended = performance.now();
       await this.#connection.send({ type: 'applied', sequence });
+      publishPass({
+        side: 'destination',
+        migrationId: this.migrationId,
+        pass,
+        ...arrived,
+        durationMs: ended - begun,
+        readBackMs: ended - applied,
+      });
       return;
     }
   }

@@ -4,7 +4,7 @@ import { foldRecords } from '../format/fold.js';
 import { createHash } from 'node:crypto';
 import { forEachValid } from '../hpt/entries.js';
 import { HPTE_V_BOLTED } from '../hpt/hpte.js';
-import { HptTable } from '../hpt/table.js';
+import type { HptTable } from '../hpt/table.js';
 import { swapBigEndian } from '../hpt/wire.js';
 import { explainRefusal } from '../io/refusal.js';
 import type { HtabHandle } from '../vm/contract.js';
@@ -48,14 +48,20 @@ export class TableCopy {
   /**
    * Gives the target an empty table.
    *
+   * @param emptyFold makes what is kept of it here
    * @throws HtabError `ERR_HTAB_MIGRATION` for an order that the rules do not allow
    * @throws HtabSystemError if the target cannot have one of this order, or has a vcpu running (EBUSY)
    */
-  static async begin(target: TargetAccess, order: number, rules: CopyRules): Promise<TableCopy> {
+  static async begin(
+    target: TargetAccess,
+    order: number,
+    rules: CopyRules,
+    emptyFold: (order: number) => HptTable,
+  ): Promise<TableCopy> {
     checkOrders(order, rules);
     const handle = await target.begin(order);
     try {
-      const fold = new HptTable(order);
+      const fold = emptyFold(order);
       // Before the first write: what is written is a change to this reader.
       const readBack = rules.readBack ? new ReadBack(await target.openRead(order), fold) : undefined;
       return new TableCopy(target, handle, fold, rules, readBack);

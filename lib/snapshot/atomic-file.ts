@@ -1,15 +1,16 @@
-import { randomUUID } from 'node:crypto';
 import { open, realpath, rename, rm, stat, type FileHandle } from 'node:fs/promises';
 import path from 'node:path';
 import { fileCall } from '../node/file-call.js';
+import { abandonedFiles, removeFiles, temporaryPath } from '../node/temporary-file.js';
 
 /** A guest's table says where everything is in its memory: nobody else's to read. */
 const OWNER_ONLY = 0o600;
+const PURPOSE = 'kvm-htab';
 
 /**
  * A file that is there whole or not at all: it is written under another name in the same folder, and gets its own only
  * once the disk has all of it. A crash at any moment leaves under the name what was there before, and at the most a file
- * `.kvm-htab-*.tmp` beside it.
+ * `.kvm-htab-*.tmp` beside it, which the next file begun in this folder removes.
  */
 export class AtomicFile {
   readonly #target: string;
@@ -29,7 +30,9 @@ export class AtomicFile {
   static async create(target: string): Promise<AtomicFile> {
     const operation = `write the snapshot ${target}`;
     const resolved = await resolve(target, operation);
-    const temporary = path.join(path.dirname(resolved), `.kvm-htab-${randomUUID()}.tmp`);
+    const folder = path.dirname(resolved);
+    await removeFiles(await abandonedFiles(folder, PURPOSE));
+    const temporary = temporaryPath(folder, PURPOSE);
     const file = await fileCall(operation, open(temporary, 'wx', OWNER_ONLY));
     return new AtomicFile(resolved, temporary, operation, file);
   }

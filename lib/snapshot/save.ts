@@ -4,11 +4,12 @@ import { HptReader } from '../io/reader.js';
 import { streamOrder } from '../io/stream-order.js';
 import type { BackendName, HtabHandle, HtabVm } from '../vm/contract.js';
 import type { HostModel } from '../vm/host.js';
+import { within } from '../node/waiting.js';
 import { AtomicFile } from './atomic-file.js';
 import { MAX_RECORDS_BYTES, type SnapshotInfo } from './layout.js';
 import { SnapshotWriter } from './writer.js';
 
-/** Stops a guest and lets it run again. */
+/** Stops a guest and lets it run again. Neither may take longer than `guestTimeoutMs`. */
 export interface GuestControl {
   /** Once it has resolved, no vcpu runs and nothing else changes the table. */
   readonly pause: () => Promise<void>;
@@ -44,6 +45,8 @@ export interface SaveOptions {
   readonly host?: HostModel;
   /** How to stop the guest, if it runs. Without it the guest is taken to stand still. */
   readonly guest?: GuestControl;
+  /** Longest time one call of `pause` or `resume` may take, in ms, 1..2^31 - 1; default 30,000. */
+  readonly guestTimeoutMs?: number;
   /** Passes while the guest runs, or until a guest that stands still is known to: 1..2^31 - 1; default 16. */
   readonly maxPasses?: number;
   /** The guest is paused after a pass that found no more entries changed than this; default 256. */
@@ -78,7 +81,8 @@ const MAX_STOPPED_PASSES = 16;
  * @param path of the file; a regular file of this name is replaced
  * @throws TypeError without the table's order, for a handle open for writing, or a path that is not a file's
  * @throws RangeError for options out of range
- * @throws HtabStateError `busy` if the table still changes and nothing allows it; `lost` if the first pass does not give
+ * @throws HtabStateError `busy` if the table still changes and nothing allows it, or `pause` or `resume` does not settle in
+ *   time; `lost` if the first pass does not give
  *   the whole table; and as {@link HptReader} says, `order-changed` among them
  * @throws HtabSystemError for what the kernel refuses: a descriptor, or the file (a full disk, say)
  * @throws the signal's reason, or what `pause` or `resume` rejects with; `resume` is called once `pause` was
@@ -120,19 +124,24 @@ export async function saveSnapshot(
   }
 }
 
-interface PassLimits {
-  readonly maxPasses: number;
-  readonly maxChangedEntries: number;
+type PassLimits = Required<Pick<SaveOptions, 'maxPasses' | 'maxChangedEntries' | 'guestTimeoutMs'>>;
+
+function checkLimits(options: SaveOptions): PassLimits {
+  const { maxPasses = 16, maxChangedEntries = 256, guestTimeoutMs = 30_000 } = options;
+  checkLimit('maxPasses', maxPasses, 1, 2 ** 31 - 1);
+  checkLimit('maxChangedEntries', maxChangedEntries, 0, 2 ** 32);
+  checkLimit('guestTimeoutMs', guestTimeoutMs, 1, 2 ** 31 - 1);
+  return { maxPasses, maxChangedEntries, guestTimeoutMs };
 }
 
-function checkLimits({ maxPasses = 16, maxChangedEntries = 256 }: SaveOptions): PassLimits {
-  if (!Number.isInteger(maxPasses) || maxPasses < 1 || maxPasses > 2 ** 31 - 1) {
-    throw outOfRange('maxPasses', `an integer in 1..${2 ** 31 - 1}`, maxPasses);
+function checkLimit(name: string, value: number, min: number, max: number): void {
+  if (!Number.isInteger(value) || value < min || value > max) {
+    throw outOfRange(name, `an integer in ${min}..${max}`, value);
   }
-  if (!Number.isInteger(maxChangedEntries) || maxChangedEntries < 0 || maxChangedEntries > 2 ** 32) {
-    throw outOfRange('maxChangedEntries', `an integer in 0..${2 ** 32}`, maxChangedEntries);
-  }
-  return { maxPasses, maxChangedEntries };
+}
+
+function notSettled(call: string, timeoutMs: number, state: string): () => Error {
+  return () => new HtabStateError('busy', `${call} has not settled within ${timeoutMs} ms: ${state}`);
 }
 
 /** Makes the passes of one snapshot. */
@@ -153,8 +162,9 @@ class PassSaver {
   async run({
     maxPasses,
     maxChangedEntries,
+    guestTimeoutMs,
   }: PassLimits): Promise<{ quiescent: boolean; stopMs: number | undefined }> {
-    const { guest } = this.#options;
+    const { guest, signal } = this.#options;
     if (guest === undefined) return { quiescent: await this.#untilQuiescent(maxPasses), stopMs: undefined };
 
     do await this.#pass(true);
@@ -163,11 +173,13 @@ class PassSaver {
     let stopMs = 0;
     let quiescent = false;
     try {
-      await guest.pause();
+      const pauseLate = notSettled('pause', guestTimeoutMs, 'the guest is told to run, but may still stop');
+      await within(guest.pause(), guestTimeoutMs, signal, pauseLate);
       quiescent = await this.#untilQuiescent(MAX_STOPPED_PASSES);
     } finally {
       stopMs = performance.now() - stopped;
-      await guest.resume();
+      const resumeLate = notSettled('resume', guestTimeoutMs, 'the guest may stand still');
+      await within(guest.resume(), guestTimeoutMs, undefined, resumeLate);
     }
     return { quiescent, stopMs };
   }

@@ -1,13 +1,19 @@
 import { readFile } from 'node:fs/promises';
 import { findValid } from '../hpt/entries.js';
+import { HPTE_V_LOST_ON_POWER9_HIGH } from '../hpt/hpte.js';
 import type { HptTable } from '../hpt/table.js';
 import { swapBigEndian } from '../hpt/wire.js';
 
 /** Processor of a host, as far as it matters to tables: POWER9 and later drop bits 52..61 of `v` (kernel-abi.md 3.1). */
 export type HostModel = 'power8' | 'power9';
 
-/** Bits of v's high half, 52..61 of v, that a POWER9 host does not keep (kernel-abi.md 3.1). */
-const LOST_ON_POWER9_HIGH = 0x3ff00000;
+/** As it stands in a word of stream bytes. */
+const LOST_ON_POWER9 = swapBigEndian(HPTE_V_LOST_ON_POWER9_HIGH);
+
+/** Whether a POWER9 host would not keep an entry, by the first of its words as it travels. */
+export function isLostOnPower9(word: number): boolean {
+  return (word & LOST_ON_POWER9) !== 0;
+}
 
 /**
  * The first entry that a host of this kind would not give back as it was written; undefined if it keeps all of them.
@@ -15,7 +21,7 @@ const LOST_ON_POWER9_HIGH = 0x3ff00000;
  */
 export function firstEntryLostOn(host: HostModel, table: HptTable): number | undefined {
   if (host !== 'power9') return undefined;
-  return findValid(table, (_ptex, words, word) => (swapBigEndian(words[word]!) & LOST_ON_POWER9_HIGH) !== 0);
+  return findValid(table, (_ptex, words, word) => isLostOnPower9(words[word]!));
 }
 
 /** The processor of this machine, as far as it matters to tables; undefined if it is not POWER, or cannot be told. */

@@ -1,9 +1,8 @@
 import { createServer } from 'node:net';
 import { once } from 'node:events';
-import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
-import { tmpdir } from 'node:os';
+import { writeFileSync } from 'node:fs';
 import path from 'node:path';
-import { afterAll, afterEach, beforeEach, describe, expect, onTestFinished, test, vi } from 'vitest';
+import { afterEach, beforeEach, describe, expect, onTestFinished, test, vi } from 'vitest';
 import { parseEmulatedSpec } from '../../lib/cli/emulated-spec.js';
 import { openSource, openTarget } from '../../lib/cli/endpoints.js';
 import { placeOf } from '../../lib/cli/place.js';
@@ -14,14 +13,12 @@ import { saveSnapshot } from '../../lib/snapshot/save.js';
 import type { HtabHandle } from '../../lib/vm/contract.js';
 import { EmulatedVm } from '../../lib/vm/emulated/emulated-vm.js';
 import * as handover from '../../lib/vm/kvm/handover.js';
+import { scratchFolder } from '../scratch.js';
 
 // There is no HTAB descriptor on this machine: an emulated VM stands where the VMM's would.
 vi.mock('../../lib/vm/kvm/handover.js');
 
-const folder = mkdtempSync(path.join(tmpdir(), 'kvm-htab-'));
-afterAll(() => {
-  rmSync(folder, { recursive: true });
-});
+const folder = scratchFolder();
 
 const SPEC = parseEmulatedSpec('', 'source');
 

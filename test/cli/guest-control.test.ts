@@ -1,14 +1,14 @@
 import { once } from 'node:events';
-import { existsSync, mkdtempSync, readFileSync, writeFileSync } from 'node:fs';
+import { existsSync, readFileSync, writeFileSync } from 'node:fs';
 import { createServer, type Socket } from 'node:net';
-import { tmpdir } from 'node:os';
 import path from 'node:path';
 import { describe, expect, onTestFinished, test, vi } from 'vitest';
 import { ControlSocket } from '../../lib/cli/guest/control-socket.js';
 import { Hooks } from '../../lib/cli/guest/hooks.js';
 import { hooksOf } from '../../lib/cli/guest/hook-options.js';
+import { scratchFolder } from '../scratch.js';
 
-const folder = mkdtempSync(path.join(tmpdir(), 'kvm-htab-control-'));
+const folder = scratchFolder();
 const LONG_MS = 60_000;
 
 describe('commands', () => {
@@ -134,7 +134,10 @@ describe('the control socket', () => {
   ])('does not take %j for done', async (answer, message) => {
     const { socketPath } = await startVmm(answer);
     const control = await open(socketPath);
-    await expect(control.pause()).rejects.toThrow(message);
+    await expect(control.pause()).rejects.toMatchObject({
+      code: 'ERR_HTAB_UNAVAILABLE',
+      message: expect.stringContaining(message) as unknown,
+    });
   });
 
   test('is connected to anew if the connection broke: the guest is resumed all the same', async () => {
@@ -154,9 +157,22 @@ describe('the control socket', () => {
 
   test('must be there from the beginning', async () => {
     const file = path.join(folder, 'nobody');
-    await expect(open(file)).rejects.toMatchObject({ code: 'ENOENT' });
+    const refusal = {
+      code: 'ERR_HTAB_SYSTEM',
+      syscall: 'connect',
+      operation: `connect to the VMM at ${file}`,
+    };
+    await expect(open(file)).rejects.toMatchObject({
+      ...refusal,
+      errnoName: 'ENOENT',
+      hint: expect.stringContaining('does it run') as unknown,
+    });
     writeFileSync(file, '');
-    await expect(open(file)).rejects.toMatchObject({ code: 'ECONNREFUSED' });
+    await expect(open(file)).rejects.toMatchObject({
+      ...refusal,
+      errnoName: 'ECONNREFUSED',
+      hint: expect.stringContaining('does the VMM still run') as unknown,
+    });
   });
 });
 

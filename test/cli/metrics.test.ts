@@ -42,12 +42,12 @@ describe('metrics', () => {
     expect(live).toEqual(
       expect.arrayContaining([
         'kvm_htab_migration_state{side="source",state="copying"} 1',
-        'kvm_htab_passes_total{guest="running"} 2',
-        'kvm_htab_entries_total{kind="valid"} 920',
-        'kvm_htab_entries_total{kind="invalid"} 110',
-        'kvm_htab_record_bytes_total 15400',
+        'kvm_htab_passes_total{side="source",guest="running"} 2',
+        'kvm_htab_entries_total{side="source",kind="valid"} 920',
+        'kvm_htab_entries_total{side="source",kind="invalid"} 110',
+        'kvm_htab_record_bytes_total{side="source"} 15400',
         'kvm_htab_changed_entries 30',
-        'kvm_htab_bytes_per_second 2000',
+        'kvm_htab_bytes_per_second{side="source"} 2000',
       ]),
     );
     expect(live.join('\n')).not.toContain('connecting');
@@ -60,10 +60,30 @@ describe('metrics', () => {
     publish.outcome({ side: 'destination', outcome: 'stayed' });
     expect(await samples(url)).toEqual(
       expect.arrayContaining([
-        'kvm_htab_passes_total{guest="stopped"} 1',
+        'kvm_htab_passes_total{side="source",guest="stopped"} 1',
         'kvm_htab_stop_seconds 0.32',
         'kvm_htab_migrations_total{side="source",outcome="moved"} 1',
         'kvm_htab_migrations_total{side="destination",outcome="stayed"} 1',
+      ]),
+    );
+  });
+
+  test('follow a migration at its destination, as far as that knows it', async () => {
+    const url = await start();
+    publish.state({ side: 'destination', state: 'copying' });
+    channel('kvm-htab:pass').publish({
+      ...{ side: 'destination', migrationId: 'm', pass: 1, durationMs: 500, readBackMs: 20 },
+      ...{ validEntries: 900, invalidEntries: 100, bytes: 15_000 },
+    });
+    const seen = await samples(url);
+    expect(seen).toEqual(
+      expect.arrayContaining([
+        'kvm_htab_migration_state{side="destination",state="copying"} 1',
+        'kvm_htab_passes_total{side="destination"} 1',
+        'kvm_htab_entries_total{side="destination",kind="valid"} 900',
+        'kvm_htab_entries_total{side="destination",kind="invalid"} 100',
+        'kvm_htab_record_bytes_total{side="destination"} 15000',
+        'kvm_htab_bytes_per_second{side="destination"} 30000',
       ]),
     );
   });

@@ -1,15 +1,15 @@
-import { mkdtempSync } from 'node:fs';
-import { tmpdir } from 'node:os';
-import path from 'node:path';
 import { describe, expect, test } from 'vitest';
 import { byteRate, localPort } from '../../lib/cli/commands/values.js';
 import { describeError } from '../../lib/cli/describe-error.js';
 import { run } from '../../lib/cli/program.js';
 import { openJournal } from '../../lib/migration/journal-file.js';
+import { scratchFiles } from '../scratch.js';
 import { captureOutput } from './capture.js';
 
+const scratch = scratchFiles();
+
 async function journalWith(state: 'pending' | 'committed' | 'aborted'): Promise<string> {
-  const file = path.join(mkdtempSync(path.join(tmpdir(), 'kvm-htab-usage-')), 'journal');
+  const file = scratch('journal');
   const journal = await openJournal(file);
   await journal.begin({ side: 'destination', migrationId: 'm-1', order: 24, digest: 'ab'.repeat(32) });
   if (state !== 'pending') await journal.decide('destination', 'm-1', state);

@@ -1,9 +1,8 @@
 import { once } from 'node:events';
-import { mkdtempSync, readFileSync } from 'node:fs';
+import { readFileSync } from 'node:fs';
 import { createServer } from 'node:net';
-import { tmpdir } from 'node:os';
-import path from 'node:path';
 import { describe, expect, test } from 'vitest';
+import { scratchFiles } from '../scratch.js';
 import { Authority, noCertificates } from '../unit/transport/certificates.js';
 import { CommitProxy } from './commit-proxy.js';
 import { CommandProcess, notCompiled, startReceive, startSend, type Ended } from './processes.js';
@@ -17,9 +16,7 @@ const ANY_PORT = 'tcp://127.0.0.1:0';
 const SLOW = ['--bandwidth', '5k'];
 const NO_RETRY = ['--reconnect-ms', '0'];
 
-function temporary(name: string): string {
-  return path.join(mkdtempSync(path.join(tmpdir(), 'kvm-htab-cli-')), name);
-}
+const temporary = scratchFiles();
 
 /** Hooks that note what they do, and do something more in their first pause. */
 function hooks(atPause = 'true', atResume = 'true'): { args: string[]; log: () => string[] } {
@@ -72,10 +69,14 @@ describe.skipIf(notCompiled !== undefined)(
         'moved',
       ]);
       expect(sent.events.at(-1)!.event).toBe('done');
+      const passes = ({ events }: Ended): unknown[] =>
+        events.filter(({ event }) => event === 'pass').map(({ pass, bytes }) => [pass, bytes]);
+      expect(passes(received)).toEqual(passes(sent));
     });
 
-    test.skipIf(noCertificates !== undefined)('move a guest over TLS', async () => {
-      const authority = new Authority('ours');
+    const overTls = `move a guest over TLS${noCertificates === undefined ? '' : ` (${noCertificates})`}`;
+    test.skipIf(noCertificates !== undefined)(overTls, async () => {
+      const authority = new Authority('ours', temporary);
       const files = (name: string): string[] => {
         const { cert, key, ca } = authority.issue(name);
         return ['--cert', cert, '--key', key, '--ca', ca];
@@ -91,7 +92,7 @@ describe.skipIf(notCompiled !== undefined)(
       expect(other.code).toBe(1);
       expect(await receiver.event('refused')).toMatchObject({ from: '127.0.0.1' });
       // A stranger, whose own authority is another.
-      const stranger = new Authority('theirs').issue('DNS:a.example');
+      const stranger = new Authority('theirs', temporary).issue('DNS:a.example');
       const strangerFiles = ['--cert', stranger.cert, '--key', stranger.key, '--ca', stranger.ca];
       const refused = await startSend(address, ...GUEST, ...strangerFiles).ended;
       expect(refused.code).toBe(1);
@@ -266,6 +267,22 @@ describe.skipIf(notCompiled !== undefined)(
         expect(again).toMatchObject({ code: 0, events: [{ migrationId, state: 'committed' }] });
         const nothing = await new CommandProcess(['resolve', '--journal', journals.source]).ended;
         expect(nothing).toMatchObject({ code: 0, events: [] });
+      });
+
+      test('is answered by a receiver that was started again, though its VMM is gone; the VMM is for a table only', async () => {
+        const { journals, migrationId } = await lose('lose-answer');
+        const { receiver, address } = await startReceive(
+          ANY_PORT,
+          ...['--htab-socket', '/nowhere', '--journal', journals.destination],
+        );
+        const args = ['resolve', '--journal', journals.source, '--ask', address];
+        const resolved = await new CommandProcess(args).ended;
+        expect(resolved).toMatchObject({ code: 0, events: [{ migrationId, state: 'committed' }] });
+
+        const sent = await startSend(address, ...GUEST, ...NO_RETRY).ended;
+        expect(sent.code).toBe(1);
+        expect(errorOf(sent)).toContain('the peer gave up');
+        expect((await receiver.ended).code).not.toBe(0);
       });
 
       test('resolve learns that the commit never came', async () => {

@@ -1,9 +1,8 @@
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';
-import { existsSync, mkdtempSync, readFileSync, readdirSync, rmSync, statSync, writeFileSync } from 'node:fs';
-import { tmpdir } from 'node:os';
+import { existsSync, mkdtempSync, readFileSync, readdirSync, statSync, writeFileSync } from 'node:fs';
 import path from 'node:path';
-import { afterAll, describe, expect, onTestFinished, test, vi } from 'vitest';
+import { describe, expect, onTestFinished, test, vi } from 'vitest';
 import { probeMachine } from '../../lib/cli/table/probe.js';
 import { run } from '../../lib/cli/program.js';
 import { HtabUnavailableError } from '../../lib/errors.js';
@@ -12,13 +11,11 @@ import * as saving from '../../lib/snapshot/save.js';
 import { GuestWorkload } from '../../lib/testing/workload.js';
 import type { EmulatedVm } from '../../lib/vm/emulated/emulated-vm.js';
 import * as probing from '../../lib/vm/kvm/probe.js';
+import { scratchFolder } from '../scratch.js';
 import { captureOutput, type CapturedOutput } from './capture.js';
 import { MAIN, notCompiled } from './processes.js';
 
-const root = mkdtempSync(path.join(tmpdir(), 'kvm-htab-'));
-afterAll(() => {
-  rmSync(root, { recursive: true });
-});
+const root = scratchFolder();
 
 const newFile = (): string => path.join(mkdtempSync(path.join(root, 'folder-')), 'table.snap');
 
@@ -330,13 +327,14 @@ describe.skipIf(notCompiled !== undefined)('a kvm-htab save that is stopped', ()
       child.kill('SIGKILL');
       expect(await ended).toEqual([null, 'SIGKILL']);
       const left = readdirSync(path.dirname(file)).filter((name) => name !== 'table.snap');
-      expect(left).toEqual([expect.stringMatching(/^\.kvm-htab-[-0-9a-f]+\.tmp$/)]);
+      expect(left).toEqual([expect.stringMatching(/^\.kvm-htab-.+-[0-9a-f]{8}\.tmp$/)]);
       const half = path.join(path.dirname(file), left[0]!);
       expect(statSync(half).size).toBeGreaterThan(1000);
       await expect(readSnapshot(half)).rejects.toMatchObject({ code: 'ERR_HTAB_FORMAT' });
       expect(existsSync(file) ? readFileSync(file, 'utf8') : undefined).toBe(before);
-      // It is not in the next one's way.
+      // The next one takes it away.
       expect((await execute('save', '--quiet', '--emulated=order=18', file)).code).toBe(0);
+      expect(readdirSync(path.dirname(file))).toEqual(['table.snap']);
     },
   );
 

@@ -1,9 +1,19 @@
 import { once } from 'node:events';
 import { connect, type Socket } from 'node:net';
+import { HtabSystemError, HtabUnavailableError } from '../../errors.js';
 import type { GuestControl } from './guest-control.js';
 
 /** Longest answer read; a VMM that says more is not one that speaks this protocol. */
 const MAX_ANSWER = 4096;
+
+/** What usually stands behind a connection that is refused. */
+const HINTS: Readonly<Record<string, string>> = {
+  ENOENT: 'no VMM listens there: does it run, and is this the path of its control socket?',
+  ECONNREFUSED: 'nobody listens there any more: does the VMM still run?',
+  EACCES: "the socket is not writable for this user: run as the VMM's, or join its group",
+  ENOTSOCK: "this is no socket: give the path of the VMM's control socket",
+  EAGAIN: 'the VMM takes no connection: does it stand still?',
+};
 
 /**
  * The control socket of a VMM: a Unix socket at which it listens, for agents of its own user. Text, one line a request
@@ -33,12 +43,25 @@ export class ControlSocket implements GuestControl {
    * Connects, so that a VMM that is not there is noticed before anything begins.
    *
    * @param timeoutMs longest time for one answer
-   * @throws Error of node:net
+   * @throws HtabSystemError if nobody takes the connection, ETIMEDOUT if that takes too long
    */
   static async open(path: string, timeoutMs: number): Promise<ControlSocket> {
     const control = new ControlSocket(path, timeoutMs);
-    await control.#connect(AbortSignal.timeout(timeoutMs));
-    return control;
+    const signal = AbortSignal.timeout(timeoutMs);
+    try {
+      await control.#connect(signal);
+      return control;
+    } catch (error) {
+      control.close();
+      const errno = signal.aborted ? 'ETIMEDOUT' : (error as NodeJS.ErrnoException).code;
+      if (errno === undefined) throw error;
+      const hint = HINTS[errno];
+      throw new HtabSystemError('connect', errno, {
+        operation: `connect to the VMM at ${path}`,
+        ...(hint !== undefined && { hint }),
+        cause: error,
+      });
+    }
   }
 
   private constructor(path: string, timeoutMs: number) {
@@ -62,7 +85,11 @@ export class ControlSocket implements GuestControl {
     this.#socket?.destroy();
   }
 
-  /** One line there and one back. Whatever fails, the next request begins with a connection of its own. */
+  /**
+   * One line there and one back. Whatever fails, the next request begins with a connection of its own.
+   *
+   * @throws HtabUnavailableError if the VMM refuses, or cannot be understood
+   */
   async #ask(request: string): Promise<void> {
     const signal = AbortSignal.timeout(this.#timeoutMs);
     let answer: string;
@@ -73,10 +100,15 @@ export class ControlSocket implements GuestControl {
     } catch (error) {
       this.#socket?.destroy();
       const problem = signal.aborted ? `no answer within ${this.#timeoutMs} ms` : (error as Error).message;
-      throw new Error(`the VMM at ${this.#path} did not ${request}: ${problem}`, { cause: error });
+      throw this.#refused(`did not ${request}: ${problem}`, error);
     }
     if (answer === 'ok' || answer.startsWith('ok ')) return;
-    throw new Error(`the VMM at ${this.#path} refuses to ${request}: ${JSON.stringify(answer)}`);
+    throw this.#refused(`refuses to ${request}: ${JSON.stringify(answer)}`);
+  }
+
+  #refused(problem: string, cause?: unknown): HtabUnavailableError {
+    const message = `the VMM at ${this.#path} ${problem}`;
+    return new HtabUnavailableError('unsupported', message, 'ask whoever runs the VMM', { cause });
   }
 
   async #connect(signal: AbortSignal): Promise<Socket> {

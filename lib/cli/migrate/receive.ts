@@ -4,9 +4,10 @@ import { answerOutcomes } from '../../migration/outcome.js';
 import type { EndpointOptions } from '../commands/endpoint-options.js';
 import type { MigrationCommandOptions } from '../commands/options.js';
 import { describeError } from '../describe-error.js';
-import { openTarget } from '../endpoints.js';
+import { openTarget, type TargetEndpoint } from '../endpoints.js';
 import { EXIT_CODES } from '../exit-codes.js';
 import { formatBytes, formatCount } from '../format.js';
+import { placeOf } from '../place.js';
 import type { Output } from '../program.js';
 import { createReceiveDisplay } from '../progress.js';
 import { Reporter } from '../reporter.js';
@@ -59,8 +60,14 @@ async function take(
   const security = await loadSecurity(address, options);
   await resources.serveMetrics(options, reporter);
   const journal = (await resources.openJournal(options)) ?? new MemoryJournal();
-  const target = await openTarget(options);
-  resources.add(() => target.close());
+  const open = async (): Promise<TargetEndpoint['table']> => {
+    const target = await openTarget(options);
+    resources.add(() => target.close());
+    return target.table;
+  };
+  // A VMM is asked only once a source comes with a table: a receiver that was started again must be able to tell how the
+  // last migration ended, though its guest may run by now, or its VMM be gone.
+  const target = placeOf(options).kind === 'socket' ? open : await open();
   const listener = await listen(address, security, (reason, from) => {
     const peer = from ?? 'a peer';
     reporter.say(`refused ${peer}: ${describeError(reason)}`, 'refused', { from, message: reason.message });
@@ -73,12 +80,11 @@ async function take(
   const display = reporter.forPeople ? createReceiveDisplay(output.stderr) : undefined;
   let report: ReceiveReport;
   try {
-    report = await receiveHpt(target.table, listener, {
+    report = await receiveHpt(target, listener, {
       timeoutMs: options.timeoutMs,
       reconnectMs: options.reconnectMs,
       minEntries: options.minEntries,
       ...(options.maxOrder !== undefined && { maxOrder: options.maxOrder }),
-      ...(target.host && { host: target.host }),
       journal,
       signal,
       onProgress: (progress) => {

@@ -10,6 +10,8 @@ import { hooksOf, type ControlOptions } from '../guest/hook-options.js';
 import type { Output } from '../program.js';
 import { createProgressDisplay } from '../progress.js';
 
+const MAX_MS = 2 ** 31 - 1;
+
 /** What `kvm-htab save` takes. */
 export interface SaveCommandOptions extends EndpointOptions, ControlOptions {
   readonly maxPasses: number;
@@ -41,6 +43,8 @@ export async function save(
       order: source.order,
       ...(source.host && { host: source.host }),
       ...guestOf(hooks ?? source.control),
+      // The control has its own limit, and says more about what it could not do.
+      guestTimeoutMs: Math.min(options.pauseTimeoutMs + 1000, MAX_MS),
       maxPasses: options.maxPasses,
       maxChangedEntries: options.maxChanged,
       allowChanging,

@@ -5,6 +5,7 @@ import {
   HPTE_R_MODIFIED_HIGH,
   HPTE_R_R,
   HPTE_V_HVLOCK,
+  HPTE_V_LOST_ON_POWER9_HIGH,
   HPTE_V_PRIVATE,
   HPTE_V_VALID,
   actualPageShift,
@@ -23,8 +24,6 @@ export const H_NOT_FOUND = -7;
 
 const RC = HPTE_R_R | HPTE_R_C;
 const V_STRIPPED = HPTE_V_VALID | HPTE_V_PRIVATE;
-/** The high half of `v` that an ISA 3.0 entry has room for. */
-const POWER9_V_HIGH = 0xc00fffff;
 
 /** vHigh, vLow, rHigh, rLow of an entry. */
 export type HpteHalves = Uint32Array;
@@ -145,7 +144,7 @@ export class Mmu {
 
     state.table.store(
       ptex,
-      this.host === 'power9' ? (vHigh & POWER9_V_HIGH) >>> 0 : vHigh,
+      this.host === 'power9' ? (vHigh & ~HPTE_V_LOST_ON_POWER9_HIGH) >>> 0 : vHigh,
       (vLow & ~V_STRIPPED) | HPTE_V_VALID | HPTE_V_HVLOCK,
       guestHigh,
       rLow,

@@ -135,6 +135,59 @@ describe('the outcome', () => {
   });
 });
 
+describe('a target that is to be opened', () => {
+  test('is not before a source comes with a table: until then outcomes are answered whatever has become of it', async () => {
+    const journal = new MemoryJournal();
+    await journal.begin({
+      side: 'destination',
+      migrationId: 'before',
+      order: ORDER,
+      digest: 'ab'.repeat(32),
+    });
+    await journal.decide('destination', 'before', 'committed');
+    const target = power8();
+    const open = vi.fn(() => Promise.resolve(target));
+    const network = new Network();
+    const receiving = receiveHpt(open, network, { journal });
+    expect(await settleInFakeTime(askOutcome(await network.connect(), 'before'))).toBe('committed');
+    expect(open).not.toHaveBeenCalled();
+    const guest = await startGuest(500);
+    const sending = sendHpt(guest.vm, network.connect, guest.options());
+    const [sent, received] = await settleInFakeTime(Promise.all([sending, receiving]));
+    expect(received.digest).toBe(sent.digest);
+    expect(open).toHaveBeenCalledOnce();
+    network.close();
+  });
+
+  test('is opened once, however often the source comes back', async () => {
+    const target = power8();
+    const open = vi.fn(() => Promise.resolve(target));
+    const guest = await startGuest(500);
+    const network = new Network((number) =>
+      number === 1 ? { fromSource: frameWire((type) => type === 'prepare', 'reset-before') } : {},
+    );
+    const sending = sendHpt(guest.vm, network.connect, guest.options());
+    const [sent] = await settleInFakeTime(Promise.all([sending, receiveHpt(open, network)]));
+    expect([sent.attempts, open.mock.calls.length]).toEqual([2, 1]);
+    network.close();
+  });
+
+  test('and cannot be leaves the guest running at the source, which is told why', async () => {
+    const guest = await startGuest(500);
+    const network = new Network();
+    const refusal = new HtabSystemError('connect', 'ENOENT', { operation: 'ask the VMM' });
+    const receiving = receiveHpt(() => Promise.reject(refusal), network);
+    const sending = sendHpt(guest.vm, network.connect, guest.options());
+    const [sent, received] = await settleInFakeTime(Promise.allSettled([sending, receiving]));
+    expect(reasonOf(received)).toBe(refusal);
+    expect((reasonOf(sent) as Error).message).toContain(
+      'the peer gave up: ask the VMM: connect failed with ENOENT',
+    );
+    expect(guest).toMatchObject({ state: 'running', pauses: 0 });
+    network.close();
+  });
+});
+
 describe('a destination that listens', () => {
   test('is not disturbed by connections that say nothing proper', async () => {
     const guest = await startGuest(500);
@@ -185,6 +238,10 @@ test('the diagnostics channels tell states, passes and the outcome', async () =>
   expect(of('source', 'state')).toEqual(['connecting', 'copying', 'stopped', 'committing', 'moved']);
   expect(of('destination', 'state')).toEqual(['copying', 'prepared', 'deciding', 'committed']);
   expect(of('source', 'pass')).toEqual(valueOf(sent).passes.map(({ pass }) => pass));
+  const counts = valueOf(sent).passes.map(({ pass, validEntries, invalidEntries, bytes }) => ({
+    ...{ side: 'destination', pass, validEntries, invalidEntries, bytes },
+  }));
+  expect(events.filter((event) => event.side === 'destination' && 'pass' in event)).toMatchObject(counts);
   expect([of('source', 'outcome'), of('destination', 'outcome')]).toEqual([['moved'], ['moved']]);
   expect(events.every(({ migrationId }) => migrationId === 'told')).toBe(true);
 });

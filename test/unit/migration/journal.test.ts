@@ -1,17 +1,9 @@
-import {
-  appendFileSync,
-  mkdtempSync,
-  readFileSync,
-  rmSync,
-  statSync,
-  truncateSync,
-  writeFileSync,
-} from 'node:fs';
+import { appendFileSync, readFileSync, statSync, truncateSync, writeFileSync } from 'node:fs';
 import { open, type FileHandle } from 'node:fs/promises';
-import { tmpdir } from 'node:os';
 import path from 'node:path';
 import { afterEach, beforeEach, describe, expect, test, vi } from 'vitest';
 import { openJournal } from '../../../lib/migration/journal-file.js';
+import { scratchFiles } from '../../scratch.js';
 import { MemoryJournal, type Journal, type JournalRecord } from '../../../lib/migration/journal.js';
 
 const record = (migrationId: string, side: JournalRecord['side'] = 'destination'): JournalRecord => ({
@@ -21,15 +13,15 @@ const record = (migrationId: string, side: JournalRecord['side'] = 'destination'
   digest: 'ab'.repeat(32),
 });
 
+const scratch = scratchFiles();
 let folder: string;
 let file: string;
 beforeEach(() => {
-  folder = mkdtempSync(path.join(tmpdir(), 'kvm-htab-journal-'));
-  file = path.join(folder, 'journal');
+  file = scratch('journal');
+  folder = path.dirname(file);
 });
 afterEach(() => {
   vi.restoreAllMocks();
-  rmSync(folder, { recursive: true });
 });
 
 /** What every open file calls, to be made to fail. */
@@ -90,7 +82,7 @@ describe('a journal file', () => {
     const line = (state: string): string =>
       `{"migrationId":"a","side":"destination","state":"${state}","order":18,"digest":"${digest}"}`;
     expect(readFileSync(file, 'utf8').replaceAll(/^[\da-f]{8} /gm, '')).toBe(
-      `\n${line('pending')}\n\n${line('committed')}\n`,
+      `#\n${line('pending')}\n#\n${line('committed')}\n`,
     );
   });
 
@@ -113,7 +105,7 @@ describe('a journal file', () => {
       await journal.decide('destination', 'a', 'committed');
     }
     const whole = readFileSync(file);
-    const firstEnd = whole.indexOf('\n', 1) + 1;
+    const firstEnd = whole.indexOf('\n', 2) + 1;
     for (let length = 0; length <= whole.length; length += 7) {
       writeFileSync(file, whole);
       truncateSync(file, length);
@@ -156,6 +148,21 @@ describe('a journal file', () => {
     write.mockResolvedValueOnce({ bytesWritten: 20, buffer: '' });
     await expect(journal.decide('destination', 'a', 'committed')).rejects.toThrow('only 20 of');
     expect(await journal.decide('destination', 'a', 'aborted')).toBe('aborted');
+  });
+
+  test('does not make a decision whole by what comes after it', async () => {
+    await using journal = await openJournal(file);
+    await journal.begin(record('a'));
+    const { write } = await failingCalls();
+    // All but its newline is on the disk when the disk is full.
+    write.mockImplementationOnce(function (this: FileHandle, bytes: unknown) {
+      write.mockRestore();
+      return this.write((bytes as Buffer).subarray(0, -1)) as never;
+    });
+    await expect(journal.decide('destination', 'a', 'committed')).rejects.toThrow('is the disk full?');
+    expect(await journal.decide('destination', 'a', 'aborted')).toBe('aborted');
+    await using again = await openJournal(file);
+    expect(await again.find('destination', 'a')).toMatchObject({ state: 'aborted' });
   });
 
   test('that the disk may or may not have is in doubt, and says nothing any more', async () => {

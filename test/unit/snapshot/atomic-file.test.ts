@@ -7,12 +7,14 @@ import {
   symlinkSync,
   writeFileSync,
 } from 'node:fs';
+import { spawnSync } from 'node:child_process';
 import { open, type FileHandle } from 'node:fs/promises';
+import { hostname } from 'node:os';
 import path from 'node:path';
 import { afterEach, describe, expect, test, vi } from 'vitest';
 import { HtabSystemError } from '../../../lib/errors.js';
 import { AtomicFile } from '../../../lib/snapshot/atomic-file.js';
-import { scratchFolder } from './support.js';
+import { scratchFolder } from '../../scratch.js';
 
 const root = scratchFolder();
 const newFolder = (): string => mkdtempSync(path.join(root, 'folder-'));
@@ -43,7 +45,7 @@ describe('a file that is there whole or not at all', () => {
     const file = await AtomicFile.create(name);
     await file.write(Buffer.from('all '));
     await file.write(Buffer.from('of it'));
-    expect(readdirSync(folder)).toEqual([expect.stringMatching(/^\.kvm-htab-[-0-9a-f]{36}\.tmp$/)]);
+    expect(readdirSync(folder)).toEqual([expect.stringMatching(/^\.kvm-htab-.+-[0-9a-f]{8}\.tmp$/)]);
     await file.commit();
     await file.discard();
     expect(readdirSync(folder)).toEqual(['table']);
@@ -67,6 +69,28 @@ describe('a file that is there whole or not at all', () => {
     await done.write(Buffer.from('after'));
     await done.commit();
     expect(readFileSync(name, 'utf8')).toBe('after');
+  });
+
+  test('begins by removing what processes that were killed have left, and nothing else', async () => {
+    const folder = newFolder();
+    const dead = spawnSync('true').pid;
+    const leave = (purpose: string, host: string, pid: number): string => {
+      const name = `.${purpose}-${host}-${pid}-0123abcd.tmp`;
+      writeFileSync(path.join(folder, name), 'part of a table');
+      return name;
+    };
+    leave('kvm-htab', hostname(), dead);
+    const others = [
+      leave('kvm-htab', hostname(), process.ppid),
+      leave('kvm-htab', `not-${hostname()}`, dead),
+      leave('another', hostname(), dead),
+    ];
+    writeFileSync(path.join(folder, 'own'), '');
+    const file = await AtomicFile.create(path.join(folder, 'table'));
+    const ours = readdirSync(folder).filter((name) => name.includes(`-${process.pid}-`));
+    expect(ours.length).toBe(1);
+    expect(readdirSync(folder).sort()).toEqual([...others, ...ours, 'own'].sort());
+    await file.discard();
   });
 
   test('follows a symbolic link to the file that it replaces', async () => {

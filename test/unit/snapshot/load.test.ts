@@ -11,7 +11,8 @@ import { saveSnapshot } from '../../../lib/snapshot/save.js';
 import { FaultScript } from '../../../lib/testing/faults.js';
 import { EmulatedVm } from '../../../lib/vm/emulated/emulated-vm.js';
 import { ImageVm } from '../../../lib/vm/image/image-vm.js';
-import { ORDER, busyVm, decodeSnapshot, frameOffsets, scratchFolder, snapshotBytes } from './support.js';
+import { scratchFolder } from '../../scratch.js';
+import { ORDER, busyVm, decodeSnapshot, frameOffsets, snapshotBytes } from './support.js';
 
 const root = scratchFolder();
 const file = path.join(root, 'table');

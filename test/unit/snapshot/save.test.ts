@@ -1,4 +1,4 @@
-import { readFileSync, readdirSync, writeFileSync, mkdtempSync } from 'node:fs';
+import { mkdtempSync, readFileSync, readdirSync, writeFileSync } from 'node:fs';
 import path from 'node:path';
 import fc from 'fast-check';
 import { describe, expect, test } from 'vitest';
@@ -11,7 +11,8 @@ import { saveSnapshot, type GuestControl, type SaveProgress } from '../../../lib
 import { FaultScript } from '../../../lib/testing/faults.js';
 import { EmulatedVm } from '../../../lib/vm/emulated/emulated-vm.js';
 import { ImageVm } from '../../../lib/vm/image/image-vm.js';
-import { ORDER, busyVm, frameOffsets, scratchFolder } from './support.js';
+import { scratchFolder } from '../../scratch.js';
+import { ORDER, busyVm, frameOffsets } from './support.js';
 
 const root = scratchFolder();
 const newPath = (): string => path.join(mkdtempSync(path.join(root, 'folder-')), 'table');
@@ -244,6 +245,39 @@ describe('saving a table', () => {
     expect(neighbours(file)).toEqual([]);
   });
 
+  test('of a guest whose pause or resume never settles is given up in time, and says how the guest may be', async () => {
+    const never = (): Promise<void> => new Promise(() => undefined);
+    for (const [actions, message] of [
+      [{ pause: never }, 'pause has not settled within 50 ms: the guest is told to run, but may still stop'],
+      [{ resume: never }, 'resume has not settled within 50 ms: the guest may stand still'],
+    ] as const) {
+      const { vm } = await busyVm();
+      const file = newPath();
+      const guest = control(actions);
+      await expect(saveSnapshot(vm, file, { guest, guestTimeoutMs: 50 })).rejects.toMatchObject({
+        state: 'busy',
+        message,
+      });
+      expect(guest.calls).toEqual(['pause', 'resume']);
+      expect(neighbours(file)).toEqual([]);
+    }
+  });
+
+  test('is ended by the signal while the guest is told to stop, and the guest told to run', async () => {
+    const { vm } = await busyVm();
+    const controller = new AbortController();
+    const reason = new Error('enough');
+    const guest = control({
+      pause: () => {
+        controller.abort(reason);
+        return new Promise(() => undefined);
+      },
+    });
+    const saving = saveSnapshot(vm, newPath(), { guest, signal: controller.signal });
+    await expect(saving).rejects.toBe(reason);
+    expect(guest.calls).toEqual(['pause', 'resume']);
+  });
+
   test('of another order than was said, or from a descriptor read before, is refused', async () => {
     const { vm } = await busyVm();
     const file = newPath();
@@ -335,6 +369,7 @@ describe('saving a table', () => {
   });
 
   test.each([
+    { guestTimeoutMs: 0 },
     { maxPasses: 0 },
     { maxPasses: 1.5 },
     { maxPasses: 2 ** 31 },

@@ -1,7 +1,3 @@
-import { mkdtempSync, rmSync } from 'node:fs';
-import { tmpdir } from 'node:os';
-import path from 'node:path';
-import { afterAll } from 'vitest';
 import type { HptTable } from '../../../lib/hpt/table.js';
 import { fillRecords, type PassState } from '../../../lib/format/pass.js';
 import { SnapshotDecoder, type Snapshot } from '../../../lib/snapshot/decoder.js';
@@ -11,15 +7,6 @@ import { GuestWorkload } from '../../../lib/testing/workload.js';
 import { EmulatedVm, type EmulatedVmOptions } from '../../../lib/vm/emulated/emulated-vm.js';
 
 export const ORDER = 18;
-
-/** A folder for one test file, removed after it. */
-export function scratchFolder(): string {
-  const folder = mkdtempSync(path.join(tmpdir(), 'kvm-htab-'));
-  afterAll(() => {
-    rmSync(folder, { recursive: true });
-  });
-  return folder;
-}
 
 /** A VM with a table that a guest has worked on. */
 export async function busyVm(

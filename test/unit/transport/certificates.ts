@@ -1,7 +1,5 @@
 import { execFileSync, spawnSync } from 'node:child_process';
-import { mkdtempSync, writeFileSync } from 'node:fs';
-import { tmpdir } from 'node:os';
-import path from 'node:path';
+import { writeFileSync } from 'node:fs';
 
 /** Why no certificates can be made here; undefined if they can. */
 export const noCertificates =
@@ -16,18 +14,22 @@ export interface HostFiles {
 
 /** Makes certificates that are good for a day: an authority's and, under it, any host's. */
 export class Authority {
-  readonly #folder = mkdtempSync(path.join(tmpdir(), 'kvm-htab-ca-'));
-  readonly #cert = path.join(this.#folder, 'ca.pem');
-  readonly #key = path.join(this.#folder, 'ca.key');
+  readonly #fileOf: (name: string) => string;
+  readonly #cert: string;
+  readonly #key: string;
 
-  constructor(name: string) {
+  /** @param fileOf gives each file its place */
+  constructor(name: string, fileOf: (name: string) => string) {
+    this.#fileOf = fileOf;
+    this.#cert = fileOf('ca.pem');
+    this.#key = fileOf('ca.key');
     openssl('req', '-x509', ...newKey(this.#key), '-out', this.#cert, '-days', '1', '-subj', `/CN=${name}`);
   }
 
   /** @param subjectAltName such as `DNS:source,IP:127.0.0.1` */
   issue(subjectAltName: string, { expired = false } = {}): HostFiles {
     const file = (suffix: string): string =>
-      path.join(this.#folder, `${subjectAltName.replaceAll(/\W/g, '-')}${expired ? '-old' : ''}${suffix}`);
+      this.#fileOf(`${subjectAltName.replaceAll(/\W/g, '-')}${expired ? '-old' : ''}${suffix}`);
     const [key, request, extensions, cert] = [file('.key'), file('.csr'), file('.ext'), file('.pem')];
     writeFileSync(extensions, `subjectAltName=${subjectAltName}\n`);
     openssl('req', ...newKey(key), '-out', request, '-subj', '/CN=host');

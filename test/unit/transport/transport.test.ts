@@ -1,9 +1,7 @@
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';
-import { existsSync, mkdtempSync, statSync, writeFileSync } from 'node:fs';
+import { existsSync, statSync, writeFileSync } from 'node:fs';
 import { connect as connectNet, createServer } from 'node:net';
-import { tmpdir } from 'node:os';
-import path from 'node:path';
 import type { Duplex } from 'node:stream';
 import { connect as connectTls } from 'node:tls';
 import { afterEach, beforeAll, describe, expect, onTestFinished, test, vi } from 'vitest';
@@ -12,6 +10,7 @@ import { parseAddress } from '../../../lib/cli/transport/address.js';
 import { connect } from '../../../lib/cli/transport/connect.js';
 import { listen, type Listener } from '../../../lib/cli/transport/listen.js';
 import { loadSecurity, type SecurityOptions } from '../../../lib/cli/transport/security.js';
+import { scratchFiles } from '../../scratch.js';
 import { Authority, noCertificates, type HostFiles } from './certificates.js';
 
 const never = new AbortController().signal;
@@ -69,9 +68,7 @@ async function next(connections: AsyncIterator<Duplex>): Promise<Duplex> {
   return channel;
 }
 
-function temporary(name: string): string {
-  return path.join(mkdtempSync(path.join(tmpdir(), 'kvm-htab-transport-')), name);
-}
+const temporary = scratchFiles();
 
 describe('plaintext', () => {
   test.each(['tcp://127.0.0.1:0', 'tcp://[::1]:0', 'tcp://localhost:0'])('goes over %s', async (address) => {
@@ -196,10 +193,10 @@ describe.skipIf(noCertificates !== undefined)(`TLS${noCertificates ? ` (${noCert
   let destination: HostFiles;
   let stranger: HostFiles;
   beforeAll(() => {
-    authority = new Authority('ours');
+    authority = new Authority('ours', temporary);
     source = authority.issue('DNS:source.example');
     destination = authority.issue('DNS:destination.example,IP:127.0.0.1');
-    stranger = new Authority('theirs').issue('IP:127.0.0.1');
+    stranger = new Authority('theirs', temporary).issue('IP:127.0.0.1');
   });
 
   afterEach(() => {

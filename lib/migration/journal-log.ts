@@ -1,0 +1,192 @@
+import { open, realpath, rename, stat, type FileHandle } from 'node:fs/promises';
+import path from 'node:path';
+import { fileCall } from '../node/file-call.js';
+import { abandonedFiles, removeFiles, temporaryPath } from '../node/temporary-file.js';
+import { migrationError } from './failure.js';
+import { formatLine, LINE_START, parseLine, type Seal } from './journal-lines.js';
+import { JournalEntries, type JournalEntry } from './journal.js';
+
+const OWNER_ONLY = 0o600;
+/** What is longer is no journal of ours. */
+const MAX_BYTES = 64 << 20;
+const COMPACT_BYTES = 1 << 20;
+const READ_BYTES = 64 << 10;
+const NEWLINE = 10;
+
+/**
+ * The file of a journal: lines that are only ever appended, each in one write(2), by any number of processes. What
+ * counts is what stands in it, in order.
+ *
+ * A file that has grown long is continued in a short one. Nobody can stop the others from appending, so that is done in
+ * four steps of which each is whole or not at all: the short one is written under a name of its own; a line in the long
+ * one, the seal, says which it is, and holds only if nothing has come between; whoever sees the seal gives the short one
+ * the journal's name, which succeeds once; and whoever has appended behind the seal finds it there, and does so again.
+ */
+export class JournalLog {
+  readonly #file: string;
+  readonly #compactBytes: number;
+  #handle: FileHandle;
+  /** How much of the file has been read, up to the end of a line. */
+  #position = 0;
+  /** How long it was then. */
+  #size = 0;
+  /** What the lines come to. */
+  entries = new JournalEntries();
+
+  /**
+   * @param compactBytes a shorter file is left to grow
+   * @throws HtabSystemError if the file cannot be opened
+   */
+  static async open(name: string, compactBytes = COMPACT_BYTES): Promise<JournalLog> {
+    const operation = `open the journal ${name}`;
+    const handle = await fileCall(operation, open(name, 'a+', OWNER_ONLY));
+    // What takes the file's place must not take that of a symbolic link.
+    const file = await realpath(name).catch(() => name);
+    const log = new JournalLog(handle, file, compactBytes);
+    try {
+      await fileCall(operation, handle.sync());
+      // Before the file is read: what these processes have sealed, if anything, is there then, and is followed.
+      const abandoned = await abandonedFiles(path.dirname(file), path.basename(file));
+      await log.#syncFolder();
+      await log.readOn();
+      await removeFiles(abandoned);
+      return log;
+    } catch (error) {
+      await log.close();
+      throw error;
+    }
+  }
+
+  private constructor(handle: FileHandle, file: string, compactBytes: number) {
+    this.#handle = handle;
+    this.#file = file;
+    this.#compactBytes = compactBytes;
+  }
+
+  close(): Promise<void> {
+    return this.#handle.close();
+  }
+
+  /**
+   * Appends a line, makes sure of it, and takes in what stands before it and itself.
+   *
+   * @param unsynced makes the error if nobody can know whether the disk has it
+   * @throws HtabSystemError, HtabError `ERR_HTAB_MIGRATION` if it was not taken: it does not count then
+   */
+  async append(line: JournalEntry, unsynced: (cause: unknown) => Error): Promise<void> {
+    do {
+      await this.#write(formatLine(line));
+      try {
+        await fileCall(`write to the journal ${this.#file}`, this.#handle.datasync());
+      } catch (error) {
+        throw unsynced(error);
+      }
+    } while (await this.readOn());
+  }
+
+  /**
+   * Takes in the lines that have been written since, in whichever file.
+   *
+   * @returns whether the file that this began in has been continued in another
+   */
+  async readOn(): Promise<boolean> {
+    let seal = await this.#readLines();
+    const continued = seal !== undefined;
+    for (; seal !== undefined; seal = await this.#readLines()) await this.#follow(seal);
+    return continued;
+  }
+
+  /** Continues a file that has grown long in a short one, unless somebody writes to it just then. */
+  async compact(): Promise<void> {
+    await this.readOn();
+    const size = this.#size;
+    if (size < this.#compactBytes) return;
+    const lines = Buffer.concat(this.entries.worthKeeping().map(formatLine));
+    if (lines.length > size / 2) return;
+    const next = temporaryPath(path.dirname(this.#file), path.basename(this.#file));
+    try {
+      await using file = await open(next, 'wx', OWNER_ONLY);
+      await file.writeFile(lines);
+      await file.sync();
+      await this.#syncFolder();
+      await this.#write(formatLine({ continuedIn: path.basename(next), bytes: size }));
+      await this.#handle.datasync();
+    } finally {
+      // If the seal holds, the file has its name by the end of this; if not, nobody will ever want it.
+      await this.readOn();
+      await removeFiles([next]);
+    }
+  }
+
+  async #write(bytes: Buffer): Promise<void> {
+    const operation = `write to the journal ${this.#file}`;
+    const { bytesWritten } = await fileCall(operation, this.#handle.write(bytes));
+    if (bytesWritten === bytes.length) return;
+    throw migrationError(
+      `${operation}: only ${bytesWritten} of ${bytes.length} bytes were taken; is the disk full?`,
+    );
+  }
+
+  /** @returns the seal, if there is one that holds; nothing behind it counts */
+  async #readLines(): Promise<Seal | undefined> {
+    const operation = `read the journal ${this.#file}`;
+    const { size } = await fileCall(operation, this.#handle.stat());
+    if (size > MAX_BYTES) {
+      throw migrationError(`${this.#file} has ${size} bytes, which is more than a journal gets`);
+    }
+    this.#size = size;
+    const buffer = Buffer.alloc(Math.min(READ_BYTES, Math.max(0, size - this.#position)));
+    while (this.#position < size) {
+      const { bytesRead } = await fileCall(
+        operation,
+        this.#handle.read(buffer, 0, buffer.length, this.#position),
+      );
+      const end = buffer.subarray(0, bytesRead).lastIndexOf(NEWLINE) + 1;
+      // Without a newline: what somebody is just writing, or, if the buffer is full of it, no line of ours.
+      if (end === 0 && bytesRead < READ_BYTES) return undefined;
+      for (const text of buffer.toString('latin1', 0, end).split('\n').slice(0, -1)) {
+        const line = parseLine(text);
+        if (line !== undefined && 'continuedIn' in line) {
+          if (line.bytes === this.#position - LINE_START.length) return line;
+        } else if (line !== undefined) {
+          this.entries.add(line);
+        }
+        this.#position += text.length + 1;
+      }
+      if (end === 0) this.#position += bytesRead;
+    }
+    return undefined;
+  }
+
+  /** Goes on with the file that continues this one. */
+  async #follow({ continuedIn }: Seal): Promise<void> {
+    const operation = `continue the journal ${this.#file} in ${continuedIn}`;
+    await fileCall(operation, rename(path.join(path.dirname(this.#file), continuedIn), this.#file)).catch(
+      (error: unknown) => this.#checkRenamed(error),
+    );
+    // Also if another process has renamed it: what is written to it from here on must be found under this name.
+    await this.#syncFolder();
+    const handle = await fileCall(operation, open(this.#file, 'a+', OWNER_ONLY));
+    const before = this.#handle;
+    this.#handle = handle;
+    this.#position = 0;
+    this.entries = new JournalEntries();
+    await before.close();
+  }
+
+  /** @throws `error` unless another process has renamed the file that continues this one */
+  async #checkRenamed(error: unknown): Promise<void> {
+    const [ours, named] = await Promise.all([this.#handle.stat(), stat(this.#file)]);
+    if (ours.ino === named.ino && ours.dev === named.dev) throw error;
+  }
+
+  async #syncFolder(): Promise<void> {
+    const operation = `open the journal ${this.#file}`;
+    const folder = await fileCall(operation, open(path.dirname(this.#file), 'r'));
+    try {
+      await fileCall(operation, folder.sync());
+    } finally {
+      await folder.close();
+    }
+  }
+}

@@ -1,0 +1,61 @@
+import { HptTable } from '../hpt/table.js';
+import type { HtabVm } from '../vm/contract.js';
+import type { HostModel } from '../vm/host.js';
+import { checkTable, targetAccess, type TargetAccess, type TargetTable } from './endpoints.js';
+import type { CopyRules } from './table-copy.js';
+
+/** Entries made invalid at once. */
+const RUN = 2 ** 16;
+
+/** A target that is there, and what its table must be. */
+export interface OpenTarget {
+  readonly access: TargetAccess;
+  readonly rules: CopyRules;
+}
+
+/** Opens the target of a migration when it is first needed, once. */
+export class Target implements AsyncDisposable {
+  readonly #find: () => Promise<HtabVm | TargetTable>;
+  readonly #host: HostModel | undefined;
+  readonly #rulesFor: (target: TargetAccess) => CopyRules;
+  #opened: Promise<OpenTarget> | undefined;
+  #fold: HptTable | undefined;
+
+  constructor(
+    find: () => Promise<HtabVm | TargetTable>,
+    { host, rulesFor }: { host: HostModel | undefined; rulesFor: (target: TargetAccess) => CopyRules },
+  ) {
+    this.#find = find;
+    this.#host = host;
+    this.#rulesFor = rulesFor;
+  }
+
+  /** @throws what finding it rejects with; TypeError, RangeError for a descriptor or options that cannot be */
+  open(): Promise<OpenTarget> {
+    return (this.#opened ??= this.#open());
+  }
+
+  /** An empty table for the fold of a connection: the next one, if there is any, gets the same memory. */
+  emptyFold(order: number): HptTable {
+    const before = this.#fold;
+    if (before?.order !== order) return (this.#fold = new HptTable(order));
+    const { valid, entryCount } = before;
+    for (let ptex = valid.next(0); ptex < entryCount; ptex = valid.next(ptex)) {
+      before.removeRun(ptex, Math.min(RUN, entryCount - ptex));
+    }
+    return before;
+  }
+
+  /** Lets go of it, if it was opened. */
+  async [Symbol.asyncDispose](): Promise<void> {
+    const opened = await this.#opened?.catch(() => undefined);
+    await opened?.access.close();
+  }
+
+  async #open(): Promise<OpenTarget> {
+    const found = await this.#find();
+    if (!('openHtab' in found)) checkTable(found, 'write');
+    const access = await targetAccess(found, this.#host);
+    return { access, rules: this.#rulesFor(access) };
+  }
+}

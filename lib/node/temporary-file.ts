@@ -1,0 +1,46 @@
+import { randomUUID } from 'node:crypto';
+import { readdir, rm } from 'node:fs/promises';
+import { hostname } from 'node:os';
+import path from 'node:path';
+
+/** `.` what for `-` host `-` process `-` any `.tmp`: it tells whose it is. */
+const NAME = /^\.(?<purpose>.+)-(?<pid>\d+)-[\da-f]{8}\.tmp$/;
+
+/**
+ * A path in this folder for a file that is being written, and will get another name.
+ *
+ * @param purpose what for: files of one purpose are cleaned up together
+ */
+export function temporaryPath(folder: string, purpose: string): string {
+  return path.join(folder, `.${mine(purpose)}-${process.pid}-${randomUUID().slice(0, 8)}.tmp`);
+}
+
+/** Files of this purpose that processes of this machine have begun, and can never finish: they have ended. */
+export async function abandonedFiles(folder: string, purpose: string): Promise<string[]> {
+  const names = await readdir(folder).catch(() => []);
+  return names.filter((name) => isAbandoned(name, purpose)).map((name) => path.join(folder, name));
+}
+
+/** Never rejects: what cannot be removed is in nobody's way. */
+export async function removeFiles(files: readonly string[]): Promise<void> {
+  for (const file of files) await rm(file, { force: true }).catch(() => undefined);
+}
+
+function mine(purpose: string): string {
+  return `${purpose}-${hostname()}`;
+}
+
+function isAbandoned(name: string, wanted: string): boolean {
+  const { purpose, pid } = NAME.exec(name)?.groups ?? {};
+  return purpose === mine(wanted) && !isRunning(Number(pid));
+}
+
+function isRunning(pid: number): boolean {
+  try {
+    process.kill(pid, 0);
+    return true;
+  } catch (error) {
+    // EPERM: it runs, as somebody else.
+    return (error as NodeJS.ErrnoException).code !== 'ESRCH';
+  }
+}
