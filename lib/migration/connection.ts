@@ -77,7 +77,7 @@ export class Connection {
    * Sends a message, and waits until the channel has taken it.
    *
    * @param message the records of `data` are the channel's from here on
-   * @returns its sequence number
+   * @returns its sequence number, as it stands in the frame
    */
   async send(message: Message): Promise<number> {
     const sequence = this.#sent;
@@ -86,7 +86,7 @@ export class Connection {
         settle(error ? this.#lost(error) : undefined);
       });
     });
-    return sequence;
+    return sequence % 2 ** 32;
   }
 
   /** The next message, if it is already here. The records of `data` are valid until the next call. */

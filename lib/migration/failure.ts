@@ -15,6 +15,13 @@ export function brokenConnection(message: string, cause?: unknown): HtabError {
   return error;
 }
 
+/** Two sources that call themselves by one name: what is said of one's guest would be believed of the other's. */
+export function nameTwice(migrationId: string): HtabError {
+  return migrationError(
+    `another source has used the name ${migrationId}: give each migration one of its own`,
+  );
+}
+
 const MAX_PEER_TEXT = 500;
 
 /** What a peer has said, as it may stand in a message: on one line, without what terminals and logs act upon, not long. */

@@ -2,7 +2,7 @@ import type { HptTable } from '../hpt/table.js';
 import type { BackendName } from '../vm/contract.js';
 import { unexpected, type Connection } from './connection.js';
 import { publishPass, publishState } from './events.js';
-import { isInDoubt, migrationError } from './failure.js';
+import { isInDoubt, migrationError, nameTwice } from './failure.js';
 import type { Journal } from './journal.js';
 import type { Hello, MessageOf, PassCounts } from './protocol.js';
 import { TableCopy } from './table-copy.js';
@@ -103,7 +103,7 @@ export class ReceiveSession {
   }
 
   async #checkHello(): Promise<void> {
-    const { headerByteOrder, migrationId } = this.#hello;
+    const { headerByteOrder, migrationId, attempt } = this.#hello;
     // Records are written to the target as they come, and every supported host reads little-endian headers.
     if (headerByteOrder !== 'LE') {
       throw migrationError(
@@ -114,6 +114,8 @@ export class ReceiveSession {
     if (entry !== undefined && entry.state !== 'pending') {
       throw migrationError(`migration ${migrationId} has been decided here: it is ${entry.state}`);
     }
+    // It was prepared, so its source has used a connection before; only another source begins with its first.
+    if (entry !== undefined && attempt === 1) throw nameTwice(migrationId);
   }
 
   /** Applies pass upon pass, until the source says that it has no more. */

@@ -5,7 +5,7 @@ import { acceptConnections, type Accepting } from './acceptor.js';
 import type { Connection } from './connection.js';
 import type { ReceiveReport } from './destination.js';
 import { publishOutcome, publishState } from './events.js';
-import { brokenConnection, isBrokenConnection, isInDoubt, migrationError } from './failure.js';
+import { brokenConnection, isBrokenConnection, isInDoubt, migrationError, nameTwice } from './failure.js';
 import { outcomeOf } from './outcome.js';
 import type { AskedOutcome, Hello } from './protocol.js';
 import type { ReceiveSettings } from './receive-options.js';
@@ -23,6 +23,8 @@ export class Receiver {
   readonly #settings: ReceiveSettings;
   #session: ReceiveSession | undefined;
   #migrationId: string | undefined;
+  /** Of the last connection that this migration's source has used. */
+  #attempt = 0;
   /** A source that has said hello and is not served yet. */
   #next: Greeted | undefined;
   #wake: (() => void) | undefined;
@@ -46,8 +48,9 @@ export class Receiver {
     try {
       let greeted = await this.#greeted(accepting, Infinity);
       for (;;) {
-        const { migrationId } = greeted.hello;
+        const { migrationId, attempt } = greeted.hello;
         this.#migrationId = migrationId;
+        this.#attempt = attempt;
         try {
           return await this.#serve(greeted);
         } catch (error) {
@@ -116,6 +119,9 @@ export class Receiver {
       await connection.abort(this.#over.error, false);
     } else if (this.#session !== undefined && this.#session.migrationId !== hello.migrationId) {
       await connection.abort(migrationError('another migration is under way here'), false);
+    } else if (hello.migrationId === this.#migrationId && hello.attempt <= this.#attempt) {
+      // A source counts on: this is another one, and would be told of the first one's guest as of its own.
+      await connection.abort(nameTwice(hello.migrationId), false);
     } else {
       const before = this.#next;
       this.#next = greeted;

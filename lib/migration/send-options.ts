@@ -40,7 +40,7 @@ export interface SendOptions extends MigrationOptions, GuestCallbacks, Partial<P
   /**
    * Once the guest stands still, read the whole table again through another descriptor and compare: finds every change
    * that another reader has taken. Costs a full scan of stop time; default false: only a few entries are looked at, which
-   * finds a table that was replaced.
+   * finds a table that was replaced. A descriptor without `reopen` cannot be read again.
    */
   readonly recheckSource?: boolean;
   /** Called after every data frame and at the end of every pass. */

@@ -1,3 +1,4 @@
+import { outOfRange } from '../errors.js';
 import type { HtabVm } from '../vm/contract.js';
 import { Dialer, type Channel } from './dialer.js';
 import { checkTable, sourceAccess, type SourceTable } from './endpoints.js';
@@ -56,6 +57,9 @@ export async function sendHpt(
   if (!('openHtab' in source)) checkTable(source, 'read');
   const settings = sendSettings(options);
   const access = await sourceAccess(source, options.host);
+  if (settings.recheckSource && !access.canReopen) {
+    throw outOfRange('recheckSource', 'false for a descriptor without reopen', true);
+  }
   const dialer = new Dialer(channel, settings);
   return new SendMigration(
     access,

@@ -71,6 +71,17 @@ describe('the commands of a migration', () => {
   });
 });
 
+test('resolve says that what nobody answers for stays in doubt, by its exit code, and why', async () => {
+  const file = scratch('journal');
+  const journal = await openJournal(file);
+  await journal.begin({ side: 'source', migrationId: 'm-2', order: 24, digest: 'ab'.repeat(32) });
+  await journal.close();
+  const output = captureOutput();
+  expect(await run(['resolve', '--journal', file, '--ask', `unix:${scratch('nobody')}`], output)).toBe(4);
+  expect(output.stdout.text).toMatch(/^m-2 pending: in doubt/);
+  expect(output.stderr.text).toMatch(/^kvm-htab: nobody answered for m-2: .*ENOENT/);
+});
+
 describe('resolve at a destination', () => {
   test.each([
     ['pending', 4, 'prepared, and not told to commit'],

@@ -31,7 +31,11 @@ export function defineReceive(program: Command, context: CommandContext): void {
     .description("Takes one guest's table from a `kvm-htab send`.")
     .argument('<address>', 'tls://HOST:PORT, tcp://HOST:PORT, unix:PATH or systemd', address);
   addEndpointOptions(command, 'target')
-    .option('--max-order <n>', "log2 of the largest table's bytes", integer(MIN_ORDER, MAX_STREAM_ORDER))
+    .option(
+      '--max-order <n>',
+      'log2 of the bytes of the largest table that is taken: the host sets so much memory aside',
+      integer(MIN_ORDER, MAX_STREAM_ORDER),
+    )
     .option('--min-entries <n>', 'fewest valid entries of a plausible table', integer(0, 2 ** 32), 1)
     .option(
       '--answer-ms <ms>',

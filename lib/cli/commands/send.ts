@@ -42,6 +42,10 @@ export function defineSend(program: Command, context: CommandContext): void {
         .choices(['stop', 'throttle', 'give-up'])
         .default('stop'),
     )
+    .option(
+      '--recheck-source',
+      'read the stopped table again, to find what another reader took: a full scan more',
+    )
     .option('--bandwidth <rate>', 'bytes per second while the guest runs, such as 2.5M', byteRate)
     .option('--migration-id <id>', 'name of the migration, never the same twice; default a random UUID');
   addMigrationOptions(command)

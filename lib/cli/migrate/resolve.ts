@@ -1,7 +1,9 @@
 import type { Decision, Journal, JournalEntry, Side } from '../../migration/journal.js';
 import { openJournal } from '../../migration/journal-file.js';
 import { askOutcome } from '../../migration/outcome.js';
+import type { AskedOutcome } from '../../migration/protocol.js';
 import type { PeerOptions } from '../commands/options.js';
+import { describeError } from '../describe-error.js';
 import { EXIT_CODES } from '../exit-codes.js';
 import type { Output } from '../program.js';
 import type { Address } from '../transport/address.js';
@@ -51,7 +53,8 @@ export async function resolve(
     if (entries.length === 0 && json !== true) output.stdout.write('nothing is undecided\n');
     let exitCode: number = EXIT_CODES.ok;
     for (const entry of entries) {
-      const state = entry.state === 'pending' ? await settle(journal, entry, options, signal) : entry.state;
+      const state =
+        entry.state === 'pending' ? await settle(journal, entry, options, output, signal) : entry.state;
       if (state === 'pending') exitCode = EXIT_CODES.inDoubt;
       const { migrationId: id, order, digest } = entry;
       const line =
@@ -91,13 +94,23 @@ async function settle(
   journal: Journal,
   { migrationId, side }: JournalEntry,
   options: ResolveCommandOptions,
+  { stderr }: Output,
   signal: AbortSignal,
 ): Promise<JournalEntry['state']> {
   const { ask, decide, timeoutMs } = options;
   if (decide !== undefined) return journal.decide(side, migrationId, decide);
   if (ask === undefined) return 'pending';
-  const channel = await connect(ask, await loadSecurity(ask, options), signal);
-  const outcome = await askOutcome(channel, migrationId, { timeoutMs, signal });
+  const security = await loadSecurity(ask, options);
+  let outcome: AskedOutcome;
+  try {
+    outcome = await askOutcome(await connect(ask, security, signal), migrationId, { timeoutMs, signal });
+  } catch (error) {
+    signal.throwIfAborted();
+    if (error instanceof UsageError) throw error;
+    // It stays in doubt, which the exit code is to say; why nobody answered, a person wants to know.
+    stderr.write(`kvm-htab: nobody answered for ${migrationId}: ${describeError(error)}\n`);
+    return 'pending';
+  }
   // Somebody who has never heard of the migration knows nothing about the guest.
   return outcome === 'unknown' ? 'pending' : journal.decide(side, migrationId, outcome);
 }

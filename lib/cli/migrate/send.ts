@@ -27,6 +27,7 @@ export interface SendCommandOptions extends EndpointOptions, MigrationCommandOpt
   readonly maxPasses: number;
   readonly ifNotConverging: NotConverging;
   readonly bandwidth?: number;
+  readonly recheckSource?: boolean;
 }
 
 /**
@@ -78,6 +79,9 @@ async function move(
   const source = await openSource(options, { timeoutMs: options.pauseTimeoutMs });
   resources.add(() => source.close());
   const guest = new WatchedGuest(controlOf(source, hooks));
+  if (options.recheckSource === true && 'handle' in source.table && source.table.reopen === undefined) {
+    throw new UsageError('--recheck-source needs a VMM at --htab-socket, which can open the table again');
+  }
   if (options.ifNotConverging === 'throttle' && guest.throttle === undefined) {
     throw new UsageError('--if-not-converging throttle needs --on-throttle, or a VMM at --htab-socket');
   }
@@ -116,6 +120,7 @@ function migrationOptions(
     ...(options.bandwidth !== undefined && { bytesPerSecond: options.bandwidth }),
     // The control has its own limit, and says more about what it could not do.
     guestTimeoutMs: Math.min(options.pauseTimeoutMs + 1000, MAX_MS),
+    ...(options.recheckSource !== undefined && { recheckSource: options.recheckSource }),
     downtimeMs: options.downtimeMs,
     maxPasses: options.maxPasses,
     whenNotConverging: options.ifNotConverging,

@@ -202,6 +202,35 @@ describe('a destination that listens', () => {
     network.close();
   });
 
+  test('takes no other source under the name of one that it knows, now or after a restart', async () => {
+    const journal = new MemoryJournal();
+    const guest = await startGuest();
+    const other = await startGuest(100, 2);
+    const name = { migrationId: 'twice' };
+    const network = new Network();
+    const receiving = receiveHpt(power8(), network, { journal });
+    const options = guest.options(name);
+    let second: Promise<unknown> | undefined;
+    const sending = sendHpt(guest.vm, network.connect, {
+      ...options,
+      onProgress: (progress) => {
+        options.onProgress!(progress);
+        second ??= sendHpt(other.vm, network.connect, other.options(name)).catch((error: unknown) => error);
+      },
+    });
+    const [sent] = await settleInFakeTime(Promise.all([sending, receiving]));
+    expect(sent.attempts).toBe(1);
+    const refusal = 'another source has used the name twice';
+    expect(((await settleInFakeTime(second!)) as Error).message).toContain(refusal);
+
+    // Prepared, and ended before it was told to commit: the source that was to commit will ask.
+    await journal.begin({ side: 'destination', migrationId: 'late', order: ORDER, digest: 'ab'.repeat(32) });
+    const again = await move(other, { send: { migrationId: 'late' }, receive: { journal } });
+    expect((reasonOf(again.sent) as Error).message).toContain('another source has used the name late');
+    expect(other).toMatchObject({ state: 'running', pauses: 0 });
+    network.close();
+  });
+
   test('takes one migration at a time', async () => {
     const guest = await startGuest();
     const other = await startGuest(100, 2);

@@ -87,6 +87,17 @@ describe('adopted descriptors', () => {
     expect(guest.pauses).toBe(0);
   });
 
+  test('that cannot be opened again are not read twice: that is refused before anything is said', async () => {
+    const guest = await startGuest(100);
+    const [ours, theirs] = link();
+    const handle = await guest.vm.openHtab();
+    await expect(
+      sendHpt({ handle, order: ORDER, backend: 'emulated' }, ours, guest.options({ recheckSource: true })),
+    ).rejects.toThrow(RangeError);
+    expect([theirs.readableLength, guest.pauses]).toEqual([0, 0]);
+    await handle.close();
+  });
+
   test('of the wrong kind, and a read-back that cannot be made, are refused before anything is said', async () => {
     const guest = await startGuest(0);
     const [ours] = link();

@@ -158,6 +158,18 @@ describe('a frame', () => {
     }
   });
 
+  test('without a payload is the same whatever memory its nothing is in', () => {
+    const nothings = [new Uint8Array(0), new Uint8Array(8).subarray(8), Buffer.alloc(0).subarray(0, 0)];
+    const headers = nothings.map((records) =>
+      encodeFrame({ type: 'data', records }, 3).header.toString('hex'),
+    );
+    expect(new Set(headers).size).toBe(1);
+    for (const nothing of nothings) {
+      const header = decodeHeader(Buffer.from(headers[0]!, 'hex'));
+      expect(decodePayload(header, Buffer.from(nothing.buffer, nothing.byteOffset, 0), 3).type).toBe('data');
+    }
+  });
+
   test('is refused by its header alone if it would be too long', () => {
     const data = encodeFrame({ type: 'data', records: new Uint8Array(MAX_DATA_BYTES) }, 0).header;
     expect(decodeHeader(data).length).toBe(MAX_DATA_BYTES);

@@ -1,0 +1,127 @@
+import { once } from 'node:events';
+import { existsSync } from 'node:fs';
+import { createServer } from 'node:net';
+import { beforeEach, expect, onTestFinished, test, vi } from 'vitest';
+import { run } from '../../lib/cli/program.js';
+import { digestTable } from '../../lib/hpt/digest.js';
+import { GuestWorkload } from '../../lib/testing/workload.js';
+import { EmulatedVm } from '../../lib/vm/emulated/emulated-vm.js';
+import * as handover from '../../lib/vm/kvm/handover.js';
+import { scratchFiles } from '../scratch.js';
+import { captureOutput } from './capture.js';
+
+// There is no HTAB descriptor on this machine: emulated VMs stand where the VMM's would.
+vi.mock('../../lib/vm/kvm/handover.js');
+
+const scratch = scratchFiles();
+let source: EmulatedVm;
+let target: EmulatedVm;
+let guest: GuestWorkload;
+
+beforeEach(async () => {
+  source = new EmulatedVm();
+  target = new EmulatedVm();
+  await source.allocateHpt(18);
+  await target.allocateHpt(18);
+  guest = new GuestWorkload(source, { seed: 1, pages: 8000 });
+  guest.step(2000);
+  vi.mocked(handover.requestHtab).mockImplementation(async (_path, options) => {
+    const handle = await {
+      'open-read\n': () => source.openHtab(),
+      'open-write\n': () => target.openHtab({ access: 'write' }),
+      'open-read-next\n': () => target.openHtab(),
+    }[options!.request!]!();
+    return { handle, text: 'ok 18\n' } as unknown as handover.ReceivedHtab;
+  });
+});
+
+/** A VMM's control socket: what it was told, and, with these answers, what it says. */
+async function startVmm(
+  answers: Readonly<Record<string, string>> = {},
+): Promise<{ at: string; lines: string[] }> {
+  const at = scratch('vmm');
+  const lines: string[] = [];
+  const server = createServer((socket) => {
+    socket.on('data', (chunk) => {
+      const line = chunk.toString().trimEnd();
+      lines.push(line);
+      socket.write(`${answers[line] ?? 'ok'}\n`);
+    });
+  }).listen(at);
+  await once(server, 'listening');
+  onTestFinished(() => {
+    server.close();
+  });
+  return { at, lines };
+}
+
+/** Moves the guest with both commands; their exit codes, and what the source said. */
+async function move(vmm: string, ...args: string[]): Promise<{ codes: number[]; said: string }> {
+  const at = scratch('socket');
+  const output = captureOutput();
+  const receiving = run(['receive', `unix:${at}`, '--quiet', '--htab-socket', vmm], captureOutput());
+  while (!existsSync(at)) await new Promise((resolve) => setImmediate(resolve));
+  const sending = run(
+    ['send', `unix:${at}`, '--quiet', '--htab-socket', vmm, '--reconnect-ms', '0', ...args],
+    output,
+  );
+  return { codes: await Promise.all([sending, receiving]), said: output.stderr.text };
+}
+
+test('send pauses the guest over the control socket of its VMM', async () => {
+  const { at, lines } = await startVmm();
+  expect(await move(at)).toEqual({ codes: [0, 0], said: '' });
+  expect(lines).toEqual(['pause']);
+  expect(digestTable(target.table!)).toBe(digestTable(source.table!));
+});
+
+test('a VMM that refuses to pause is told to resume the guest, which stays', async () => {
+  const { at, lines } = await startVmm({ pause: 'error it faults' });
+  const { codes, said } = await move(at);
+  expect(codes[0]).not.toBe(0);
+  expect(codes[1]).toBe(1);
+  expect(said).toContain('refuses to pause: "error it faults"');
+  expect(lines).toEqual(['pause', 'resume']);
+  expect(target.table!.validCount).toBe(0);
+});
+
+test('a VMM that does not resume the guest leaves it stopped, with an exit code of its own', async () => {
+  const { at, lines } = await startVmm({ pause: 'error it faults', resume: 'error gone' });
+  const { codes, said } = await move(at);
+  expect(codes).toEqual([5, 1]);
+  expect(said).toContain('the guest is stopped, and here: resume it');
+  expect(lines).toEqual(['pause', 'resume']);
+});
+
+test('a guest that changes too much is slowed down over it, and gets its full speed back if that does not help', async () => {
+  const { at, lines } = await startVmm();
+  const { codes, said } = await move(at, ...['--if-not-converging', 'throttle', '--downtime-ms', '0']);
+  expect(codes).toEqual([1, 1]);
+  expect(said).toContain('the table changes too fast');
+  expect(lines).toEqual([...[1, 2, 3, 4, 5, 6, 7, 8, 0].map((step) => `throttle ${step}`)]);
+});
+
+test('--recheck-source finds what another reader of the table has taken, and the guest stays', async () => {
+  const { at, lines } = await startVmm();
+  const thief = await source.openHtab();
+  const buffer = new Uint8Array(1 << 20);
+  while ((await thief.read(buffer)) > 0);
+  // What it takes once both have read everything, the migration never sees.
+  vi.mocked(handover.requestHtab).mockImplementationOnce(async () => {
+    const handle = await source.openHtab();
+    const read = handle.read.bind(handle);
+    let reads = 0;
+    handle.read = async (into) => {
+      if (++reads === 3) {
+        guest.step(200);
+        while ((await thief.read(buffer)) > 0);
+      }
+      return read(into);
+    };
+    return { handle, text: 'ok 18\n' } as unknown as handover.ReceivedHtab;
+  });
+  const { codes, said } = await move(at, '--recheck-source');
+  expect(codes).toEqual([1, 1]);
+  expect(said).toMatch(/entry \d+|ptex \d+/);
+  expect(lines).toEqual(['pause', 'resume']);
+});
