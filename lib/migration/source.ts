@@ -1,4 +1,4 @@
-import { outOfRange } from '../errors.js';
+import { outOfRange } from '../arguments.js';
 import type { HtabVm } from '../vm/contract.js';
 import { Dialer, type Channel } from './dialer.js';
 import { checkTable, sourceAccess, type SourceTable } from './endpoints.js';
