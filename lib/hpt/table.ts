@@ -113,7 +113,7 @@ export class HptTable {
   ): void {
     const entry = ptex & 0xffff;
     const groups = this.groups[ptex >>> 16];
-    if (groups !== undefined && ((entry + validCount + invalidCount) | 0) <= PAGE_BITS) {
+    if (groups !== undefined && entry + validCount + invalidCount <= PAGE_BITS) {
       groups.applyRecord(entry, validCount, invalidCount, longs, long);
     } else {
       this.#applyByPage(ptex, validCount, invalidCount, longs, long);
@@ -146,20 +146,16 @@ export class HptTable {
     longs: BigUint64Array,
     long: number,
   ): void {
-    const room = PAGE_BITS - (ptex & 0xffff);
-    const valid = Math.min(validCount, room);
-    const invalid = Math.min(invalidCount, room - valid);
-    const groups = this.groups[ptex >>> 16] ?? (valid > 0 ? this.#makeGroups(ptex) : undefined);
-    groups?.applyRecord(ptex & 0xffff, valid, invalid, longs, long);
-    const rest = validCount + invalidCount - valid - invalid;
-    if (rest > 0)
-      this.applyRecord(
-        ptex + valid + invalid,
-        validCount - valid,
-        invalidCount - invalid,
-        longs,
-        long + valid * 2,
-      );
+    const validEnd = ptex + validCount;
+    const end = validEnd + invalidCount;
+    for (let at = ptex; at < end;) {
+      const pageEnd = at - (at & 0xffff) + PAGE_BITS;
+      const valid = Math.max(Math.min(validEnd, pageEnd) - at, 0);
+      const invalid = Math.min(end, pageEnd) - at - valid;
+      const groups = this.groups[at >>> 16] ?? (valid > 0 ? this.#makeGroups(at) : undefined);
+      groups?.applyRecord(at & 0xffff, valid, invalid, longs, long + (at - ptex) * 2);
+      at = pageEnd;
+    }
   }
 
   /**

@@ -260,6 +260,14 @@ describe('edges', () => {
     expect(loadRun(table, 32_000, 60_000)).toEqual(entries);
   });
 
+  test('all entries of the largest table can be removed at once', () => {
+    const table = new HptTable(36);
+    for (const ptex of [0, 65_536, 2 ** 31, 2 ** 32 - 1]) table.set(ptex, 1n, 0n);
+    expect(table.removeRun(1, 2 ** 32 - 2)).toBe(2);
+    expect(table.removeRun(0, 2 ** 32)).toBe(2);
+    expect(table.validCount).toBe(0);
+  });
+
   test('dirty marks belong to the owner: storing, removing and clearing leave them alone', () => {
     const table = new HptTable(18);
     table.store(5, 0, 1, 0, 0);
