@@ -1,5 +1,5 @@
 import { outOfRange } from '../arguments.js';
-import type { RecordCounts } from '../hpt/records.js';
+import type { RecordCounts } from '../hpt/record-source.js';
 import type { HptTable } from '../hpt/table.js';
 import type { RecordCursor } from './cursor.js';
 

@@ -176,7 +176,7 @@ function laterPage(table: HptTable, writer: RecordWriter, scope: PageScope): num
         const run = (groupStart + bit) | 0;
         const next = (position + 2 + (valid << 2)) | 0;
         if (entry < run && position + 6 <= limit && next <= limit) {
-          // A record of its own.
+          // A record of its own: there is room for a header and an HPTE, as the kernel asks first, and for all of its own.
           header = position;
           counts = valid | (invalid << 16);
           words[position] = base + run;

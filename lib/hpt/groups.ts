@@ -1,6 +1,6 @@
 import { type BitmapPage, PAGE_BITS, PAGE_WORDS, type SparseBitmap, popcount } from './bitmap.js';
 import { copyHptes } from './copy-hptes.js';
-import type { RecordCounts, RecordSource } from './records.js';
+import type { RecordCounts, RecordSource } from './record-source.js';
 
 const FULL = 0xffffffff;
 const GROUPS = PAGE_WORDS;

@@ -2,7 +2,7 @@ import { checkInteger } from '../arguments.js';
 import { PAGE_BITS, SparseBitmap, popcount } from './bitmap.js';
 import { MAX_STREAM_ORDER, checkOrder, entryCount } from './geometry.js';
 import { PageGroups } from './groups.js';
-import type { RecordCounts, RecordSource } from './records.js';
+import type { RecordCounts, RecordSource } from './record-source.js';
 
 const NO_HPTES = new BigUint64Array(0);
 
