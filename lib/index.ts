@@ -12,7 +12,7 @@ export { HPTE_BYTES, HPTES_PER_GROUP, MAX_ORDER, MAX_STREAM_ORDER, MIN_ORDER } f
 export { entryCount, ptegCount, tableBytes } from './hpt/geometry.js';
 export { HptTable } from './hpt/table.js';
 export type { SparseBitmap } from './hpt/bitmap.js';
-export type { RecordCounts } from './hpt/records.js';
+export type { RecordCounts } from './hpt/record-source.js';
 export { compareTables, type TableDifference } from './hpt/compare.js';
 export { digestTable } from './hpt/digest.js';
 
