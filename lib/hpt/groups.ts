@@ -319,7 +319,7 @@ export class PageGroups {
     if (this.#used + places > this.#places) {
       this.#rebuild(places);
       const slot = this.#slots[group]! | 0;
-      if (needed <= ((slot >>> 6) & 63)) return slot;
+      return needed <= ((slot >>> 6) & 63) ? slot : this.#room(group, needed - held);
     }
     const place = this.#used;
     copyHptes(this.longs, this.placeOf(group) << 1, this.longs, place << 1, held);
