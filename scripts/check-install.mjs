@@ -1,7 +1,7 @@
 // Packs the package, installs the tarball into an empty folder, and uses it there as others would: imported, required,
 // from the command line, with the shipped addon and on a machine that has none. Needs dist/ and prebuilds/.
 import { execFileSync } from 'node:child_process';
-import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { existsSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
 import { hostTarget, rebuild, root, targets } from './native/toolchain.mjs';
@@ -11,13 +11,13 @@ process.on('exit', () => {
   rmSync(folder, { recursive: true });
 });
 
-/** @param {string} command @param {string[]} args @param {string} [cwd] */
-function run(command, args, cwd = folder) {
+/** @param {string} command @param {string[]} args @param {string} [cwd] @param {NodeJS.ProcessEnv} [environment] */
+function run(command, args, cwd = folder, environment = {}) {
   return execFileSync(command, args, {
     cwd,
     encoding: 'utf8',
     // A build of the checkout's own must not stand in for what is shipped.
-    env: { ...process.env, PREBUILDS_ONLY: '1' },
+    env: { ...process.env, PREBUILDS_ONLY: '1', ...environment },
     stdio: ['ignore', 'pipe', 'inherit'],
   });
 }
@@ -57,6 +57,10 @@ if (stray.length > 0) throw new Error(`the tarball has ${stray.join(', ')}`);
 writeFileSync(path.join(folder, 'package.json'), '{"private": true}');
 const quiet = ['--no-audit', '--no-fund', '--prefer-offline', '--loglevel=error'];
 run('npm', ['install', ...quiet, path.join(folder, tarball.filename)]);
+// From a lock file npm compiles whatever has a binding.gyp at its root.
+run('npm', ['ci', ...quiet], folder, { CXX: '/bin/false' });
+if (existsSync(path.join(folder, 'node_modules/kvm-htab/build')))
+  throw new Error('npm ci compiles the addon');
 
 check(
   'imported: the emulated kernel answers',
@@ -94,8 +98,9 @@ const help = run(path.join(folder, 'node_modules/.bin/kvm-htab'), ['--help']);
 if (!help.includes('Usage: kvm-htab')) throw new Error(`kvm-htab --help says ${JSON.stringify(help)}`);
 process.stderr.write('check-install: the command runs\n');
 
-if (!rebuild(installed, /** @type {import('./native/toolchain.mjs').Target} */ (targets[hostTarget ?? '']))) {
+const sources = path.join(installed, 'native');
+if (!rebuild(sources, /** @type {import('./native/toolchain.mjs').Target} */ (targets[hostTarget ?? '']))) {
   throw new Error('the package does not build from its own sources');
 }
-execFileSync(process.execPath, [path.join(root, 'test/native/smoke.mjs'), installed], { stdio: 'ignore' });
+execFileSync(process.execPath, [path.join(root, 'test/native/smoke.mjs'), sources], { stdio: 'ignore' });
 process.stderr.write('check-install: it builds from its own sources\n');

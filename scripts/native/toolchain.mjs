@@ -64,7 +64,10 @@ export function missingFor({ prefix }) {
 
 /** Changes with anything that a build depends on, and with what was built. @param {string} built */
 function fingerprint(built) {
-  const sources = readdirSync(path.join(root, 'native')).map((name) => `native/${name}`);
+  const files = readdirSync(path.join(root, 'native'), { withFileTypes: true }).filter((each) =>
+    each.isFile(),
+  );
+  const sources = files.map(({ name }) => `native/${name}`);
   const hash = createHash('sha256').update(process.version + process.arch);
   for (const file of ['binding.gyp', 'node_modules/node-addon-api/package.json', ...sources.sort(), built]) {
     hash.update(file).update(readFileSync(path.join(root, file)));

@@ -1,5 +1,6 @@
 import { createRequire } from 'node:module';
 import { endianness } from 'node:os';
+import { join } from 'node:path';
 import { HtabUnavailableError } from '../../errors.js';
 import { packageRoot } from '../../node/package-root.js';
 import type { CallResult, RecordsResult } from '../base.js';
@@ -86,7 +87,7 @@ export interface Addon {
 
 const PACKAGE = packageRoot();
 const BUILD_HINT =
-  `build it with "npx node-gyp rebuild" in ${PACKAGE}, which needs a C++ compiler, make and Python ` +
+  `build it with "npx node-gyp rebuild -C native" in ${PACKAGE}, which needs a C++ compiler, make and Python ` +
   '(released packages contain it for linux-ppc64le and linux-x64); the emulated backend works without it';
 
 let loaded: Addon | undefined;
@@ -129,8 +130,13 @@ function load(): Addon {
   let file: string;
   try {
     file = find.path(PACKAGE);
-  } catch (cause) {
-    throw new HtabUnavailableError('no-prebuild', 'the addon is not built', BUILD_HINT, { cause });
+  } catch {
+    // Built by the user, in the folder of its sources.
+    try {
+      file = find.path(join(PACKAGE, 'native'));
+    } catch (cause) {
+      throw new HtabUnavailableError('no-prebuild', 'the addon is not built', BUILD_HINT, { cause });
+    }
   }
   try {
     return require(file) as Addon;

@@ -48,7 +48,7 @@ describe('where the addon has no place, the error says why and what to do', () =
     const error = await problemOn({ platform: 'linux', arch: arch.value as string });
     expect(error).toMatchObject({
       reason: 'no-prebuild',
-      hint: expect.stringContaining(`npx node-gyp rebuild" in ${path.resolve('.')}`) as string,
+      hint: expect.stringContaining(`npx node-gyp rebuild -C native" in ${path.resolve('.')}`) as string,
     });
     expect((error as Error).cause).toBeInstanceOf(Error);
   });
