@@ -51,7 +51,7 @@ export const hints: Readonly<Record<string, string>> = {
   'write EBADF': 'the handle was opened for reading',
   'write EBUSY': VCPU_RUNS,
   'write EINVAL':
-    'the guest is a radix one, there is no table, the range ends beyond it, or an entry lacks V or has a page-size code that no kernel accepts',
+    'one write takes one record (writeRecords takes more), the guest is a radix one, there is no table, the range ends beyond it, or an entry lacks V or has a page-size code that no kernel accepts',
   'write EIO':
     'the kernel could not enter an entry (segment size code, or a page larger than the memory behind it); the entry that stood there is gone',
   'fcntl EBADF': 'no such descriptor is open in this process',
