@@ -1,3 +1,4 @@
+import { HtabStateError } from '../errors.js';
 import { inDoubt } from './failure.js';
 import type { Decision, Journal, JournalEntry, JournalRecord, Side } from './journal.js';
 import { JournalLog } from './journal-log.js';
@@ -7,7 +8,8 @@ import { JournalLog } from './journal-log.js';
  * was begun or decided. The first decision in the file is the one that stands: so any number of processes of one machine
  * may share it.
  *
- * A line that was cut by a crash does not count, and does not harm the next one. A file that has grown long is continued
+ * A line that was cut by a crash does not count, and does not harm the next one. One that was damaged later puts what it
+ * may have decided in doubt. A file that has grown long is continued
  * in a short one, which has everything undecided and the last 1000 decisions.
  *
  * @throws HtabSystemError if the file cannot be opened
@@ -54,7 +56,8 @@ class FileJournal implements Journal {
       // Also where it has been decided: what another process wrote may not be on the disk yet, and is about to be told.
       await this.#append({ ...entry, state: entry.state === 'pending' ? decision : entry.state });
       const { state } = this.#log.entries.due(side, migrationId);
-      return state === 'pending' ? decision : state;
+      if (state === 'pending') throw this.#fail({ ...entry, state: decision }, 'it is not there to be read');
+      return state;
     });
     // Nobody who waits for a decision waits for this; what becomes of it shows in the next call, if it matters at all.
     this.#inTurn(() => this.#log.compact()).catch(() => undefined);
@@ -74,6 +77,9 @@ class FileJournal implements Journal {
   }
 
   #inTurn<T>(job: () => Promise<T>): Promise<T> {
+    if (this.#closing !== undefined) {
+      return Promise.reject(new HtabStateError('closed', `the journal ${this.#file} is closed`));
+    }
     const result = this.#tail.then(() => {
       if (this.#failure !== undefined) throw this.#failure;
       return job();
@@ -83,15 +89,16 @@ class FileJournal implements Journal {
   }
 
   #append(line: JournalEntry): Promise<void> {
-    const { migrationId, side, state } = line;
-    return this.#log.append(line, (cause) => {
-      // After a failed fsync nobody knows what the disk has, and a second one would succeed without it.
-      this.#failure = inDoubt(
-        `whether migration ${migrationId} is written down as ${state} at the ${side} cannot be known`,
-        `look at the disk and at ${this.#file} before the guest is run anywhere`,
-        cause,
-      );
-      return this.#failure;
-    });
+    return this.#log.append(line, (cause) => this.#fail(line, cause));
+  }
+
+  /** After a failed fsync nobody knows what the disk has, and a second one would succeed without it. */
+  #fail({ migrationId, side, state }: JournalEntry, cause: unknown): Error {
+    this.#failure = inDoubt(
+      `whether migration ${migrationId} is written down as ${state} at the ${side} cannot be known`,
+      `look at the disk and at ${this.#file} before the guest is run anywhere`,
+      cause,
+    );
+    return this.#failure;
   }
 }

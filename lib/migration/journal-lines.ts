@@ -4,7 +4,7 @@ import { parseFields, pickFields } from '../framing/fields.js';
 import { MAX_STREAM_ORDER, MIN_ORDER } from '../hpt/geometry.js';
 import { migrationError } from './failure.js';
 import type { JournalEntry } from './journal.js';
-import { isValidMigrationId } from './protocol.js';
+import { isMigrationId } from './protocol.js';
 
 /** The end of a file: it goes on in another, which has all that counts of it. */
 export interface Seal {
@@ -15,7 +15,7 @@ export interface Seal {
 }
 
 const ENTRY_FIELDS: FieldChecks<JournalEntry> = {
-  migrationId: (value) => typeof value === 'string' && isValidMigrationId(value),
+  migrationId: isMigrationId,
   side: isOneOf('source', 'destination'),
   state: isOneOf('pending', 'committed', 'aborted'),
   order: isWithin(MIN_ORDER, MAX_STREAM_ORDER),
@@ -35,22 +35,27 @@ export function formatLine(line: JournalEntry | Seal): Buffer {
   return Buffer.from(`${LINE_START}${checksum(json)} ${json}\n`);
 }
 
+/** What a write that was cut has left, if anything, and the start of the line behind it. */
+const CUT = /^(#*|[\da-f]{1,8}|[\da-f]{8} (\{[^{}]*\}?)?)#$/;
+
 /**
- * What stands in a line; undefined for one that was cut, or is not ours.
+ * What stands in a line. Nothing, if its write was cut: nobody has been told of it. One that is there to its end, and is
+ * not as it was written, was damaged later: somebody may have been told what it said.
  *
  * @param text without its newline, a character for each byte
  */
-export function parseLine(text: string): JournalEntry | Seal | undefined {
+export function parseLine(text: string): JournalEntry | Seal | 'damaged' | undefined {
+  if (CUT.test(text)) return undefined;
   const json = Buffer.from(text.slice(9), 'latin1');
-  if (text.length < 10 || text.slice(0, 9) !== `${checksum(json)} `) return undefined;
+  if (text.slice(0, 9) !== `${checksum(json)} `) return 'damaged';
   const fields = parseFields(json);
-  if (fields === undefined) return undefined;
+  if (fields === undefined) return 'damaged';
   try {
     const refuse = (name: string): Error => migrationError(name);
     if ('continuedIn' in fields) return pickFields(fields, SEAL_FIELDS, refuse);
     return pickFields(fields, ENTRY_FIELDS, refuse);
   } catch {
-    return undefined;
+    return 'damaged';
   }
 }
 

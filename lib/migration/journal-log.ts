@@ -70,18 +70,22 @@ export class JournalLog {
   /**
    * Appends a line, makes sure of it, and takes in what stands before it and itself.
    *
-   * @param unsynced makes the error if nobody can know whether the disk has it
+   * @param uncertain makes the error if nobody can know whether it counts: it has been written, and then something failed
    * @throws HtabSystemError, HtabError `ERR_HTAB_MIGRATION` if it was not taken: it does not count then
    */
-  async append(line: JournalEntry, unsynced: (cause: unknown) => Error): Promise<void> {
-    do {
-      await this.#write(formatLine(line));
+  async append(line: JournalEntry, uncertain: (cause: unknown) => Error): Promise<void> {
+    const bytes = formatLine(line);
+    for (let counts = false; !counts;) {
+      // Before it is written: a file that nobody could read afterwards would have it all the same.
+      await this.#sizeWith(bytes.length);
+      await this.#write(bytes);
       try {
         await fileCall(`write to the journal ${this.#file}`, this.#handle.datasync());
+        counts = !(await this.readOn());
       } catch (error) {
-        throw unsynced(error);
+        throw uncertain(error);
       }
-    } while (await this.readOn());
+    }
   }
 
   /**
@@ -100,7 +104,7 @@ export class JournalLog {
   async compact(): Promise<void> {
     await this.readOn();
     const size = this.#size;
-    if (size < this.#compactBytes) return;
+    if (size < this.#compactBytes || this.entries.inDoubt) return;
     const lines = Buffer.concat(this.entries.worthKeeping().map(formatLine));
     if (lines.length > size / 2) return;
     const next = temporaryPath(path.dirname(this.#file), path.basename(this.#file));
@@ -127,13 +131,23 @@ export class JournalLog {
     );
   }
 
+  /**
+   * How long the file is.
+   *
+   * @throws HtabError `ERR_HTAB_MIGRATION` if it is longer than a journal gets, or would be with so many bytes more
+   */
+  async #sizeWith(more: number): Promise<number> {
+    const { size } = await fileCall(`read the journal ${this.#file}`, this.#handle.stat());
+    if (size + more <= MAX_BYTES) return size;
+    throw migrationError(
+      `${this.#file} has ${size} bytes, and a journal gets no more than ${MAX_BYTES}: begin another one`,
+    );
+  }
+
   /** @returns the seal, if there is one that holds; nothing behind it counts */
   async #readLines(): Promise<Seal | undefined> {
     const operation = `read the journal ${this.#file}`;
-    const { size } = await fileCall(operation, this.#handle.stat());
-    if (size > MAX_BYTES) {
-      throw migrationError(`${this.#file} has ${size} bytes, which is more than a journal gets`);
-    }
+    const size = await this.#sizeWith(0);
     this.#size = size;
     const buffer = Buffer.alloc(Math.min(READ_BYTES, Math.max(0, size - this.#position)));
     while (this.#position < size) {
@@ -146,14 +160,14 @@ export class JournalLog {
       if (end === 0 && bytesRead < READ_BYTES) return undefined;
       for (const text of buffer.toString('latin1', 0, end).split('\n').slice(0, -1)) {
         const line = parseLine(text);
-        if (line !== undefined && 'continuedIn' in line) {
-          if (line.bytes === this.#position - LINE_START.length) return line;
-        } else if (line !== undefined) {
-          this.entries.add(line);
-        }
+        if (line === 'damaged') this.entries.addDamaged();
+        else if (line !== undefined && 'state' in line) this.entries.add(line);
+        else if (line?.bytes === this.#position - LINE_START.length) return line;
         this.#position += text.length + 1;
       }
-      if (end === 0) this.#position += bytesRead;
+      if (end > 0) continue;
+      this.entries.addDamaged();
+      this.#position += bytesRead;
     }
     return undefined;
   }

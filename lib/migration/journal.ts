@@ -1,4 +1,4 @@
-import { migrationError } from './failure.js';
+import { inDoubt, migrationError } from './failure.js';
 
 /** Which end of a migration writes. */
 export type Side = 'source' | 'destination';
@@ -31,8 +31,9 @@ export interface JournalEntry extends JournalRecord {
  * journal open, is told what it was. That is what makes a late commit harmless after the source was told `aborted`.
  */
 export interface Journal extends AsyncDisposable {
-  /** Entries of one side that nobody has decided, oldest first. */
+  /** Entries of one side that nobody has decided, or of which that cannot be known, oldest first. */
   pending(side: Side): Promise<JournalEntry[]>;
+  /** @throws HtabError `ERR_HTAB_IN_DOUBT` if it cannot be known how it was decided */
   find(side: Side, migrationId: string): Promise<JournalEntry | undefined>;
   /** Writes that a decision is due. When this resolves it is on the disk. */
   begin(record: JournalRecord): Promise<void>;
@@ -53,18 +54,36 @@ const KEPT_DECISIONS = 1000;
 /** @internal What the journal comes to, over its lines in the order in which they were written. */
 export class JournalEntries {
   readonly #entries = new Map<string, JournalEntry>();
+  /** Those of which a decision may have been lost; what comes behind it may not be the first. */
+  readonly #doubted = new Set<string>();
+
+  /** Whether a decision may have been lost. */
+  get inDoubt(): boolean {
+    return this.#doubted.size > 0;
+  }
 
   add(line: JournalEntry): void {
     const key = keyOf(line.side, line.migrationId);
     const before = this.#entries.get(key);
-    if (before !== undefined && before.state !== 'pending') return;
+    if (this.#doubted.has(key) || (before !== undefined && before.state !== 'pending')) return;
     // What is decided stands behind what was decided before it, whenever it was begun.
     if (line.state !== 'pending') this.#entries.delete(key);
     this.#entries.set(key, line);
   }
 
+  /** Takes note of a line that cannot be read any more: it may have been the decision about anything undecided by then. */
+  addDamaged(): void {
+    for (const [key, { state }] of this.#entries) if (state === 'pending') this.#doubted.add(key);
+  }
+
+  /** @throws HtabError `ERR_HTAB_IN_DOUBT` if a decision about it may have been lost */
   find(side: Side, migrationId: string): JournalEntry | undefined {
-    return this.#entries.get(keyOf(side, migrationId));
+    const key = keyOf(side, migrationId);
+    if (!this.#doubted.has(key)) return this.#entries.get(key);
+    throw inDoubt(
+      `the journal has a damaged line, which may be the decision about migration ${migrationId} at the ${side}`,
+      'find out where its guest is before it is run anywhere, and begin another journal',
+    );
   }
 
   pending(side: Side): JournalEntry[] {

@@ -1,6 +1,6 @@
 import { outOfRange } from '../arguments.js';
 import type { HostModel } from '../vm/host.js';
-import { isValidMigrationId } from './protocol.js';
+import { isMigrationId } from './protocol.js';
 
 /** What both ends of a migration take. */
 export interface MigrationOptions {
@@ -31,7 +31,7 @@ export function reconnectTimeOf({ reconnectMs }: MigrationOptions): number {
 
 /** @throws RangeError for a text that cannot name a migration */
 export function checkMigrationId(migrationId: string): void {
-  if (!isValidMigrationId(migrationId)) {
+  if (!isMigrationId(migrationId)) {
     throw outOfRange('migrationId', '1 to 64 letters, digits and hyphens', migrationId);
   }
 }

@@ -53,8 +53,6 @@ export const MAX_DATA_BYTES = 1 << 20;
 export const MAX_CONTROL_BYTES = 4096;
 
 const PROTOCOL_NAME = 'kvm-htab';
-/** What a source may demand of its destination, by name. This version knows of nothing beyond what it always does. */
-const KNOWN_FEATURES: readonly string[] = [];
 
 const control = (code: number): FrameType => ({ code, maxBytes: MAX_CONTROL_BYTES });
 
@@ -151,7 +149,9 @@ export type MessageType = Message['type'];
 export type MessageOf<T extends MessageType> = Extract<Message, { readonly type: T }>;
 export type FrameHeader = HeaderOf<MessageType>;
 
-const isMigrationId: FieldCheck = (value) => typeof value === 'string' && /^[\dA-Za-z-]{1,64}$/.test(value);
+/** Whether something can name a migration. */
+export const isMigrationId: FieldCheck = (value) =>
+  typeof value === 'string' && /^[\dA-Za-z-]{1,64}$/.test(value);
 const isFeatureList: FieldCheck = (value) =>
   Array.isArray(value) && value.length <= 32 && value.every(isText);
 const isBackend = isOneOf('kvm', 'emulated', 'image');
@@ -185,21 +185,13 @@ const FIELDS: { readonly [T in MessageType]: FieldChecks<Omit<MessageOf<T>, 'typ
 };
 
 /** The `hello` of a source that speaks this version. */
-export function hello(
-  about: Omit<Hello, 'type' | 'protocol' | 'version' | 'features'>,
-  features: readonly string[] = [],
-): Hello {
-  return { type: 'hello', protocol: PROTOCOL_NAME, version: PROTOCOL_VERSION, ...about, features };
+export function hello(about: Omit<Hello, 'type' | 'protocol' | 'version' | 'features'>): Hello {
+  return { type: 'hello', protocol: PROTOCOL_NAME, version: PROTOCOL_VERSION, ...about, features: [] };
 }
 
 /** The `ask` of a source that speaks this version. */
 export function ask(migrationId: string): MessageOf<'ask'> {
   return { type: 'ask', protocol: PROTOCOL_NAME, version: PROTOCOL_VERSION, migrationId };
-}
-
-/** Whether a text can name a migration. */
-export function isValidMigrationId(text: string): boolean {
-  return isMigrationId(text);
 }
 
 /**
@@ -241,7 +233,7 @@ export function decodePayload(header: FrameHeader, payload: Buffer, due: number)
     migrationError(`frame ${sequence} (${type}) lacks a valid "${name}"`),
   );
   const message = { ...picked, type } as Message;
-  if (message.type === 'hello') refuseUnknownFeatures(message);
+  if (message.type === 'hello') refuseFeatures(message);
   return message;
 }
 
@@ -255,9 +247,9 @@ function refuseOtherVersions(fields: Readonly<Record<string, unknown>>): void {
   );
 }
 
-function refuseUnknownFeatures({ features }: Hello): void {
-  const unknown = features.filter((feature) => !KNOWN_FEATURES.includes(feature));
-  if (unknown.length === 0) return;
-  const names = peerText(unknown.join(', '));
+/** This version knows of nothing that could be demanded of it beyond what it always does. */
+function refuseFeatures({ features }: Hello): void {
+  if (features.length === 0) return;
+  const names = peerText(features.join(', '));
   throw migrationError(`the source demands what this destination does not know: ${names}`);
 }

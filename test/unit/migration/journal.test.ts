@@ -1,4 +1,4 @@
-import { appendFileSync, readFileSync, statSync, truncateSync, writeFileSync } from 'node:fs';
+import { readFileSync, statSync, truncateSync, writeFileSync } from 'node:fs';
 import { open, type FileHandle } from 'node:fs/promises';
 import path from 'node:path';
 import { afterEach, beforeEach, describe, expect, test, vi } from 'vitest';
@@ -12,6 +12,9 @@ const record = (migrationId: string, side: JournalRecord['side'] = 'destination'
   order: 18,
   digest: 'ab'.repeat(32),
 });
+
+/** What a journal gets at most. */
+const MAX_BYTES = 64 << 20;
 
 const scratch = scratchFiles();
 let folder: string;
@@ -29,7 +32,11 @@ async function failingCalls() {
   const handle = await open(file, 'r');
   const prototype = Object.getPrototypeOf(handle) as FileHandle;
   await handle.close();
-  return { write: vi.spyOn(prototype, 'write'), datasync: vi.spyOn(prototype, 'datasync') };
+  return {
+    write: vi.spyOn(prototype, 'write'),
+    datasync: vi.spyOn(prototype, 'datasync'),
+    read: vi.spyOn(prototype, 'read'),
+  };
 }
 
 describe.each<[string, () => Promise<Journal>]>([
@@ -117,16 +124,32 @@ describe('a journal file', () => {
     }
   });
 
-  test('does not count a line that has changed', async () => {
+  test.each<[string, (line: string) => string]>([
+    ['another decision', (line) => line.replace('"committed"', '"aborted"')],
+    ['a bit of its id', (line) => line.replace('"a"', '"c"')],
+    ['its checksum', (line) => line.replace(/[\da-f]/, 'x')],
+    ['its newline', (line) => line.replace(/\n$/, ' ')],
+    ['what one block of a disk holds', (line) => line.slice(0, 20) + '\0'.repeat(line.length - 21) + '\n'],
+  ])('with a damaged decision is in doubt about it, and never guesses: %s', async (_, damage) => {
     {
       await using journal = await openJournal(file);
       await journal.begin(record('a'));
-      await journal.decide('destination', 'a', 'aborted');
+      await journal.begin(record('b'));
+      await journal.decide('destination', 'b', 'aborted');
+      await journal.decide('destination', 'a', 'committed');
     }
-    writeFileSync(file, readFileSync(file, 'utf8').replace('"aborted"', '"committed"'));
-    appendFileSync(file, 'whatever\n{}\n');
+    const text = readFileSync(file, 'utf8');
+    const at = text.lastIndexOf('#\n') + 2;
+    writeFileSync(file, text.slice(0, at) + damage(text.slice(at)));
     await using journal = await openJournal(file);
-    expect(await journal.find('destination', 'a')).toMatchObject({ state: 'pending' });
+    await journal.begin(record('later'));
+    const doubt = { code: 'ERR_HTAB_IN_DOUBT' };
+    await expect(journal.find('destination', 'a')).rejects.toMatchObject(doubt);
+    await expect(journal.decide('destination', 'a', 'aborted')).rejects.toMatchObject(doubt);
+    expect((await journal.pending('destination')).map(({ migrationId }) => migrationId)).toContain('a');
+    // What had been decided before, or is begun after, is not touched by it.
+    expect(await journal.find('destination', 'b')).toMatchObject({ state: 'aborted' });
+    expect(await journal.decide('destination', 'later', 'aborted')).toBe('aborted');
   });
 
   test('in a folder that is not there is refused with its name', async () => {
@@ -179,6 +202,42 @@ describe('a journal file', () => {
   test('is of no use once it is closed', async () => {
     const journal = await openJournal(file);
     await journal.close();
-    await expect(journal.begin(record('a'))).rejects.toThrow();
+    await expect(journal.begin(record('a'))).rejects.toMatchObject({
+      code: 'ERR_HTAB_STATE',
+      state: 'closed',
+    });
+  });
+
+  test('that has no room for a decision does not take it: nothing is decided, and nothing stands in it', async () => {
+    const sizes = { pending: 0, committed: 0 };
+    {
+      await using journal = await openJournal(file);
+      await journal.begin(record('a'));
+      sizes.pending = statSync(file).size;
+      await journal.decide('destination', 'a', 'committed');
+      sizes.committed = statSync(file).size - sizes.pending;
+    }
+    writeFileSync(file, '');
+    truncateSync(file, MAX_BYTES - sizes.pending - sizes.committed + 1);
+    await using journal = await openJournal(file);
+    await journal.begin(record('a'));
+    const size = statSync(file).size;
+    await expect(journal.decide('destination', 'a', 'committed')).rejects.toMatchObject({
+      code: 'ERR_HTAB_MIGRATION',
+    });
+    expect(statSync(file).size).toBe(size);
+    // Shorter by two bytes.
+    expect(await journal.decide('destination', 'a', 'aborted')).toBe('aborted');
+  });
+
+  test('that cannot be read once a decision is written is in doubt about it', async () => {
+    await using journal = await openJournal(file);
+    await journal.begin(record('a'));
+    const { read } = await failingCalls();
+    const failure = Object.assign(new Error('i/o'), { code: 'EIO', syscall: 'read' });
+    read.mockRejectedValueOnce(failure);
+    const doubt = { code: 'ERR_HTAB_IN_DOUBT' };
+    await expect(journal.decide('destination', 'a', 'committed')).rejects.toMatchObject(doubt);
+    await expect(journal.decide('destination', 'a', 'aborted')).rejects.toMatchObject(doubt);
   });
 });
