@@ -1,13 +1,14 @@
 import type { HptTable } from '../hpt/table.js';
 import type { BackendName } from '../vm/contract.js';
 import { unexpected, type Connection } from './connection.js';
-import { publishPass, publishState } from './events.js';
+import { publishPass } from './events.js';
 import { isInDoubt, migrationError, nameTwice } from './failure.js';
 import type { Journal } from './journal.js';
 import type { Hello, MessageOf, PassCounts } from './protocol.js';
 import { TableCopy } from './table-copy.js';
 import type { Target } from './target.js';
 import type { DestinationState } from './two-phase.js';
+import type { States } from './states.js';
 
 /** How far the destination has come. */
 export interface ReceiveProgress {
@@ -40,30 +41,33 @@ export class ReceiveSession {
   readonly #context: ReceiveContext;
   readonly #connection: Connection;
   readonly #hello: Hello;
-  #state: DestinationState = 'waiting';
+  readonly #states: States<DestinationState>;
 
-  constructor(target: Target, context: ReceiveContext, connection: Connection, hello: Hello) {
+  constructor(
+    target: Target,
+    context: ReceiveContext,
+    { connection, hello }: { readonly connection: Connection; readonly hello: Hello },
+    states: States<DestinationState>,
+  ) {
     this.#target = target;
     this.#context = context;
     this.#connection = connection;
     this.#hello = hello;
-  }
-
-  get migrationId(): string {
-    return this.#hello.migrationId;
+    this.#states = states;
   }
 
   /** Ends the session with this error; without effect once it decides. */
   fail(error: unknown): void {
-    if (this.#state !== 'deciding' && this.#state !== 'committed') this.#connection.fail(error);
+    const { now } = this.#states;
+    if (now !== 'deciding' && now !== 'committed') this.#connection.fail(error);
   }
 
   /**
    * Takes the table. When this resolves the decision is in the journal and the source is being told; when it rejects,
    * the target's table is empty, and the connection closed.
    *
-   * @throws HtabError `ERR_HTAB_IN_DOUBT` if the journal cannot say whether it has the decision: the table is kept then,
-   *   and the source has not been told anything
+   * @throws HtabError `ERR_HTAB_IN_DOUBT` if it is `in-doubt`: the table is kept then, and the source has not been told
+   *   anything
    */
   async run(): Promise<Received> {
     const connection = this.#connection;
@@ -71,7 +75,7 @@ export class ReceiveSession {
     let copy: TableCopy | undefined;
     try {
       await this.#checkHello();
-      this.#become('copying');
+      this.#states.become('copying');
       const { access, rules } = await this.#target.open();
       const { backend, host } = access;
       checkBackends(this.#hello.backend, backend);
@@ -90,7 +94,7 @@ export class ReceiveSession {
       await copy.close().catch(() => undefined);
       return { table, validEntries, passes, bytes };
     } catch (error) {
-      if (this.#state === 'in-doubt') {
+      if (this.#states.now === 'in-doubt') {
         connection.drop();
         await copy?.close().catch(() => undefined);
         throw error;
@@ -110,7 +114,7 @@ export class ReceiveSession {
         `the source sends record headers in ${headerByteOrder} byte order; LE is supported`,
       );
     }
-    const entry = await this.#context.journal.find('destination', migrationId);
+    const entry = await this.#context.journal.find('destination', migrationId).catch(uncertain);
     if (entry !== undefined && entry.state !== 'pending') {
       throw migrationError(`migration ${migrationId} has been decided here: it is ${entry.state}`);
     }
@@ -157,7 +161,7 @@ export class ReceiveSession {
       await this.#connection.send({ type: 'applied', sequence });
       publishPass({
         side: 'destination',
-        migrationId: this.migrationId,
+        migrationId: this.#states.migrationId,
         pass,
         ...arrived,
         durationMs: ended - begun,
@@ -170,33 +174,36 @@ export class ReceiveSession {
   /** From here on the journal can be asked about this migration. */
   async #prepare(digest: string): Promise<void> {
     const { migrationId, order } = this.#hello;
-    await this.#context.journal.begin({ side: 'destination', migrationId, order, digest });
-    this.#become('prepared');
+    await this.#context.journal.begin({ side: 'destination', migrationId, order, digest }).catch(uncertain);
+    this.#states.become('prepared');
     await this.#connection.send({ type: 'prepared', digest });
   }
 
   /** The commit point. */
   async #decide(): Promise<void> {
-    this.#become('deciding');
+    const { migrationId } = this.#states;
+    this.#states.become('deciding');
     this.#connection.ignoreSignal();
     try {
-      const decision = await this.#context.journal.decide('destination', this.migrationId, 'committed');
+      const decision = await this.#context.journal.decide('destination', migrationId, 'committed');
       if (decision === 'aborted') {
         throw migrationError(
-          `the commit came after it had been said that migration ${this.migrationId} is aborted`,
+          `the commit came after it had been said that migration ${migrationId} is aborted`,
         );
       }
     } catch (error) {
-      if (isInDoubt(error)) this.#become('in-doubt');
+      if (isInDoubt(error)) this.#states.become('in-doubt');
       throw error;
     }
-    this.#become('committed');
+    this.#states.become('committed');
   }
+}
 
-  #become(state: DestinationState): void {
-    this.#state = state;
-    publishState({ side: 'destination', migrationId: this.migrationId, state });
-  }
+/** Whatever the journal is in doubt about before the decision, the guest is the source's. */
+function uncertain(error: unknown): never {
+  throw isInDoubt(error)
+    ? migrationError('the journal is of no use: nothing can be decided here', error)
+    : error;
 }
 
 /**

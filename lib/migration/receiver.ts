@@ -4,13 +4,15 @@ import { within } from '../node/waiting.js';
 import { acceptConnections, type Accepting } from './acceptor.js';
 import type { Connection } from './connection.js';
 import type { ReceiveReport } from './destination.js';
-import { publishOutcome, publishState } from './events.js';
-import { brokenConnection, isBrokenConnection, isInDoubt, migrationError, nameTwice } from './failure.js';
+import { publishOutcome } from './events.js';
+import { brokenConnection, isBrokenConnection, migrationError, nameTwice } from './failure.js';
 import { outcomeOf } from './outcome.js';
 import type { AskedOutcome, Hello } from './protocol.js';
 import type { ReceiveSettings } from './receive-options.js';
 import { ReceiveSession } from './receive-session.js';
+import { States } from './states.js';
 import type { Target } from './target.js';
+import type { DestinationState } from './two-phase.js';
 
 interface Greeted {
   readonly connection: Connection;
@@ -22,7 +24,8 @@ export class Receiver {
   readonly #target: Target;
   readonly #settings: ReceiveSettings;
   #session: ReceiveSession | undefined;
-  #migrationId: string | undefined;
+  /** Of the migration that is under way. */
+  #states: States<DestinationState> | undefined;
   /** Of the last connection that this migration's source has used. */
   #attempt = 0;
   /** A source that has said hello and is not served yet. */
@@ -49,13 +52,15 @@ export class Receiver {
       let greeted = await this.#greeted(accepting, Infinity);
       for (;;) {
         const { migrationId, attempt } = greeted.hello;
-        this.#migrationId = migrationId;
+        const states =
+          this.#states?.migrationId === migrationId ? this.#states : States.ofDestination(migrationId);
+        this.#states = states;
         this.#attempt = attempt;
         try {
-          return await this.#serve(greeted);
+          return await this.#serve(greeted, states);
         } catch (error) {
           if (!isListener || !isBrokenConnection(error)) throw error;
-          publishState({ side: 'destination', migrationId, state: 'waiting' });
+          states.become('waiting');
           greeted = await this.#greeted(accepting, this.#settings.reconnectMs, error);
         }
       }
@@ -71,9 +76,9 @@ export class Receiver {
     }
   }
 
-  async #serve({ connection, hello }: Greeted): Promise<ReceiveReport> {
-    const { migrationId, order, attempt: attempts } = hello;
-    this.#session = new ReceiveSession(this.#target, this.#settings, connection, hello);
+  async #serve(greeted: Greeted, states: States<DestinationState>): Promise<ReceiveReport> {
+    const { migrationId, order, attempt: attempts } = greeted.hello;
+    this.#session = new ReceiveSession(this.#target, this.#settings, greeted, states);
     try {
       const { table, ...counts } = await this.#session.run();
       publishOutcome({ side: 'destination', migrationId, outcome: 'moved' });
@@ -117,9 +122,9 @@ export class Receiver {
     const { connection, hello } = greeted;
     if (this.#over !== undefined) {
       await connection.abort(this.#over.error, false);
-    } else if (this.#session !== undefined && this.#session.migrationId !== hello.migrationId) {
+    } else if (this.#session !== undefined && this.#states?.migrationId !== hello.migrationId) {
       await connection.abort(migrationError('another migration is under way here'), false);
-    } else if (hello.migrationId === this.#migrationId && hello.attempt <= this.#attempt) {
+    } else if (hello.migrationId === this.#states?.migrationId && hello.attempt <= this.#attempt) {
       // A source counts on: this is another one, and would be told of the first one's guest as of its own.
       await connection.abort(nameTwice(hello.migrationId), false);
     } else {
@@ -135,7 +140,7 @@ export class Receiver {
 
   async #answer(migrationId: string): Promise<AskedOutcome> {
     const outcome = await outcomeOf(this.#settings.journal, migrationId);
-    if (outcome === 'aborted' && this.#migrationId === migrationId) {
+    if (outcome === 'aborted' && this.#states?.migrationId === migrationId) {
       const error = migrationError(
         `the source has asked for migration ${migrationId}, and been told that it is aborted`,
       );
@@ -152,14 +157,15 @@ export class Receiver {
 
   /** What is still undecided is decided: this destination will not commit any more. */
   async #giveUp(error: unknown): Promise<void> {
-    const migrationId = this.#migrationId;
-    if (migrationId === undefined) return;
-    if (isInDoubt(error)) {
+    const states = this.#states;
+    if (states === undefined) return;
+    const { migrationId } = states;
+    if (states.now === 'in-doubt') {
       publishOutcome({ side: 'destination', migrationId, outcome: 'in-doubt', error });
       return;
     }
     await outcomeOf(this.#settings.journal, migrationId).catch(() => undefined);
-    publishState({ side: 'destination', migrationId, state: 'aborted' });
+    states.become('aborted');
     publishOutcome({ side: 'destination', migrationId, outcome: 'stayed', error });
   }
 }

@@ -3,7 +3,7 @@ import { digestTable } from '../hpt/digest.js';
 import { Connection } from './connection.js';
 import type { Dialer } from './dialer.js';
 import type { SourceAccess } from './endpoints.js';
-import { publishOutcome, publishState } from './events.js';
+import { publishOutcome } from './events.js';
 import { inDoubt, isBrokenConnection, migrationError } from './failure.js';
 import type { GuestControl } from './guest-control.js';
 import type { Decision } from './journal.js';
@@ -12,6 +12,7 @@ import { askOutcome } from './outcome.js';
 import type { SendSettings } from './send-options.js';
 import { greet, sendTable, type Prepared } from './send-session.js';
 import type { SendReport } from './source.js';
+import { States } from './states.js';
 import type { SourceState } from './two-phase.js';
 import { within } from '../node/waiting.js';
 
@@ -30,7 +31,7 @@ export class SendMigration {
   readonly #guest: GuestControl;
   readonly #dialer: Dialer;
   readonly #settings: SendSettings;
-  #state: SourceState = 'connecting';
+  readonly #states: States<SourceState>;
   #table: LiveTable | undefined;
   #restarts = 0;
   /** What the table was given up for, to begin again. */
@@ -41,6 +42,7 @@ export class SendMigration {
     this.#guest = guest;
     this.#dialer = dialer;
     this.#settings = settings;
+    this.#states = States.ofSource(settings.migrationId);
   }
 
   async run(): Promise<SendReport> {
@@ -49,15 +51,15 @@ export class SendMigration {
     try {
       const moved = await this.#attempts();
       const { stopMs, predictedStopMs } = moved;
-      this.#become('moved');
+      this.#states.become('moved');
       publishOutcome({ ...ended, outcome: 'moved', stopMs, predictedStopMs });
       return { migrationId, attempts: this.#dialer.connections, ...moved };
     } catch (error) {
-      const outcome = this.#state === 'in-doubt' ? 'in-doubt' : 'stayed';
+      const outcome = this.#states.now === 'in-doubt' ? 'in-doubt' : 'stayed';
       if (outcome === 'stayed') {
         await this.#record('aborted');
         await this.#guest.fullSpeed();
-        this.#become('stayed');
+        this.#states.become('stayed');
       }
       publishOutcome({ ...ended, outcome, error });
       throw error;
@@ -70,7 +72,7 @@ export class SendMigration {
   async #attempts(): Promise<Moved> {
     const { signal, timeoutMs } = this.#settings;
     for (;;) {
-      this.#become('connecting');
+      this.#states.become('connecting');
       let failure: unknown;
       try {
         const channel = await this.#dialer.connect(signal);
@@ -121,11 +123,11 @@ export class SendMigration {
     const context = { access: this.#access, settings: this.#settings, table, guest: this.#guest };
     const rules = await greet(connection, context, this.#dialer.connections);
     this.#dialer.heard();
-    this.#become('copying');
+    this.#states.become('copying');
     const prepared = await sendTable(connection, rules, {
       ...context,
       stopped: () => {
-        this.#become('stopped');
+        this.#states.become('stopped');
       },
     });
     const begun = journal.begin({
@@ -163,7 +165,7 @@ export class SendMigration {
   async #commit(connection: Connection): Promise<SendReport['acknowledged']> {
     const { timeoutMs } = this.#settings;
     connection.ignoreSignal();
-    this.#become('committing');
+    this.#states.become('committing');
     let failure: unknown;
     try {
       await connection.send({ type: 'commit' });
@@ -189,7 +191,7 @@ export class SendMigration {
 
   /** Asks until there is an answer, or the limit is reached. */
   async #ask(failure: unknown): Promise<Decision> {
-    this.#become('asking');
+    this.#states.become('asking');
     const { migrationId, timeoutMs, signal } = this.#settings;
     const dialer = this.#dialer.forAsking();
     let last = failure;
@@ -208,7 +210,7 @@ export class SendMigration {
     } catch (reason) {
       last = reason;
     }
-    this.#become('in-doubt');
+    this.#states.become('in-doubt');
     throw inDoubt(
       `the commit of migration ${migrationId} was sent and not acknowledged: the guest may run at the destination`,
       'keep it stopped here until the destination has been asked (kvm-htab resolve)',
@@ -221,10 +223,5 @@ export class SendMigration {
     const { journal, migrationId, timeoutMs } = this.#settings;
     const decided = journal.decide('source', migrationId, decision);
     await within(decided, timeoutMs, undefined, () => undefined).catch(() => undefined);
-  }
-
-  #become(state: SourceState): void {
-    this.#state = state;
-    publishState({ side: 'source', migrationId: this.#settings.migrationId, state });
   }
 }

@@ -1,8 +1,9 @@
 /**
  * Who may run the guest, and when that changes hands: never both sides, and never neither without an error that says so.
  * The two tables below have a row for each state of a side, with what is true in it, and the state that follows each
- * thing that can happen. What cannot happen in a state has no cell there.
+ * thing that can happen. What cannot happen in a state has no cell there. The sides go by them: see `States`.
  *
+ * - `goesOn`: what the side does by itself.
  * - `due`: the messages that the peer may send, each with what comes of it. A heartbeat may come at any time and changes
  *   nothing, but a peer that gives nothing else for long is lost.
  * - `lost`: the connection fails. A frame that is cut, damaged, lost, repeated or late is just that.
@@ -11,6 +12,10 @@
  * - `unexpected`: the peer sends a message that is not due.
  * - `failed`: a call of this side's own fails: its table, its guest, its journal.
  * - `signal`: the caller's signal is aborted.
+ * - `restart`: the source's reader has lost changes, or the table has been replaced: a new reader, if there can be one.
+ * - `again`: the source comes back over another connection, with `hello` and the same id. One with another id is refused.
+ * - `asked`: the source asks over another connection.
+ * - `unwritten`: the destination's journal cannot tell whether it has taken the decision.
  *
  * A process that is killed leaves its `journal`, and goes by it when it is started again. The source: nothing there, the
  * guest is its own; `pending`, it is `asking`; decided, that. The destination: it has forgotten what is not there, answers
@@ -25,12 +30,28 @@
 /** What follows, by what happens. */
 interface Cells<State extends string> {
   readonly due: Readonly<Record<string, State>>;
+  readonly goesOn?: State;
   readonly lost?: State;
   readonly retry?: State;
   readonly refused?: State;
   readonly unexpected?: State;
   readonly failed?: State;
   readonly signal?: State;
+  readonly restart?: State;
+  readonly again?: State;
+  readonly asked?: State;
+  readonly unwritten?: State;
+}
+
+/** A row for each state. */
+export type StateTable<State extends string> = Readonly<Record<State, Cells<State>>>;
+
+/** The states that may follow one. */
+export function followers<State extends string>(row: Cells<State>): readonly (State | undefined)[] {
+  const { due, goesOn, lost, retry, refused, unexpected, failed, signal } = row;
+  const { restart, again, asked, unwritten } = row;
+  const cells = [goesOn, lost, retry, refused, unexpected, failed, signal, restart, again, asked, unwritten];
+  return [...Object.values<State>(due), ...cells];
 }
 
 export type SourceState =
@@ -38,12 +59,10 @@ export type SourceState =
 
 /** A state of the source. */
 export interface SourceRow extends Cells<SourceState> {
-  /** Whether the guest runs here; a guest that stood still has been resumed by then. */
+  /** Whether the guest runs here; a guest that stood still has been resumed by then, or the error says that it could not. */
   readonly guestRuns: boolean;
   /** What its journal says when it first comes here. */
   readonly journal?: 'nothing' | 'pending' | 'committed';
-  /** The reader has lost changes, or the table has been replaced: a new reader, if there can be one. */
-  readonly restart?: SourceState;
 }
 
 /** See the head of this file. */
@@ -60,11 +79,12 @@ export const SOURCE_STATES: Readonly<Record<SourceState, SourceRow>> = {
     failed: 'stayed',
     signal: 'stayed',
   },
-  // When few entries change it pauses the guest: `stopped`.
+  // When few entries change it pauses the guest.
   copying: {
     guestRuns: true,
     journal: 'nothing',
     due: { applied: 'copying' },
+    goesOn: 'stopped',
     lost: 'connecting',
     retry: 'connecting',
     refused: 'stayed',
@@ -123,13 +143,8 @@ export interface DestinationRow extends Cells<DestinationState> {
   readonly table: 'nothing' | 'a part' | 'all';
   /** What its journal says when it first comes here. */
   readonly journal?: 'nothing' | 'pending' | 'committed';
-  /** The source comes back over another connection, with `hello` and the same id. One with another id is refused. */
-  readonly again?: DestinationState;
-  /** The source asks over another connection, and what it is told. */
-  readonly asked?: DestinationState;
+  /** What a source that asks is told. */
   readonly answer?: 'unknown' | 'aborted' | 'committed';
-  /** The journal cannot tell whether it has taken the decision. */
-  readonly unwritten?: DestinationState;
 }
 
 /** See the head of this file. */
@@ -181,6 +196,7 @@ export const DESTINATION_STATES: Readonly<Record<DestinationState, DestinationRo
     table: 'all',
     journal: 'pending',
     due: {},
+    goesOn: 'committed',
     lost: 'deciding',
     failed: 'aborted',
     unwritten: 'in-doubt',

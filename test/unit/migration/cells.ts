@@ -41,6 +41,9 @@ const HELLO = hello({
 const ABORT = { type: 'abort', code: 'ERR_HTAB_MIGRATION', reason: 'enough', retry: false } as const;
 const DIGEST = '00'.repeat(32);
 
+const isInDoubt = (): Promise<never> =>
+  Promise.reject(inDoubt('whether it was written cannot be known', 'look at the disk'));
+
 /** One message of each type. */
 const MESSAGES: Readonly<Record<MessageType, Message>> = {
   hello: HELLO,
@@ -64,7 +67,7 @@ export const checks: Promise<unknown>[] = [];
 
 /** The cells of a row that have something in them. */
 export function cellsOf({ due, ...row }: Row): string[] {
-  const about = ['guestRuns', 'journal', 'table', 'answer'];
+  const about = ['guestRuns', 'journal', 'table', 'answer', 'goesOn'];
   return [
     ...Object.keys(due).map((message) => `due ${message}`),
     ...Object.keys(row).filter((name) => !about.includes(name)),
@@ -90,6 +93,9 @@ export function* sourceCases(): Cases {
   }));
   yield* one(side, 'stopped', 'failed', 'its journal is full', (stage) => ({
     sourceJournal: withCalls(new MemoryJournal(), { begin: () => struck(stage, diskIsFull) }),
+  }));
+  yield* one(side, 'stopped', 'failed', 'its journal may or may not have it', (stage) => ({
+    sourceJournal: withCalls(new MemoryJournal(), { begin: () => struck(stage, isInDoubt) }),
   }));
   yield* one(side, 'committing', 'refused', 'the destination cannot write its decision', (stage) => ({
     receive: { journal: withCalls(new MemoryJournal(), { decide: () => struck(stage, diskIsFull) }) },
@@ -132,16 +138,17 @@ export function* destinationCases(): Cases {
   yield* one(side, 'copying', 'failed', 'its table cannot be written', (stage) => ({
     wrapTarget: (vm) => failing(stage, vm, 'writeRecords', unwritable),
   }));
-  const decide =
-    (call: () => Promise<never>): Case['set'] =>
+  const journal =
+    (call: 'begin' | 'decide', fail: () => Promise<never>): Case['set'] =>
     (stage) => {
       const targetJournal = new MemoryJournal();
-      const journal = withCalls(targetJournal, { decide: () => struck(stage, call) });
-      return { targetJournal, receive: { journal } };
+      const failing = withCalls(targetJournal, { [call]: () => struck(stage, fail) });
+      return { targetJournal, receive: { journal: failing } };
     };
-  yield* one(side, 'deciding', 'failed', 'its journal is full', decide(diskIsFull));
-  const doubt = inDoubt('whether it was written cannot be known', 'look at the disk');
-  const unknown = decide(() => Promise.reject(doubt));
+  yield* one(side, 'copying', 'failed', 'its journal is full', journal('begin', diskIsFull));
+  yield* one(side, 'copying', 'failed', 'its journal may or may not have it', journal('begin', isInDoubt));
+  yield* one(side, 'deciding', 'failed', 'its journal is full', journal('decide', diskIsFull));
+  const unknown = journal('decide', isInDoubt);
   yield* one(side, 'deciding', 'unwritten', 'its journal may or may not have it', unknown);
   yield* one(side, 'deciding', 'lost', 'the connection is gone', (stage) => {
     stage.onArrival(() => {
