@@ -68,6 +68,12 @@ export class Reporter {
     else if (this.#mode === 'text') this.#output.stdout.write(text);
   }
 
+  /** Gives the digest of the table, which may take a while to make: behind all that somebody waits for. */
+  digest(report: { digest(): string }): void {
+    if (this.#mode === 'json') this.#event('digest', { digest: report.digest() });
+    else if (this.#mode === 'text') this.#output.stdout.write(`digest: ${report.digest()}\n`);
+  }
+
   /** Gives the error that ends the command, to a program; a person is told where the command's exit code is made. */
   fail(error: unknown): void {
     if (this.#mode !== 'json') return;

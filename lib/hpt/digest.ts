@@ -33,3 +33,9 @@ export function digestTable(table: HptTable): string {
   });
   return hash.update(batch.subarray(0, used)).digest('hex');
 }
+
+/** @internal The digest of a table that changes no more, made when it is first asked for. */
+export function lazyDigest(table: HptTable): () => string {
+  let digest: string | undefined;
+  return () => (digest ??= digestTable(table));
+}

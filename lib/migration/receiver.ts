@@ -1,5 +1,5 @@
 import type { Duplex } from 'node:stream';
-import { digestTable } from '../hpt/digest.js';
+import { lazyDigest } from '../hpt/digest.js';
 import { within } from '../node/waiting.js';
 import { acceptConnections, type Accepting } from './acceptor.js';
 import type { Connection } from './connection.js';
@@ -82,16 +82,7 @@ export class Receiver {
     try {
       const { table, ...counts } = await this.#session.run();
       publishOutcome({ side: 'destination', migrationId, outcome: 'moved' });
-      let digest: string | undefined;
-      return {
-        migrationId,
-        order,
-        ...counts,
-        attempts,
-        get digest() {
-          return (digest ??= digestTable(table));
-        },
-      };
+      return { migrationId, order, ...counts, attempts, digest: lazyDigest(table) };
     } finally {
       this.#session = undefined;
     }

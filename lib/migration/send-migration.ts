@@ -1,5 +1,5 @@
 import { HtabStateError } from '../errors.js';
-import { digestTable } from '../hpt/digest.js';
+import { lazyDigest } from '../hpt/digest.js';
 import { Connection } from './connection.js';
 import type { Dialer } from './dialer.js';
 import type { SourceAccess } from './endpoints.js';
@@ -84,8 +84,7 @@ export class SendMigration {
         await Promise.all([this.#record('committed'), connection.finish()]);
         const { validEntries, passes, predictedStopMs } = prepared;
         const { order, fold } = table;
-        // Only here, where the guest runs again: it takes as long as the table is large.
-        const digest = digestTable(fold);
+        const digest = lazyDigest(fold);
         return { order, validEntries, digest, passes, stopMs, predictedStopMs, acknowledged };
       } catch (error) {
         if (!isBrokenConnection(error) && error !== this.#restartedBy) throw error;

@@ -16,8 +16,8 @@ export interface SendReport {
   readonly order: number;
   /** Valid entries in the table that was moved. */
   readonly validEntries: number;
-  /** Of the table, as `digestTable`; the destination's is the same. */
-  readonly digest: string;
+  /** Of the table, as `digestTable`; the destination's is the same. Takes as long as the table is large, the first time. */
+  digest(): string;
   /** Passes on the last connection. */
   readonly passes: readonly PassReport[];
   /** Connections made or tried. */

@@ -81,12 +81,12 @@ export async function record(entries: number): Promise<Conversation> {
       turns.push(fromSource.length);
     }),
   );
-  const [{ digest }] = await Promise.all([
+  const [sent] = await Promise.all([
     sendHpt(guest.vm, ours, guest.options),
     receiveHpt(new EmulatedVm({ host: 'power8' }), theirs),
   ]);
   await guest.options.resume();
-  return { guest, digest, fromSource, fromDestination, turns };
+  return { guest, digest: sent.digest(), fromSource, fromDestination, turns };
 }
 
 function frameTap(seen: (frame: Buffer) => void) {

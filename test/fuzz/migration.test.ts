@@ -120,7 +120,7 @@ test('a destination takes a mutated conversation rightly, or ends in a typed err
         return code;
       }
       const { value } = received;
-      check(value.digest === digest, 'a table that the source does not have');
+      check(value.digest() === digest, 'a table that the source does not have');
       check(digestTable(target.table!) === digest, 'not the table that it reports');
       const entry = await journal.find('destination', value.migrationId);
       check(entry?.state === 'committed', 'moved, and not committed');
@@ -148,7 +148,7 @@ test('a source answered by a mutated conversation keeps its guest, or gives it u
     const committed = peer.heard.includes(COMMIT);
     if (sent.status === 'fulfilled') {
       check(!runs && committed, 'moved, and not committed');
-      check(sent.value.digest === digest, 'another table than it has');
+      check(sent.value.digest() === digest, 'another table than it has');
       check(peer.said(COMMITTED), 'moved, and nobody said so');
       return 'moved';
     }

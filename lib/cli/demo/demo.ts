@@ -64,12 +64,14 @@ export async function demo(options: DemoOptions, output: Output, signal: AbortSi
 
   const totalMs = performance.now() - begun;
   const verdict = await compareVms(source, target);
-  const verified = verdict.verified && verdict.sourceDigest === report.digest;
+  const digest = report.digest();
+  const verified = verdict.verified && verdict.sourceDigest === digest;
   const outcome: Outcome = {
     format: 1,
     seed,
     rate,
     ...report,
+    digest,
     totalMs,
     guest: workload.counts,
     ...verdict,

@@ -6,10 +6,12 @@ import { passTable } from '../pass-table.js';
 import type { Verdict } from './verdict.js';
 
 /** What the demo has come to; with `--json`, this is what it prints. */
-export interface Outcome extends SendReport, Verdict {
+export interface Outcome extends Omit<SendReport, 'digest'>, Verdict {
   /** Version of this document: another one once a field goes or means something else. */
   readonly format: 1;
   readonly seed: number;
+  /** Of the table that was moved. */
+  readonly digest: string;
   /** Steps per second the guest was to take. */
   readonly rate: number;
   readonly totalMs: number;

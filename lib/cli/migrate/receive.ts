@@ -1,3 +1,4 @@
+import { setImmediate } from 'node:timers/promises';
 import { receiveHpt, type ReceiveReport } from '../../migration/destination.js';
 import { MemoryJournal } from '../../migration/journal.js';
 import { answerOutcomes } from '../../migration/outcome.js';
@@ -97,6 +98,9 @@ async function take(
   }
   // The guest may run from here on, so this is said before anything else is done.
   reporter.finish(describe(report), report);
+  // The acknowledgement leaves first: the guest may stand still at the source until then.
+  await setImmediate();
+  reporter.digest(report);
   if (options.answerMs > 0) {
     const over = AbortSignal.timeout(options.answerMs);
     await answerOutcomes(journal, listener, { signal: AbortSignal.any([signal, over]) });
@@ -104,12 +108,11 @@ async function take(
 }
 
 function describe(report: ReceiveReport): string {
-  const { migrationId, order, validEntries, digest, passes, bytes, attempts } = report;
+  const { migrationId, order, validEntries, passes, bytes, attempts } = report;
   return `Received: order ${order}, ${formatCount(validEntries)} valid entries; the guest may run here.
 
 passes       ${passes} (${formatBytes(bytes)})
 connections  ${attempts}
 migration    ${migrationId}
-digest       ${digest}
 `;
 }

@@ -51,6 +51,7 @@ export async function send(
       const begun = performance.now();
       const report = await move(address, options, output, signal, reporter, resources);
       reporter.finish(describe(report, address, performance.now() - begun), report);
+      reporter.digest(report);
       return EXIT_CODES.ok;
     } catch (error) {
       reporter.fail(error);
@@ -163,7 +164,7 @@ class WatchedGuest {
 }
 
 function describe(report: SendReport, address: Address, totalMs: number): string {
-  const { migrationId, order, validEntries, digest, passes, attempts, stopMs, predictedStopMs } = report;
+  const { migrationId, order, validEntries, passes, attempts, stopMs, predictedStopMs } = report;
   const predicted = predictedStopMs === undefined ? '' : ` (${formatDuration(predictedStopMs)} predicted)`;
   return `Moved to ${formatAddress(address)}: order ${order}, ${formatCount(validEntries)} valid entries.
 
@@ -172,6 +173,5 @@ ${passTable(passes, totalMs)}
 guest stopped for  ${formatDuration(stopMs)}${predicted}
 connections        ${attempts}
 migration          ${migrationId}
-digest             ${digest}
 `;
 }

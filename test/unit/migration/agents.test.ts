@@ -154,7 +154,7 @@ describe('a target that is to be opened', () => {
     const guest = await startGuest(500);
     const sending = sendHpt(guest.vm, network.connect, guest.options());
     const [sent, received] = await settleInFakeTime(Promise.all([sending, receiving]));
-    expect(received.digest).toBe(sent.digest);
+    expect(received.digest()).toBe(sent.digest());
     expect(open).toHaveBeenCalledOnce();
     network.close();
   });
@@ -198,7 +198,7 @@ describe('a destination that listens', () => {
     await settleInFakeTime(new Promise((resolve) => setTimeout(resolve, 3000)));
     const sending = sendHpt(guest.vm, network.connect, guest.options());
     const [sent, received] = await settleInFakeTime(Promise.all([sending, receiving]));
-    expect(received.digest).toBe(sent.digest);
+    expect(received.digest()).toBe(sent.digest());
     network.close();
   });
 

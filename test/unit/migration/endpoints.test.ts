@@ -32,7 +32,7 @@ describe('adopted descriptors', () => {
         receiveHpt({ handle, order: ORDER, backend: 'emulated', openRead }, theirs),
       ]),
     );
-    expect(await digestOf(target)).toBe(sent.digest);
+    expect(await digestOf(target)).toBe(sent.digest());
     await expect(source.handle.read(new Uint8Array(64))).rejects.toBeInstanceOf(HtabStateError);
     await expect(handle.write(new Uint8Array(8))).rejects.toBeInstanceOf(HtabStateError);
   });

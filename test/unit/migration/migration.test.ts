@@ -21,8 +21,8 @@ describe('a migration', () => {
 
     const digest = await digestOf(guest.vm);
     expect(await digestOf(target)).toBe(digest);
-    expect(sent.value.digest).toBe(digest);
-    expect(received.value.digest).toBe(digest);
+    expect(sent.value.digest()).toBe(digest);
+    expect(received.value.digest()).toBe(digest);
     expect(sent.value.validEntries).toBe(guest.vm.table!.validCount);
     expect(received.value).toMatchObject({
       migrationId: sent.value.migrationId,
@@ -52,7 +52,7 @@ describe('a migration', () => {
           );
           if (sent.status === 'rejected') throw sent.reason as Error;
           expect(await digestOf(target)).toBe(await digestOf(guest.vm));
-          expect(sent.value.digest).toBe(await digestOf(guest.vm));
+          expect(sent.value.digest()).toBe(await digestOf(guest.vm));
         },
       ),
       { numRuns: 40 },

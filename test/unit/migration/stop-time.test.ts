@@ -74,7 +74,7 @@ test('while the guest stands still the work is in proportion to what has changed
         return report;
       }),
     ]);
-    expect(received.digest).toBe(sent.digest);
+    expect(received.digest()).toBe(sent.digest());
 
     const first = sent.passes[0]!;
     const afterPause = sent.passes.filter(({ live }) => !live);
