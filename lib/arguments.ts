@@ -55,6 +55,32 @@ export function checkPath(name: string, value: unknown): void {
 }
 
 /** @throws TypeError (`ERR_INVALID_ARG_TYPE`) */
+export function checkFunction(name: string, value: unknown): void {
+  if (typeof value === 'function') return;
+  throw invalidArgument(
+    'ERR_INVALID_ARG_TYPE',
+    `The "${name}" option must be a function. Received ${value === null ? 'null' : typeof value}`,
+  );
+}
+
+/**
+ * An option's value, or its default.
+ *
+ * @throws RangeError (`ERR_OUT_OF_RANGE`) unless it is an integer in `min..max`
+ */
+export function integerOption(
+  name: string,
+  value: number | undefined,
+  byDefault: number,
+  min: number,
+  max: number,
+): number {
+  if (value === undefined) return byDefault;
+  checkInteger(name, value, min, max);
+  return value;
+}
+
+/** @throws TypeError (`ERR_INVALID_ARG_TYPE`) */
 export function checkString(name: string, value: unknown): void {
   if (typeof value === 'string') return;
   throw invalidArgument(

@@ -8,7 +8,8 @@ export type HtabErrorCode =
   | 'ERR_HTAB_UNAVAILABLE'
   | 'ERR_HTAB_MIGRATION'
   | 'ERR_HTAB_VERIFY'
-  | 'ERR_HTAB_IN_DOUBT';
+  | 'ERR_HTAB_IN_DOUBT'
+  | 'ERR_HTAB_GUEST_STOPPED';
 
 // Registered symbols, so that `instanceof` also holds between two copies of the package in one process.
 const brandOf = (name: string): symbol => Symbol.for(`kvm-htab.error.${name}`);

@@ -65,19 +65,15 @@ export { HptReader, type HptReaderOptions, type OpenReaderOptions } from './io/r
 export { createReadStream, type ReadStreamOptions } from './io/read-stream.js';
 export { createWriteStream, type HtabWriteStream, type WriteStreamOptions } from './io/write-stream.js';
 export { resizeHpt } from './io/resize.js';
+export type { GuestCallbacks } from './io/guest-control.js';
+export type { PassCounts, PassProgress } from './io/pass-progress.js';
 
 // How it is kept.
-export {
-  saveSnapshot,
-  type GuestControl as SnapshotGuest,
-  type SaveOptions,
-  type SaveProgress,
-  type SaveReport,
-} from './snapshot/save.js';
+export { saveSnapshot, type SaveOptions, type SaveReport } from './snapshot/save.js';
 export { loadSnapshot, type LoadOptions, type LoadProgress } from './snapshot/load.js';
 export { readSnapshot } from './snapshot/read.js';
 export type { Snapshot } from './snapshot/decoder.js';
-export type { SnapshotEnd, SnapshotHeader, SnapshotInfo, SnapshotPass } from './snapshot/layout.js';
+export type { SnapshotEnd, SnapshotHeader, SnapshotInfo } from './snapshot/layout.js';
 
 // How it moves.
 export { sendHpt, type SendOptions, type SendReport } from './migration/source.js';
@@ -98,8 +94,7 @@ export {
 } from './migration/journal.js';
 export { answerOutcomes, askOutcome, type OutcomeOptions } from './migration/outcome.js';
 export type { Channel } from './migration/dialer.js';
-export type { GuestCallbacks } from './migration/guest-control.js';
-export type { AskedOutcome, PassCounts } from './migration/protocol.js';
+export type { AskedOutcome } from './migration/protocol.js';
 export type { SourceTable, TargetTable } from './migration/endpoints.js';
 export type {
   DestinationPassEvent,
@@ -109,7 +104,6 @@ export type {
   StateEvent,
 } from './migration/events.js';
 export type { DestinationState, SourceState } from './migration/two-phase.js';
-export type { SendProgress } from './migration/pass-sender.js';
 export type { NotConverging, PassReport, PrecopyLimits } from './migration/policy.js';
 export type { MigrationOptions } from './migration/options.js';
 

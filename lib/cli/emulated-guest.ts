@@ -3,12 +3,12 @@ import { HPTE_BYTES, MAX_STREAM_ORDER, MIN_ORDER } from '../hpt/geometry.js';
 import { HPTE_V_VALID } from '../hpt/hpte.js';
 import { HptTable } from '../hpt/table.js';
 import { readSnapshot } from '../snapshot/read.js';
-import { TableWriter } from '../snapshot/table-writer.js';
+import { TableWriter } from '../io/table-writer.js';
 import { GuestWorkload } from '../testing/workload.js';
 import { EmulatedVm } from '../vm/emulated/emulated-vm.js';
 import { RunningGuest } from './demo/running-guest.js';
 import type { EmulatedSpec } from './emulated-spec.js';
-import type { GuestControl } from './guest/guest-control.js';
+import type { ControlledGuest } from './guest/controlled-guest.js';
 import { UsageError } from './usage-error.js';
 
 const CHUNK_BYTES = 1 << 20;
@@ -18,7 +18,7 @@ export interface EmulatedGuest {
   readonly vm: EmulatedVm;
   /** log2 of the table's bytes. */
   readonly order: number;
-  readonly control: GuestControl | undefined;
+  readonly control: ControlledGuest | undefined;
 }
 
 /** Makes the VM that a spec describes, and lets its guest go. */
@@ -42,14 +42,13 @@ export async function startEmulatedGuest(spec: EmulatedSpec): Promise<EmulatedGu
   return { vm, order, control: controlOf(guest) };
 }
 
-function controlOf(guest: RunningGuest): GuestControl {
+function controlOf(guest: RunningGuest): ControlledGuest {
   return {
     pause: () => guest.pause(),
     resume: () => {
       guest.resume();
       return Promise.resolve();
     },
-    throttle: undefined,
     close: () => {
       // Its timer would keep the process alive. A failure of the guest has nobody left to tell.
       guest.pause().catch(() => undefined);

@@ -1,4 +1,5 @@
 import { HtabUnavailableError } from '../errors.js';
+import { GUEST_TIMEOUT_MS } from '../io/guest-control.js';
 import { MAX_STREAM_ORDER, MIN_ORDER } from '../hpt/geometry.js';
 import type { SourceTable, TargetTable } from '../migration/endpoints.js';
 import type { HtabHandle, HtabVm } from '../vm/contract.js';
@@ -9,7 +10,7 @@ import { adoptHtab, requestHtab, takeHtab } from '../vm/kvm/handover.js';
 import type { EndpointOptions } from './commands/endpoint-options.js';
 import type { EmulatedSpec } from './emulated-spec.js';
 import { ControlSocket } from './guest/control-socket.js';
-import type { GuestControl } from './guest/guest-control.js';
+import type { ControlledGuest } from './guest/controlled-guest.js';
 import { type DescriptorPlace, type SocketPlace, placeOf } from './place.js';
 
 /** A table to be read. */
@@ -22,7 +23,7 @@ export interface SourceEndpoint {
   /** Processor of the host, where it is known. */
   readonly host: HostModel | undefined;
   /** How the guest is stopped and let go on, where the place itself offers it. */
-  readonly control: GuestControl | undefined;
+  readonly control: ControlledGuest | undefined;
   /** Lets go of everything; a guest stays as it is. */
   close(): Promise<void>;
 }
@@ -37,22 +38,16 @@ export interface TargetEndpoint {
   close(): Promise<void>;
 }
 
-/** Longest time for one answer of a VMM. */
-const DEFAULT_TIMEOUT_MS = 10_000;
-
-interface Waiting {
-  readonly timeoutMs?: number;
-}
-
 /**
  * Opens the table that is to be read. What concerns a guest needs KVM: nothing here falls back to the emulation.
  *
+ * @param timeoutMs longest time for one answer of a VMM
  * @throws UsageError as {@link placeOf}
  * @throws HtabUnavailableError, HtabSystemError if it is not there, or is not what it should be
  */
 export async function openSource(
   options: EndpointOptions,
-  { timeoutMs = DEFAULT_TIMEOUT_MS }: Waiting = {},
+  timeoutMs = GUEST_TIMEOUT_MS,
 ): Promise<SourceEndpoint> {
   const place = placeOf(options);
   if (place.kind === 'emulated') return emulatedSource(place.spec);
@@ -92,7 +87,7 @@ export async function openSource(
  */
 export async function openTarget(
   options: EndpointOptions,
-  { timeoutMs = DEFAULT_TIMEOUT_MS }: Waiting = {},
+  timeoutMs = GUEST_TIMEOUT_MS,
 ): Promise<TargetEndpoint> {
   const place = placeOf(options);
   if (place.kind === 'emulated') {

@@ -32,7 +32,7 @@ Exit codes:
   2    wrong usage
   3    what the command needs is not on this machine
   4    in doubt: the guest may run at the destination, and must stay stopped here (see resolve)
-  5    the migration failed and the guest, which is here, could not be resumed: it is stopped
+  5    failed, and the guest, which is here and unharmed, could not be resumed: it is stopped
   130  interrupted (SIGINT); 143 ended (SIGTERM)`;
 
 /**

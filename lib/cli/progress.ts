@@ -1,5 +1,5 @@
 import { SingleBar } from 'cli-progress';
-import type { SendProgress } from '../migration/pass-sender.js';
+import type { PassProgress } from '../io/pass-progress.js';
 import type { ReceiveProgress } from '../migration/destination.js';
 import { formatBytes, formatCount } from './format.js';
 import type { Output } from './program.js';
@@ -8,7 +8,7 @@ const BAR_STEPS = 1000;
 const LINE_INTERVAL_MS = 1000;
 
 /** Shows how a migration goes on, to a person. */
-export interface ProgressDisplay<Progress = SendProgress> {
+export interface ProgressDisplay<Progress = PassProgress> {
   update(progress: Progress): void;
   /** Leaves the terminal as it was; whatever was shown stays readable. */
   stop(): void;
@@ -33,7 +33,7 @@ class PassBars implements ProgressDisplay {
     this.#stderr = stderr;
   }
 
-  update(progress: SendProgress): void {
+  update(progress: PassProgress): void {
     if (progress.pass !== this.#pass) this.#begin(progress);
     this.#bar?.update(Math.round(progress.scanned * BAR_STEPS), fields(progress));
   }
@@ -43,7 +43,7 @@ class PassBars implements ProgressDisplay {
     this.#bar = undefined;
   }
 
-  #begin(progress: SendProgress): void {
+  #begin(progress: PassProgress): void {
     this.stop();
     this.#pass = progress.pass;
     this.#bar = new SingleBar({
@@ -67,7 +67,7 @@ class PlainLines implements ProgressDisplay {
     this.#stderr = stderr;
   }
 
-  update(progress: SendProgress): void {
+  update(progress: PassProgress): void {
     const now = performance.now();
     if (!progress.complete && now - this.#lastLineAt < LINE_INTERVAL_MS) return;
     this.#lastLineAt = now;
@@ -132,7 +132,7 @@ function receiveText({ pass, bytes, validEntries }: ReceiveProgress): string {
   return `pass ${pass}: ${formatCount(validEntries)} entries, ${formatBytes(bytes)} received`;
 }
 
-function fields(progress: SendProgress): { title: string; entries: string; rate: string; changing: string } {
+function fields(progress: PassProgress): { title: string; entries: string; rate: string; changing: string } {
   return {
     title: `pass ${progress.pass}${progress.live ? '' : ', guest stopped'}`,
     entries: formatCount(progress.entries),

@@ -1,4 +1,5 @@
 import type { Duplex } from 'node:stream';
+import { isVm } from '../io/vm-or-handle.js';
 import type { HtabVm } from '../vm/contract.js';
 import type { TargetTable } from './endpoints.js';
 import { receiveSettings, type ReceiveOptions } from './receive-options.js';
@@ -55,11 +56,16 @@ export async function receiveHpt(
   channel: Duplex | AsyncIterable<Duplex>,
   options: ReceiveOptions = {},
 ): Promise<ReceiveReport> {
-  const settings = receiveSettings(options);
-  await using lazily = new Target(
-    typeof target === 'function' ? target : () => Promise.resolve(target),
-    settings,
-  );
-  if (typeof target !== 'function') await lazily.open();
-  return await new Receiver(lazily, settings).run(channel);
+  const given = typeof target === 'function' ? undefined : target;
+  try {
+    const settings = receiveSettings(options);
+    await using lazily = new Target(
+      typeof target === 'function' ? target : () => Promise.resolve(target),
+      settings,
+    );
+    if (given !== undefined) await lazily.open();
+    return await new Receiver(lazily, settings).run(channel);
+  } finally {
+    if (given !== undefined && !isVm(given)) await given.handle.close();
+  }
 }

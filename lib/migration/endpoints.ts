@@ -1,16 +1,17 @@
+import { invalidArgument } from '../arguments.js';
 import { HtabStateError, HtabUnavailableError } from '../errors.js';
-import { HEADER_BYTES, MAX_RUN, writeHeader } from '../format/header.js';
-import { MAX_STREAM_ORDER, checkOrder, entryCount } from '../hpt/geometry.js';
+import { MAX_STREAM_ORDER, checkOrder } from '../hpt/geometry.js';
 import { HptReader } from '../io/reader.js';
 import { streamOrder } from '../io/stream-order.js';
+import { TableWriter } from '../io/table-writer.js';
+import { isVm } from '../io/vm-or-handle.js';
 import type { BackendName, HtabHandle, HtabVm } from '../vm/contract.js';
-import type { HostModel } from '../vm/host.js';
-import { thisHost } from '../vm/host.js';
+import { hostOf, type HostModel } from '../vm/host.js';
 import { migrationError } from './failure.js';
 
 /** A table to be moved of which only a descriptor is here, such as one that a VMM has handed over. */
 export interface SourceTable {
-  /** A read descriptor that has not been read from. It is the migration's from here on, which closes it. */
+  /** A read descriptor that has not been read from. It is the migration's from here on, which closes it, whatever its end is. */
   readonly handle: HtabHandle;
   /** log2 of the table's bytes, 18..36: the descriptor does not tell. */
   readonly order: number;
@@ -22,7 +23,7 @@ export interface SourceTable {
 
 /** A table to be filled of which only a descriptor is here. */
 export interface TargetTable {
-  /** A write descriptor; its VM has a table and runs no vcpu. It is the migration's from here on, which closes it. */
+  /** A write descriptor; its VM has a table and runs no vcpu. It is the migration's from here on, which closes it, whatever its end is. */
   readonly handle: HtabHandle;
   /** log2 of the table's bytes, 18..36; a source with another one is refused. */
   readonly order: number;
@@ -62,23 +63,11 @@ export interface TargetAccess {
   close(): Promise<void>;
 }
 
-/** The processor that a VM's entries are kept by: what is said, what the VM says, or what this machine is. */
-async function hostOf(
-  vm: HtabVm | undefined,
-  backend: BackendName,
-  given: HostModel | undefined,
-): Promise<HostModel | null> {
-  if (given !== undefined) return given;
-  const { host } = (vm ?? {}) as { readonly host?: unknown };
-  if (host === 'power8' || host === 'power9') return host;
-  return backend === 'kvm' ? ((await thisHost()) ?? null) : null;
-}
-
 export async function sourceAccess(
   source: HtabVm | SourceTable,
   host: HostModel | undefined,
 ): Promise<SourceAccess> {
-  return 'openHtab' in source
+  return isVm(source)
     ? new SourceVm(source, await hostOf(source, source.backend, host))
     : new SourceDescriptor(source, await hostOf(undefined, source.backend ?? 'kvm', host));
 }
@@ -87,7 +76,7 @@ export async function targetAccess(
   target: HtabVm | TargetTable,
   host: HostModel | undefined,
 ): Promise<TargetAccess> {
-  return 'openHtab' in target
+  return isVm(target)
     ? new TargetVm(target, await hostOf(target, target.backend, host))
     : new TargetDescriptor(target, await hostOf(undefined, target.backend ?? 'kvm', host));
 }
@@ -96,9 +85,9 @@ export async function targetAccess(
 export function checkTable({ handle, order }: SourceTable | TargetTable, access: 'read' | 'write'): void {
   checkOrder(order, MAX_STREAM_ORDER);
   if (handle.access === access) return;
-  throw Object.assign(
-    new TypeError(`The "handle" property must be open for ${access === 'read' ? 'reading' : 'writing'}`),
-    { code: 'ERR_INVALID_ARG_VALUE' },
+  throw invalidArgument(
+    'ERR_INVALID_ARG_VALUE',
+    `The "handle" property must be open for ${access === 'read' ? 'reading' : 'writing'}`,
   );
 }
 
@@ -243,20 +232,10 @@ class TargetDescriptor implements TargetAccess {
 
   /** A write descriptor can allocate nothing, but it can make every entry invalid. */
   async clear(order: number): Promise<void> {
-    await this.#table.handle.writeRecords(clearingRecords(order));
+    await new TableWriter(this.#table.handle).empty(order);
   }
 
   close(): Promise<void> {
     return this.#table.handle.close();
   }
-}
-
-/** Records that make a table of this order empty; 512 KiB of them for the largest. */
-function clearingRecords(order: number): Uint8Array {
-  const entries = entryCount(order);
-  const records = new Uint8Array(Math.ceil(entries / MAX_RUN) * HEADER_BYTES);
-  for (let at = 0, index = 0; index < entries; at += HEADER_BYTES, index += MAX_RUN) {
-    writeHeader(records, at, { index, validCount: 0, invalidCount: Math.min(MAX_RUN, entries - index) });
-  }
-  return records;
 }

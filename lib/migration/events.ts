@@ -1,7 +1,7 @@
 import { channel } from 'node:diagnostics_channel';
 import type { Side } from './journal.js';
 import type { PassReport } from './policy.js';
-import type { PassCounts } from './protocol.js';
+import type { PassCounts } from '../io/pass-progress.js';
 import type { DestinationState, SourceState } from './two-phase.js';
 
 /** `kvm-htab:state`: one side of a migration has come to another state. */

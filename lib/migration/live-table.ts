@@ -3,12 +3,11 @@ import { foldRecords } from '../format/fold.js';
 import { fillRecords } from '../format/pass.js';
 import { HPTE_V_BOLTED } from '../hpt/hpte.js';
 import { HptTable } from '../hpt/table.js';
-import { checkAgainst } from '../io/read-back.js';
+import { checkAgainst, checkRecord } from '../io/read-back.js';
 import type { HptReader } from '../io/reader.js';
 import type { SourceAccess } from './endpoints.js';
 import type { EntryRules } from './entry-rules.js';
 import { migrationError } from './failure.js';
-import { checkRecord } from './read-back.js';
 
 /** A read of this size names a handful of entries, and never walks over much of a sparse table. */
 const SPOT_BYTES = 512;
@@ -83,7 +82,7 @@ export class LiveTable {
     const isFirst = this.#reader.passes === 0;
     const cursor = rules.cursor(this.order);
     this.#cut = true;
-    for await (const records of this.#reader.pass(signal === undefined ? {} : { signal })) {
+    for await (const records of this.#reader.pass({ signal })) {
       cursor.push(records);
       const { validEntries, invalidEntries } = foldRecords(cursor, this.fold);
       if (isFirst) this.#named += validEntries + invalidEntries;
@@ -153,7 +152,7 @@ export class LiveTable {
    */
   async recheck(signal: AbortSignal | undefined): Promise<void> {
     const handle = await this.#access.openBeside(0);
-    await checkAgainst(this.fold, handle, signal === undefined ? {} : { signal });
+    await checkAgainst(this.fold, handle, signal);
   }
 
   close(): Promise<void> {

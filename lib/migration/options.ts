@@ -1,20 +1,20 @@
-import { outOfRange } from '../arguments.js';
+import { integerOption, outOfRange } from '../arguments.js';
 import type { HostModel } from '../vm/host.js';
 import { isMigrationId } from './protocol.js';
 
 /** What both ends of a migration take. */
 export interface MigrationOptions {
   /** Longest time the peer may show no sign of life, in ms, 100..2^31 - 1; default 30,000. */
-  readonly timeoutMs?: number;
+  readonly timeoutMs?: number | undefined;
   /**
    * Ends the migration with its reason; the guest stays at the source. Once the source may have committed, it only ends
    * the asking for the outcome.
    */
-  readonly signal?: AbortSignal;
+  readonly signal?: AbortSignal | undefined;
   /** Processor of this host, where the VM or this machine does not tell. */
-  readonly host?: HostModel;
+  readonly host?: HostModel | undefined;
   /** Longest time to be without a connection before the migration is given up, in ms, 0..2^31 - 1; default 60,000. */
-  readonly reconnectMs?: number;
+  readonly reconnectMs?: number | undefined;
 }
 
 const MAX_MS = 2 ** 31 - 1;
@@ -34,23 +34,4 @@ export function checkMigrationId(migrationId: string): void {
   if (!isMigrationId(migrationId)) {
     throw outOfRange('migrationId', '1 to 64 letters, digits and hyphens', migrationId);
   }
-}
-
-/**
- * An option's value, or its default.
- *
- * @throws RangeError (`ERR_OUT_OF_RANGE`) unless it is an integer in `min..max`
- */
-export function integerOption(
-  name: string,
-  value: number | undefined,
-  byDefault: number,
-  min: number,
-  max: number,
-): number {
-  if (value === undefined) return byDefault;
-  if (!Number.isInteger(value) || value < min || value > max) {
-    throw outOfRange(name, `an integer in ${min}..${max}`, value);
-  }
-  return value;
 }

@@ -1,6 +1,7 @@
 import { createHash } from 'node:crypto';
 import type { Connection, Received } from './connection.js';
 import type { EntryRules } from './entry-rules.js';
+import type { PassProgress } from '../io/pass-progress.js';
 import { migrationError } from './failure.js';
 import type { LiveTable, TableChunk } from './live-table.js';
 import type { PassReport } from './policy.js';
@@ -8,32 +9,12 @@ import type { PassReport } from './policy.js';
 /** Frames the destination may be behind: enough to keep it busy, little enough for the rate to be its own. */
 const WINDOW_FRAMES = 8;
 
-/** How far a pass has come. */
-export interface SendProgress {
-  /** Number of the pass on this connection, from 1. */
-  readonly pass: number;
-  /** Whether the guest runs. */
-  readonly live: boolean;
-  /** Whether the destination has applied all of it. */
-  readonly complete: boolean;
-  /** Part of the table this pass has walked over, 0..1. */
-  readonly scanned: number;
-  /** Entries this pass has sent: valid ones, and from the second pass on removed ones too. */
-  readonly entries: number;
-  /** Record bytes this pass has sent. */
-  readonly bytes: number;
-  /** Rate at which the destination has applied this pass's bytes. */
-  readonly bytesPerSecond: number;
-  /** Entries the last complete pass found changed; undefined until a pass has told. */
-  readonly changingEntries: number | undefined;
-}
-
 /** What shapes the passes. */
 export interface PassSettings {
   /** Record bytes per second while the guest runs; Infinity: as fast as the destination takes them. */
   readonly bytesPerSecond: number;
   readonly signal: AbortSignal | undefined;
-  readonly onProgress: ((progress: SendProgress) => void) | undefined;
+  readonly onProgress: ((progress: PassProgress) => void) | undefined;
 }
 
 /** Sends a table pass by pass over one connection. */

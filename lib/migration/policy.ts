@@ -1,4 +1,4 @@
-import type { PassCounts } from './protocol.js';
+import type { PassCounts } from '../io/pass-progress.js';
 
 /** One pass over the table as it went. */
 export interface PassReport extends PassCounts {

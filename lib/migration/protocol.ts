@@ -11,6 +11,7 @@ import type { HeaderByteOrder } from '../format/header.js';
 import { MAX_STREAM_ORDER, MIN_ORDER } from '../hpt/geometry.js';
 import type { BackendName } from '../vm/contract.js';
 import type { HostModel } from '../vm/host.js';
+import type { PassCounts } from '../io/pass-progress.js';
 import { brokenConnection, migrationError, peerText } from './failure.js';
 
 /**
@@ -104,16 +105,6 @@ export interface Hello extends Greeting {
 
 /** What a destination's journal knows; `unknown`: it never heard of this migration. */
 export type AskedOutcome = 'committed' | 'aborted' | 'unknown';
-
-/** Entries and bytes of one pass. */
-export interface PassCounts {
-  /** HPTEs sent. */
-  readonly validEntries: number;
-  /** Entries sent as invalid; in the first pass, all that are empty. */
-  readonly invalidEntries: number;
-  /** Record bytes, without frame headers. */
-  readonly bytes: number;
-}
 
 export interface Abort {
   readonly type: 'abort';

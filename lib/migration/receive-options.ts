@@ -1,11 +1,11 @@
-import { outOfRange } from '../arguments.js';
+import { checkInteger, integerOption, outOfRange } from '../arguments.js';
 import { MAX_STREAM_ORDER, MIN_ORDER } from '../hpt/geometry.js';
 import type { PageShift } from '../hpt/hpte.js';
 import type { HostModel } from '../vm/host.js';
 import type { TargetAccess } from './endpoints.js';
 import { EntryRules } from './entry-rules.js';
 import { MemoryJournal, type Journal } from './journal.js';
-import { integerOption, reconnectTimeOf, timeoutOf, type MigrationOptions } from './options.js';
+import { reconnectTimeOf, timeoutOf, type MigrationOptions } from './options.js';
 import type { ReceiveProgress } from './receive-session.js';
 import type { CopyRules } from './table-copy.js';
 
@@ -14,30 +14,30 @@ export interface ReceiveOptions extends MigrationOptions {
    * What the decision is written to before the source hears of it. Default: one that ends with this process, and then a
    * source that has lost the connection at the wrong moment can ask nobody.
    */
-  readonly journal?: Journal;
+  readonly journal?: Journal | undefined;
   /**
    * Read the table back and compare it, while it comes and before it is called prepared. Default true; false, and the
    * only choice, for a descriptor without `openRead`.
    */
-  readonly readBack?: boolean;
+  readonly readBack?: boolean | undefined;
   /**
    * Valid entries that a plausible table has when its first pass is complete. Default 1: a guest that has run at all has
    * entries, the kernel makes those of its real-mode area. 0 for a guest that has never run.
    */
-  readonly minEntries?: number;
+  readonly minEntries?: number | undefined;
   /** Bolted entries among them; default 0. Linux bolts its kernel's mapping, other guests need not. */
-  readonly minBoltedEntries?: number;
+  readonly minBoltedEntries?: number | undefined;
   /** log2 of the bytes of the only table that is taken, 18..36; default: any. */
-  readonly expectedOrder?: number;
+  readonly expectedOrder?: number | undefined;
   /**
    * log2 of the bytes of the largest table that is taken, 18..36; default 36. A VM's host sets so much memory aside on a
    * source's word, before anything else is known of the table.
    */
-  readonly maxOrder?: number;
+  readonly maxOrder?: number | undefined;
   /** Page sizes that this host can map, as their log2; default: what the kernel takes, entry by entry. */
-  readonly pageShifts?: readonly PageShift[];
+  readonly pageShifts?: readonly PageShift[] | undefined;
   /** Called after every data frame. */
-  readonly onProgress?: (progress: ReceiveProgress) => void;
+  readonly onProgress?: ((progress: ReceiveProgress) => void) | undefined;
 }
 
 /** The same with nothing left open. */
@@ -59,8 +59,7 @@ export function receiveSettings(options: ReceiveOptions): ReceiveSettings {
   const minBoltedEntries = integerOption('minBoltedEntries', options.minBoltedEntries, 0, 0, 2 ** 32);
   if (pageShifts?.length === 0) throw outOfRange('pageShifts', 'at least one page size', pageShifts);
   const { expectedOrder, readBack } = options;
-  if (expectedOrder !== undefined)
-    integerOption('expectedOrder', expectedOrder, 0, MIN_ORDER, MAX_STREAM_ORDER);
+  if (expectedOrder !== undefined) checkInteger('expectedOrder', expectedOrder, MIN_ORDER, MAX_STREAM_ORDER);
   const maxOrder = integerOption('maxOrder', options.maxOrder, MAX_STREAM_ORDER, MIN_ORDER, MAX_STREAM_ORDER);
   return {
     timeoutMs: timeoutOf(options),

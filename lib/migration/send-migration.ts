@@ -5,7 +5,7 @@ import type { Dialer } from './dialer.js';
 import type { SourceAccess } from './endpoints.js';
 import { publishOutcome } from './events.js';
 import { inDoubt, isBrokenConnection, migrationError } from './failure.js';
-import type { GuestControl } from './guest-control.js';
+import type { GuestControl } from '../io/guest-control.js';
 import type { Decision } from './journal.js';
 import { LiveTable } from './live-table.js';
 import { askOutcome } from './outcome.js';
@@ -198,7 +198,7 @@ export class SendMigration {
       while (await dialer.backOff(signal)) {
         try {
           const channel = await dialer.connect(signal);
-          const outcome = await askOutcome(channel, migrationId, { timeoutMs, ...(signal && { signal }) });
+          const outcome = await askOutcome(channel, migrationId, { timeoutMs, signal });
           if (outcome !== 'unknown') return outcome;
           last = migrationError('whoever answered has never heard of it');
           break;

@@ -1,17 +1,12 @@
-import type { GuestCallbacks } from './guest-control.js';
+import { GUEST_TIMEOUT_MS, checkGuestCallbacks, type GuestCallbacks } from '../io/guest-control.js';
+import type { PassProgress } from '../io/pass-progress.js';
 import { MemoryJournal, type Journal } from './journal.js';
-import {
-  checkMigrationId,
-  integerOption,
-  reconnectTimeOf,
-  timeoutOf,
-  type MigrationOptions,
-} from './options.js';
-import type { PassSettings, SendProgress } from './pass-sender.js';
+import { checkMigrationId, reconnectTimeOf, timeoutOf, type MigrationOptions } from './options.js';
+import type { PassSettings } from './pass-sender.js';
 import type { NotConverging, PrecopyLimits } from './policy.js';
 import { MAX_DATA_BYTES } from './protocol.js';
 import { randomUUID } from 'node:crypto';
-import { outOfRange } from '../arguments.js';
+import { integerOption, outOfRange } from '../arguments.js';
 
 /** A frame holds one read, and a read fills at most the buffer (kernel-abi.md 2.3). */
 const MIN_FRAME_BYTES = 4096;
@@ -19,32 +14,32 @@ const MAX_COUNT = 2 ** 31 - 1;
 
 export interface SendOptions extends MigrationOptions, GuestCallbacks, Partial<PrecopyLimits> {
   /** Names the migration on both sides: 1..64 letters, digits and hyphens; never the same twice. Default a random UUID. */
-  readonly migrationId?: string;
+  readonly migrationId?: string | undefined;
   /**
    * What says, before the source commits, that it is about to: a source that dies then is started again with it, and
    * finds the migration `pending` there. Default: one that ends with this process.
    */
-  readonly journal?: Journal;
+  readonly journal?: Journal | undefined;
   /** Longest time one call of `pause`, `resume` or `throttle` may take, in ms; default 30,000. */
-  readonly guestTimeoutMs?: number;
+  readonly guestTimeoutMs?: number | undefined;
   /** Record bytes per second while the guest runs; default: as fast as the destination takes them. */
-  readonly bytesPerSecond?: number;
+  readonly bytesPerSecond?: number | undefined;
   /** Longest data frame, 4096..2^20; default 2^20. Smaller ones give steadier progress and cost more calls. */
-  readonly frameBytes?: number;
+  readonly frameBytes?: number | undefined;
   /** Longest time the guest is kept stopped before the commit, in ms; default 120,000. After that it runs on here. */
-  readonly stopLimitMs?: number;
+  readonly stopLimitMs?: number | undefined;
   /** Connections beyond the first; default 16. */
-  readonly maxReconnects?: number;
+  readonly maxReconnects?: number | undefined;
   /** Times the migration begins anew with a table that was resized, or of which changes were lost; default 3. */
-  readonly maxRestarts?: number;
+  readonly maxRestarts?: number | undefined;
   /**
    * Once the guest stands still, read the whole table again through another descriptor and compare: finds every change
    * that another reader has taken. Costs a full scan of stop time; default false: only a few entries are looked at, which
    * finds a table that was replaced. A descriptor without `reopen` cannot be read again.
    */
-  readonly recheckSource?: boolean;
+  readonly recheckSource?: boolean | undefined;
   /** Called after every data frame and at the end of every pass. */
-  readonly onProgress?: (progress: SendProgress) => void;
+  readonly onProgress?: ((progress: PassProgress) => void) | undefined;
 }
 
 /** The same with nothing left open. */
@@ -64,15 +59,16 @@ export interface SendSettings {
   readonly passes: PassSettings;
 }
 
-/** @throws RangeError for options out of range */
+/** @throws RangeError, TypeError for options that cannot be */
 export function sendSettings(options: SendOptions): SendSettings {
   const { signal, onProgress, migrationId = randomUUID() } = options;
+  checkGuestCallbacks(options);
   checkMigrationId(migrationId);
   return {
     migrationId,
     journal: options.journal ?? new MemoryJournal(),
     limits: precopyLimits(options),
-    guestTimeoutMs: integerOption('guestTimeoutMs', options.guestTimeoutMs, 30_000, 1, MAX_COUNT),
+    guestTimeoutMs: integerOption('guestTimeoutMs', options.guestTimeoutMs, GUEST_TIMEOUT_MS, 1, MAX_COUNT),
     timeoutMs: timeoutOf(options),
     reconnectMs: reconnectTimeOf(options),
     maxReconnects: integerOption('maxReconnects', options.maxReconnects, 16, 0, MAX_COUNT),

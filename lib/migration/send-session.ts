@@ -4,7 +4,7 @@ import type { SourceAccess } from './endpoints.js';
 import { EntryRules } from './entry-rules.js';
 import { publishPass } from './events.js';
 import { migrationError, verifyError } from './failure.js';
-import type { GuestControl } from './guest-control.js';
+import type { GuestControl } from '../io/guest-control.js';
 import type { LiveTable } from './live-table.js';
 import { PassSender } from './pass-sender.js';
 import { nextStep, predictStopMs, type PassReport } from './policy.js';

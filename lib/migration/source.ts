@@ -1,8 +1,9 @@
 import { outOfRange } from '../arguments.js';
+import { isVm } from '../io/vm-or-handle.js';
 import type { HtabVm } from '../vm/contract.js';
 import { Dialer, type Channel } from './dialer.js';
 import { checkTable, sourceAccess, type SourceTable } from './endpoints.js';
-import { GuestControl } from './guest-control.js';
+import { GuestControl } from '../io/guest-control.js';
 import type { PassReport } from './policy.js';
 import { SendMigration } from './send-migration.js';
 import { sendSettings, type SendOptions } from './send-options.js';
@@ -35,16 +36,19 @@ export interface SendReport {
  * until the guest would stand still no longer than it may, `pause`, the rest, comparison, commit.
  *
  * When this resolves the guest is the destination's and must not run here again. When it rejects, the guest is here and
- * has been resumed if it was stopped; except with `ERR_HTAB_IN_DOUBT`: then it is stopped and must stay so until the
- * destination has been asked (see {@link askOutcome}) whether it runs there.
+ * has been resumed if it was stopped; except with `ERR_HTAB_GUEST_STOPPED`: then it is here and stands still, for it could
+ * not be resumed; and with `ERR_HTAB_IN_DOUBT`: then it is stopped and must stay so until the destination has been asked
+ * (see {@link askOutcome}) whether it runs there.
  *
  * @param channel one connection, which is used up; or a function that makes them: then a connection that breaks costs
  *   a resend of the table, while the guest runs, and the outcome of a commit that was not acknowledged is asked for
  * @throws HtabError `ERR_HTAB_IN_DOUBT` if the connection was lost after the commit and before its acknowledgement, and
  *   the outcome could not be learnt
  * @throws HtabError `ERR_HTAB_VERIFY` if the destination's table is not what was sent
- * @throws HtabError `ERR_HTAB_MIGRATION` if the peer or the connection failed, the destination cannot hold this table,
- *   the table changes too fast, or the guest could not be resumed
+ * @throws HtabError `ERR_HTAB_GUEST_STOPPED` if the migration failed, and so did `resume`
+ * @throws HtabError `ERR_HTAB_MIGRATION` if the peer or the connection failed, the destination cannot hold this table, or
+ *   the table changes too fast
+ * @throws HtabStateError `busy` if `pause` or `throttle` does not settle in time
  * @throws HtabStateError, HtabSystemError, HtabUnavailableError, HtabFormatError as `HptReader`
  * @throws RangeError, TypeError for options and descriptors that cannot be; the channel has not been touched then
  * @throws the signal's reason; after the commit the signal only ends the asking
@@ -54,17 +58,17 @@ export async function sendHpt(
   channel: Channel,
   options: SendOptions,
 ): Promise<SendReport> {
-  if (!('openHtab' in source)) checkTable(source, 'read');
-  const settings = sendSettings(options);
-  const access = await sourceAccess(source, options.host);
-  if (settings.recheckSource && !access.canReopen) {
-    throw outOfRange('recheckSource', 'false for a descriptor without reopen', true);
+  try {
+    if (!isVm(source)) checkTable(source, 'read');
+    const settings = sendSettings(options);
+    const access = await sourceAccess(source, options.host);
+    if (settings.recheckSource && !access.canReopen) {
+      throw outOfRange('recheckSource', 'false for a descriptor without reopen', true);
+    }
+    const guest = new GuestControl(options, settings.guestTimeoutMs);
+    return await new SendMigration(access, guest, new Dialer(channel, settings), settings).run();
+  } finally {
+    // Also where nothing was ever read from it.
+    if (!isVm(source)) await source.handle.close();
   }
-  const dialer = new Dialer(channel, settings);
-  return new SendMigration(
-    access,
-    new GuestControl(options, settings.guestTimeoutMs),
-    dialer,
-    settings,
-  ).run();
 }

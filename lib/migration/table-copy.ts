@@ -6,13 +6,13 @@ import { forEachValid } from '../hpt/entries.js';
 import { HPTE_V_BOLTED } from '../hpt/hpte.js';
 import type { HptTable } from '../hpt/table.js';
 import { swapBigEndian } from '../hpt/wire.js';
+import { ReadBack } from '../io/read-back.js';
 import { explainRefusal } from '../io/refusal.js';
 import type { HtabHandle } from '../vm/contract.js';
 import type { TargetAccess } from './endpoints.js';
 import type { EntryRules } from './entry-rules.js';
 import { migrationError, verifyError } from './failure.js';
-import type { PassCounts } from './protocol.js';
-import { ReadBack } from './read-back.js';
+import type { PassCounts } from '../io/pass-progress.js';
 
 /** What the destination makes of a table beyond its records. */
 export interface CopyRules {

@@ -1,11 +1,9 @@
 import { HptTable } from '../hpt/table.js';
+import { isVm } from '../io/vm-or-handle.js';
 import type { HtabVm } from '../vm/contract.js';
 import type { HostModel } from '../vm/host.js';
 import { checkTable, targetAccess, type TargetAccess, type TargetTable } from './endpoints.js';
 import type { CopyRules } from './table-copy.js';
-
-/** Entries made invalid at once. */
-const RUN = 2 ** 16;
 
 /** A target that is there, and what its table must be. */
 export interface OpenTarget {
@@ -39,10 +37,7 @@ export class Target implements AsyncDisposable {
   emptyFold(order: number): HptTable {
     const before = this.#fold;
     if (before?.order !== order) return (this.#fold = new HptTable(order));
-    const { valid, entryCount } = before;
-    for (let ptex = valid.next(0); ptex < entryCount; ptex = valid.next(ptex)) {
-      before.removeRun(ptex, Math.min(RUN, entryCount - ptex));
-    }
+    before.removeRun(0, before.entryCount);
     return before;
   }
 
@@ -54,8 +49,13 @@ export class Target implements AsyncDisposable {
 
   async #open(): Promise<OpenTarget> {
     const found = await this.#find();
-    if (!('openHtab' in found)) checkTable(found, 'write');
-    const access = await targetAccess(found, this.#host);
-    return { access, rules: this.#rulesFor(access) };
+    try {
+      if (!isVm(found)) checkTable(found, 'write');
+      const access = await targetAccess(found, this.#host);
+      return { access, rules: this.#rulesFor(access) };
+    } catch (error) {
+      if (!isVm(found)) await found.handle.close();
+      throw error;
+    }
   }
 }

@@ -1,3 +1,4 @@
+import { invalidArgument } from '../arguments.js';
 import { open, realpath, rename, rm, stat, type FileHandle } from 'node:fs/promises';
 import path from 'node:path';
 import { fileCall } from '../node/file-call.js';
@@ -94,7 +95,8 @@ async function resolve(target: string, operation: string): Promise<string> {
     }),
   );
   if (there === undefined || there.isFile()) return resolved;
-  throw Object.assign(new TypeError(`The "path" argument must name a regular file, or nothing: ${target}`), {
-    code: 'ERR_INVALID_ARG_VALUE',
-  });
+  throw invalidArgument(
+    'ERR_INVALID_ARG_VALUE',
+    `The "path" argument must name a regular file, or nothing: ${target}`,
+  );
 }

@@ -16,8 +16,8 @@ import {
   type SnapshotFrame,
   type SnapshotHeader,
   type SnapshotInfo,
-  type SnapshotPass,
 } from './layout.js';
+import type { PassCounts } from '../io/pass-progress.js';
 
 /** A table as a file has it. */
 export interface Snapshot {
@@ -25,16 +25,16 @@ export interface Snapshot {
   readonly table: HptTable;
 }
 
-const NOTHING: SnapshotPass = { validEntries: 0, invalidEntries: 0, bytes: 0 };
+const NOTHING: PassCounts = { validEntries: 0, invalidEntries: 0, bytes: 0 };
 
 /** What is known since the file's header. */
 interface Body {
   readonly header: SnapshotHeader;
   readonly table: HptTable;
-  readonly passes: SnapshotPass[];
+  readonly passes: PassCounts[];
   /** Of the pass at hand. */
   cursor: RecordCursor;
-  counts: SnapshotPass;
+  counts: PassCounts;
 }
 
 /**

@@ -2,6 +2,7 @@ import type { FrameFormat } from '../framing/frame.js';
 import { type FieldChecks, isBoolean, isCount, isDigest, isOneOf, isWithin } from '../framing/fields.js';
 import type { HeaderByteOrder } from '../format/header.js';
 import { MAX_STREAM_ORDER, MIN_ORDER } from '../hpt/geometry.js';
+import type { PassCounts } from '../io/pass-progress.js';
 import type { BackendName } from '../vm/contract.js';
 import type { HostModel } from '../vm/host.js';
 
@@ -50,16 +51,6 @@ export interface SnapshotHeader {
   readonly host: HostModel | null;
 }
 
-/** Entries and bytes of one pass. */
-export interface SnapshotPass {
-  /** HPTEs in the file. */
-  readonly validEntries: number;
-  /** Entries said to be invalid; in the first pass, all that are empty. */
-  readonly invalidEntries: number;
-  /** Record bytes, without frames. */
-  readonly bytes: number;
-}
-
 /** What all passes together come to. */
 export interface SnapshotEnd {
   /** Number of passes. */
@@ -80,7 +71,7 @@ export const HEADER_FIELDS: FieldChecks<SnapshotHeader> = {
 };
 
 /** `pass` is the number of the pass, from 1. */
-export const PASS_FIELDS: FieldChecks<SnapshotPass & { readonly pass: number }> = {
+export const PASS_FIELDS: FieldChecks<PassCounts & { readonly pass: number }> = {
   pass: isCount,
   validEntries: isCount,
   invalidEntries: isCount,
@@ -96,7 +87,7 @@ export const END_FIELDS: FieldChecks<SnapshotEnd> = {
 
 /** A snapshot's own account of itself, as it is known once all of the file has been verified. */
 export interface SnapshotInfo extends SnapshotHeader, Omit<SnapshotEnd, 'passes'> {
-  readonly passes: readonly SnapshotPass[];
+  readonly passes: readonly PassCounts[];
   /** Bytes of the file. */
   readonly fileBytes: number;
 }

@@ -1,13 +1,14 @@
+import { invalidArgument } from '../arguments.js';
 import { HtabStateError, HtabUnavailableError } from '../errors.js';
 import type { HptTable } from '../hpt/table.js';
 import { checkAgainst } from '../io/read-back.js';
+import { TableWriter } from '../io/table-writer.js';
+import { isVm } from '../io/vm-or-handle.js';
 import type { HtabHandle, HtabVm } from '../vm/contract.js';
-import type { HostModel } from '../vm/host.js';
-import { firstEntryLostOn } from '../vm/host.js';
+import { firstEntryLostOn, hostOf, type HostModel } from '../vm/host.js';
 import type { Snapshot } from './decoder.js';
 import type { SnapshotInfo } from './layout.js';
 import { readSnapshot } from './read.js';
-import { TableWriter } from './table-writer.js';
 
 /** How far loading has come. */
 export interface LoadProgress {
@@ -18,19 +19,22 @@ export interface LoadProgress {
 
 export interface LoadOptions {
   /** log2 of the bytes of the table behind a given descriptor, where it is known. */
-  readonly order?: number;
-  /** Processor of the host, where it is known: entries that it cannot hold are refused before anything is written. */
-  readonly host?: HostModel;
+  readonly order?: number | undefined;
+  /**
+   * Processor of the host, where neither the VM nor this machine tells: entries that it cannot hold are refused before
+   * anything is written.
+   */
+  readonly host?: HostModel | undefined;
   /**
    * Read the table back and compare it with the file: true for a VM; for a descriptor, a read descriptor of the same
    * table that has not been read from, which is closed.
    */
-  readonly readBack?: boolean | HtabHandle;
+  readonly readBack?: boolean | HtabHandle | undefined;
   /** Load a snapshot whose table changed while it was saved (see `quiescent`). Default false. */
-  readonly allowChanging?: boolean;
-  readonly signal?: AbortSignal;
+  readonly allowChanging?: boolean | undefined;
+  readonly signal?: AbortSignal | undefined;
   /** Called after every MiB of records, and before the table is read back. */
-  readonly onProgress?: (progress: LoadProgress) => void;
+  readonly onProgress?: ((progress: LoadProgress) => void) | undefined;
 }
 
 /**
@@ -57,11 +61,13 @@ export async function loadSnapshot(
   options: LoadOptions = {},
 ): Promise<SnapshotInfo> {
   const { signal, readBack = false } = options;
-  const cancel = signal === undefined ? {} : { signal };
   try {
     checkTarget(target, readBack);
-    const { info, table } = typeof snapshot === 'string' ? await readSnapshot(snapshot, cancel) : snapshot;
-    checkFits(info, table, options);
+    const { info, table } =
+      typeof snapshot === 'string' ? await readSnapshot(snapshot, { signal }) : snapshot;
+    const vm = isVm(target) ? target : undefined;
+    const host = await hostOf(vm, vm?.backend ?? 'kvm', options.host);
+    checkFits(info, table, { ...options, host });
     signal?.throwIfAborted();
     await apply(table, target, options);
     return info;
@@ -72,19 +78,17 @@ export async function loadSnapshot(
 
 async function apply(table: HptTable, target: HtabVm | HtabHandle, options: LoadOptions): Promise<void> {
   const { signal, readBack = false, onProgress } = options;
-  const cancel = signal === undefined ? {} : { signal };
-  const isVm = 'openHtab' in target;
-  if (isVm) await target.allocateHpt(table.order);
-  const handle = isVm ? await target.openHtab({ access: 'write' }) : target;
+  if (isVm(target)) await target.allocateHpt(table.order);
+  const handle = isVm(target) ? await target.openHtab({ access: 'write' }) : target;
   const writer = new TableWriter(handle);
   try {
     await writer.write(table, {
-      ...cancel,
+      signal,
       onProgress: (written) => onProgress?.({ step: 'write', written }),
     });
     if (readBack !== false) {
       onProgress?.({ step: 'read back', written: 1 });
-      await checkAgainst(table, readBack === true ? target : readBack, cancel);
+      await checkAgainst(table, readBack === true ? target : readBack, signal);
     }
   } catch (error) {
     if (writer.touched) await emptyAfter(error, writer, table.order);
@@ -96,7 +100,7 @@ async function apply(table: HptTable, target: HtabVm | HtabHandle, options: Load
 
 function checkTarget(target: HtabVm | HtabHandle, readBack: boolean | HtabHandle): void {
   let problem: string | undefined;
-  if (!('openHtab' in target)) {
+  if (!isVm(target)) {
     if (target.access !== 'write') problem = 'The "target" argument must be open for writing';
     else if (readBack === true)
       problem = 'The "readBack" option must be a handle, as the "target" argument is';
@@ -104,10 +108,14 @@ function checkTarget(target: HtabVm | HtabHandle, readBack: boolean | HtabHandle
   if (typeof readBack === 'object' && readBack.access !== 'read') {
     problem = 'The "readBack" option must be open for reading';
   }
-  if (problem !== undefined) throw Object.assign(new TypeError(problem), { code: 'ERR_INVALID_ARG_VALUE' });
+  if (problem !== undefined) throw invalidArgument('ERR_INVALID_ARG_VALUE', problem);
 }
 
-function checkFits(info: SnapshotInfo, table: HptTable, { order, host, allowChanging }: LoadOptions): void {
+function checkFits(
+  info: SnapshotInfo,
+  table: HptTable,
+  { order, host, allowChanging }: Pick<LoadOptions, 'order' | 'allowChanging'> & { host: HostModel | null },
+): void {
   if (!info.quiescent && allowChanging !== true) {
     throw new HtabStateError(
       'busy',
@@ -121,7 +129,7 @@ function checkFits(info: SnapshotInfo, table: HptTable, { order, host, allowChan
       `give the target a table of order ${info.order}`,
     );
   }
-  const lost = host === undefined ? undefined : firstEntryLostOn(host, table);
+  const lost = host === null ? undefined : firstEntryLostOn(host, table);
   if (lost === undefined) return;
   throw new HtabUnavailableError(
     'unsupported',
@@ -144,6 +152,6 @@ async function emptyAfter(error: unknown, writer: TableWriter, order: number): P
 }
 
 async function closeHandles(target: HtabVm | HtabHandle, readBack: boolean | HtabHandle): Promise<void> {
-  if (!('openHtab' in target)) await target.close();
+  if (!isVm(target)) await target.close();
   if (typeof readBack === 'object') await readBack.close();
 }

@@ -18,7 +18,7 @@ import { MAX_RECORDS_BYTES } from './layout.js';
  */
 export async function readSnapshot(
   path: string,
-  { signal }: { readonly signal?: AbortSignal } = {},
+  { signal }: { readonly signal?: AbortSignal | undefined } = {},
 ): Promise<Snapshot> {
   signal?.throwIfAborted();
   const operation = `read the snapshot ${path}`;

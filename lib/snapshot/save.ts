@@ -1,64 +1,47 @@
-import { outOfRange } from '../arguments.js';
+import { integerOption, invalidArgument } from '../arguments.js';
 import { HtabStateError } from '../errors.js';
+import {
+  GUEST_TIMEOUT_MS,
+  GuestControl,
+  checkGuestCallbacks,
+  type GuestCallbacks,
+} from '../io/guest-control.js';
+import type { PassProgress } from '../io/pass-progress.js';
 import { HptReader } from '../io/reader.js';
 import { streamOrder } from '../io/stream-order.js';
+import { isVm } from '../io/vm-or-handle.js';
 import type { BackendName, HtabHandle, HtabVm } from '../vm/contract.js';
-import type { HostModel } from '../vm/host.js';
-import { within } from '../node/waiting.js';
+import { hostOf, type HostModel } from '../vm/host.js';
 import { AtomicFile } from './atomic-file.js';
 import { MAX_RECORDS_BYTES, type SnapshotInfo } from './layout.js';
 import { SnapshotWriter } from './writer.js';
 
-/** Stops a guest and lets it run again. Neither may take longer than `guestTimeoutMs`. */
-export interface GuestControl {
-  /** Once it has resolved, no vcpu runs and nothing else changes the table. */
-  readonly pause: () => Promise<void>;
-  readonly resume: () => Promise<void>;
-}
-
-/** How far a snapshot has come. */
-export interface SaveProgress {
-  /** Number of the pass, from 1. */
-  readonly pass: number;
-  /** Whether the guest may run. */
-  readonly live: boolean;
-  /** Whether all of the pass is in the file. */
-  readonly complete: boolean;
-  /** Part of the table this pass has walked over, 0..1. */
-  readonly scanned: number;
-  /** Entries this pass has found: valid ones, and from the second pass on removed ones too. */
-  readonly entries: number;
-  /** Record bytes this pass has written. */
-  readonly bytes: number;
-  /** Rate of this pass. */
-  readonly bytesPerSecond: number;
-  /** Entries the last complete pass found changed; undefined until a second pass is complete. */
-  readonly changingEntries: number | undefined;
-}
-
 export interface SaveOptions {
   /** log2 of the table's bytes, 18..36; needed where the source does not know it, as a descriptor never does. */
-  readonly order?: number;
+  readonly order?: number | undefined;
   /** Kind of VM a given descriptor is of. Default `kvm`; a VM says so itself. */
-  readonly backend?: BackendName;
-  /** Processor of the host, where it is known: a POWER9 host cannot hold every entry of a POWER8 one. */
-  readonly host?: HostModel;
+  readonly backend?: BackendName | undefined;
+  /**
+   * Processor of the host, where neither the VM nor this machine tells: a POWER9 host cannot hold every entry of a POWER8
+   * one.
+   */
+  readonly host?: HostModel | undefined;
   /** How to stop the guest, if it runs. Without it the guest is taken to stand still. */
-  readonly guest?: GuestControl;
+  readonly guest?: Pick<GuestCallbacks, 'pause' | 'resume'> | undefined;
   /** Longest time one call of `pause` or `resume` may take, in ms, 1..2^31 - 1; default 30,000. */
-  readonly guestTimeoutMs?: number;
+  readonly guestTimeoutMs?: number | undefined;
   /** Passes while the guest runs, or until a guest that stands still is known to: 1..2^31 - 1; default 16. */
-  readonly maxPasses?: number;
+  readonly maxPasses?: number | undefined;
   /** The guest is paused after a pass that found no more entries changed than this; default 256. */
-  readonly maxChangedEntries?: number;
+  readonly maxChangedEntries?: number | undefined;
   /**
    * Keep the snapshot even if the table still changed during the last pass: a mixture of moments, to look at and not to
    * load (see `quiescent`). Default false.
    */
-  readonly allowChanging?: boolean;
-  readonly signal?: AbortSignal;
+  readonly allowChanging?: boolean | undefined;
+  readonly signal?: AbortSignal | undefined;
   /** Called after every frame of records and at the end of every pass. */
-  readonly onProgress?: (progress: SaveProgress) => void;
+  readonly onProgress?: ((progress: PassProgress) => void) | undefined;
 }
 
 /** A snapshot that is on the disk. */
@@ -69,6 +52,7 @@ export interface SaveReport extends SnapshotInfo {
 
 /** Passes over a guest that was paused, until nothing is left; two were always enough on real hosts. */
 const MAX_STOPPED_PASSES = 16;
+const MAX_COUNT = 2 ** 31 - 1;
 
 /**
  * Saves a table to a file, pass by pass: while the guest runs until few entries change, then, with the guest paused,
@@ -77,39 +61,47 @@ const MAX_STOPPED_PASSES = 16;
  * The file appears under its name only when all of it is on the disk; until then, and after any failure, the name is
  * what it was before. Only its owner may read it. Memory: the table and 2 MiB.
  *
- * @param source a VM, or a read descriptor that has not been read from; a descriptor is closed at the end
+ * @param source a VM, or a read descriptor that has not been read from; a descriptor is closed at the end, whatever that is
  * @param path of the file; a regular file of this name is replaced
- * @throws TypeError without the table's order, for a handle open for writing, or a path that is not a file's
+ * @throws TypeError without the table's order, for a handle open for writing, a path that is not a file's, or a guest that
+ *   cannot be stopped
  * @throws RangeError for options out of range
- * @throws HtabStateError `busy` if the table still changes and nothing allows it, or `pause` or `resume` does not settle in
- *   time; `lost` if the first pass does not give
- *   the whole table; and as {@link HptReader} says, `order-changed` among them
+ * @throws HtabError `ERR_HTAB_GUEST_STOPPED` if the guest could not be resumed; there is no file then
+ * @throws HtabStateError `busy` if the table still changes and nothing allows it, or `pause` does not settle in time; `lost`
+ *   if the first pass does not give the whole table; and as {@link HptReader} says, `order-changed` among them
  * @throws HtabSystemError for what the kernel refuses: a descriptor, or the file (a full disk, say)
- * @throws the signal's reason, or what `pause` or `resume` rejects with; `resume` is called once `pause` was
+ * @throws the signal's reason, or what `pause` rejects with; `resume` is called once `pause` was
  */
 export async function saveSnapshot(
   source: HtabVm | HtabHandle,
   path: string,
   options: SaveOptions = {},
 ): Promise<SaveReport> {
-  const limits = checkLimits(options);
-  const isVm = 'openHtab' in source;
-  const order = isVm ? streamOrder(source, options.order) : options.order;
+  try {
+    return await save(source, path, options);
+  } finally {
+    if (!isVm(source)) await source.close();
+  }
+}
+
+async function save(source: HtabVm | HtabHandle, path: string, options: SaveOptions): Promise<SaveReport> {
+  const limits = checkOptions(options);
+  const vm = isVm(source) ? source : undefined;
+  const order = vm === undefined ? options.order : streamOrder(vm, options.order);
   if (order === undefined) {
-    throw Object.assign(
-      new TypeError('The "order" option is needed: the source does not tell its table\'s order'),
-      {
-        code: 'ERR_INVALID_ARG_VALUE',
-      },
+    throw invalidArgument(
+      'ERR_INVALID_ARG_VALUE',
+      'The "order" option is needed: the source does not tell its table\'s order',
     );
   }
-  const { signal, host = null } = options;
+  const { signal } = options;
   signal?.throwIfAborted();
-  const backend = isVm ? source.backend : (options.backend ?? 'kvm');
-  const readerOptions = { order, bufferBytes: MAX_RECORDS_BYTES, ...(signal && { signal }) };
-  await using reader = isVm
-    ? await HptReader.open(source, readerOptions)
-    : new HptReader(source, readerOptions);
+  const backend = vm?.backend ?? options.backend ?? 'kvm';
+  const host = await hostOf(vm, backend, options.host);
+  const bufferBytes = MAX_RECORDS_BYTES;
+  await using reader = isVm(source)
+    ? await HptReader.open(source, { order, bufferBytes, signal })
+    : new HptReader(source, { order, bufferBytes });
 
   const file = await AtomicFile.create(path);
   try {
@@ -124,24 +116,15 @@ export async function saveSnapshot(
   }
 }
 
-type PassLimits = Required<Pick<SaveOptions, 'maxPasses' | 'maxChangedEntries' | 'guestTimeoutMs'>>;
+type PassLimits = Readonly<Record<'maxPasses' | 'maxChangedEntries' | 'guestTimeoutMs', number>>;
 
-function checkLimits(options: SaveOptions): PassLimits {
-  const { maxPasses = 16, maxChangedEntries = 256, guestTimeoutMs = 30_000 } = options;
-  checkLimit('maxPasses', maxPasses, 1, 2 ** 31 - 1);
-  checkLimit('maxChangedEntries', maxChangedEntries, 0, 2 ** 32);
-  checkLimit('guestTimeoutMs', guestTimeoutMs, 1, 2 ** 31 - 1);
-  return { maxPasses, maxChangedEntries, guestTimeoutMs };
-}
-
-function checkLimit(name: string, value: number, min: number, max: number): void {
-  if (!Number.isInteger(value) || value < min || value > max) {
-    throw outOfRange(name, `an integer in ${min}..${max}`, value);
-  }
-}
-
-function notSettled(call: string, timeoutMs: number, state: string): () => Error {
-  return () => new HtabStateError('busy', `${call} has not settled within ${timeoutMs} ms: ${state}`);
+function checkOptions({ guest, ...options }: SaveOptions): PassLimits {
+  if (guest !== undefined) checkGuestCallbacks(guest);
+  return {
+    maxPasses: integerOption('maxPasses', options.maxPasses, 16, 1, MAX_COUNT),
+    maxChangedEntries: integerOption('maxChangedEntries', options.maxChangedEntries, 256, 0, 2 ** 32),
+    guestTimeoutMs: integerOption('guestTimeoutMs', options.guestTimeoutMs, GUEST_TIMEOUT_MS, 1, MAX_COUNT),
+  };
 }
 
 /** Makes the passes of one snapshot. */
@@ -169,18 +152,17 @@ class PassSaver {
 
     do await this.#pass(true);
     while (this.#passes < maxPasses && (this.#changing ?? Infinity) > maxChangedEntries);
-    const stopped = performance.now();
-    let stopMs = 0;
-    let quiescent = false;
+    const control = new GuestControl(guest, guestTimeoutMs);
+    let quiescent: boolean;
     try {
-      const pauseLate = notSettled('pause', guestTimeoutMs, 'the guest is told to run, but may still stop');
-      await within(guest.pause(), guestTimeoutMs, signal, pauseLate);
+      await control.pause(signal);
       quiescent = await this.#untilQuiescent(MAX_STOPPED_PASSES);
-    } finally {
-      stopMs = performance.now() - stopped;
-      const resumeLate = notSettled('resume', guestTimeoutMs, 'the guest may stand still');
-      await within(guest.resume(), guestTimeoutMs, undefined, resumeLate);
+    } catch (error) {
+      await control.resume(error);
+      throw error;
     }
+    const stopMs = control.stoppedMs;
+    await control.resume();
     return { quiescent, stopMs };
   }
 
@@ -201,7 +183,7 @@ class PassSaver {
     const { signal } = this.#options;
     const writer = this.#writer;
     const begun = performance.now();
-    for await (const records of this.#reader.pass(signal === undefined ? {} : { signal })) {
+    for await (const records of this.#reader.pass({ signal })) {
       await writer.add(records);
       this.#tell(
         { live, complete: false, scanned: writer.reached / writer.table.entryCount },
@@ -216,7 +198,7 @@ class PassSaver {
   }
 
   #tell(
-    state: Pick<SaveProgress, 'live' | 'complete' | 'scanned'>,
+    state: Pick<PassProgress, 'live' | 'complete' | 'scanned'>,
     { validEntries, invalidEntries, bytes }: SnapshotWriter['counts'],
     begun: number,
   ): void {

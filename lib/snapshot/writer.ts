@@ -13,8 +13,8 @@ import {
   type SnapshotFrame,
   type SnapshotHeader,
   type SnapshotInfo,
-  type SnapshotPass,
 } from './layout.js';
+import type { PassCounts } from '../io/pass-progress.js';
 
 /** Where a snapshot's bytes go. */
 export interface SnapshotSink {
@@ -38,8 +38,8 @@ export class SnapshotWriter {
   readonly table: HptTable;
   readonly #sink: SnapshotSink;
   readonly #header: SnapshotHeader;
-  readonly #passes: SnapshotPass[] = [];
-  #counts: SnapshotPass = { validEntries: 0, invalidEntries: 0, bytes: 0 };
+  readonly #passes: PassCounts[] = [];
+  #counts: PassCounts = { validEntries: 0, invalidEntries: 0, bytes: 0 };
   #cursor: RecordCursor;
   #frames = 0;
   #fileBytes = 0;
@@ -52,7 +52,7 @@ export class SnapshotWriter {
   }
 
   /** Of the pass at hand. */
-  get counts(): SnapshotPass {
+  get counts(): PassCounts {
     return this.#counts;
   }
 
@@ -86,7 +86,7 @@ export class SnapshotWriter {
   }
 
   /** @throws HtabStateError `lost` if the first pass has not named every entry: then what it left out is not known */
-  async endPass(): Promise<SnapshotPass> {
+  async endPass(): Promise<PassCounts> {
     const counts = this.#counts;
     const named = counts.validEntries + counts.invalidEntries;
     if (this.#passes.length === 0 && named !== this.table.entryCount) {

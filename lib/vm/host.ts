@@ -3,6 +3,7 @@ import { findValid } from '../hpt/entries.js';
 import { HPTE_V_LOST_ON_POWER9_HIGH } from '../hpt/hpte.js';
 import type { HptTable } from '../hpt/table.js';
 import { swapBigEndian } from '../hpt/wire.js';
+import type { BackendName, HtabVm } from './contract.js';
 
 /** Processor of a host, as far as it matters to tables: POWER9 and later drop bits 52..61 of `v` (kernel-abi.md 3.1). */
 export type HostModel = 'power8' | 'power9';
@@ -22,6 +23,18 @@ export function isLostOnPower9(word: number): boolean {
 export function firstEntryLostOn(host: HostModel, table: HptTable): number | undefined {
   if (host !== 'power9') return undefined;
   return findValid(table, (_ptex, words, word) => isLostOnPower9(words[word]!));
+}
+
+/** The processor that a table's entries are kept by: what is said, what its VM says, or what this machine is. */
+export async function hostOf(
+  vm: HtabVm | undefined,
+  backend: BackendName,
+  given: HostModel | undefined,
+): Promise<HostModel | null> {
+  if (given !== undefined) return given;
+  const { host } = (vm ?? {}) as { readonly host?: unknown };
+  if (host === 'power8' || host === 'power9') return host;
+  return backend === 'kvm' ? ((await thisHost()) ?? null) : null;
 }
 
 /** The processor of this machine, as far as it matters to tables; undefined if it is not POWER, or cannot be told. */

@@ -149,7 +149,7 @@ describe("a VMM's socket", () => {
   test('gives a source: a descriptor, its order, another one if need be, and control over the guest', async () => {
     const { at, lines } = await listenAsVmm();
     const given = answer('ok 20\n');
-    const source = await openSource({ htabSocket: at }, { timeoutMs: 5000 });
+    const source = await openSource({ htabSocket: at }, 5000);
     expect(source).toMatchObject({ name: `the VMM at ${at}`, order: 20 });
     expect(handover.requestHtab).toHaveBeenCalledWith(at, { request: 'open-read\n', timeoutMs: 5000 });
     const table = source.table as SourceTable;
@@ -164,7 +164,7 @@ describe("a VMM's socket", () => {
 
   test('gives a target: a descriptor, its order, and one to read it back', async () => {
     const given = answer('ok 20 made anew\n', 'write');
-    const target = await openTarget({ htabSocket: '/vmm', order: 20 }, { timeoutMs: 5000 });
+    const target = await openTarget({ htabSocket: '/vmm', order: 20 }, 5000);
     expect(handover.requestHtab).toHaveBeenCalledWith('/vmm', { request: 'open-write\n', timeoutMs: 5000 });
     const table = target.table as TargetTable;
     expect(table).toMatchObject({ handle: given[0], order: 20 });

@@ -199,7 +199,7 @@ describe.skipIf(notCompiled !== undefined)(
       const { args, log } = hooks(`kill -KILL ${receiver.pid}`, 'exit 3');
       const sent = await startSend(address, ...GUEST, ...args, ...NO_RETRY).ended;
       expect(sent.code).toBe(5);
-      expect(sent.stderr).toContain('the guest is stopped, and here: resume it');
+      expect(sent.stderr).toContain('the guest could not be resumed: it is here, unharmed and stopped');
       expect(sent.stderr).toContain('the command of --on-resume ended with status 3');
       expect(log()).toEqual(['paused', 'resumed']);
     });

@@ -1,10 +1,10 @@
 import { afterEach, beforeEach, expect, test, vi } from 'vitest';
 import { createProgressDisplay, createReceiveDisplay } from '../../lib/cli/progress.js';
 import type { ReceiveProgress } from '../../lib/migration/destination.js';
-import type { SendProgress } from '../../lib/migration/pass-sender.js';
+import type { PassProgress } from '../../lib/io/pass-progress.js';
 import { captureOutput } from './capture.js';
 
-const progress: SendProgress = {
+const progress: PassProgress = {
   pass: 1,
   live: true,
   complete: false,

@@ -89,7 +89,7 @@ test('a VMM that does not resume the guest leaves it stopped, with an exit code 
   const { at, lines } = await startVmm({ pause: 'error it faults', resume: 'error gone' });
   const { codes, said } = await move(at);
   expect(codes).toEqual([5, 1]);
-  expect(said).toContain('the guest is stopped, and here: resume it');
+  expect(said).toContain('the guest could not be resumed: it is here, unharmed and stopped');
   expect(lines).toEqual(['pause', 'resume']);
 });
 

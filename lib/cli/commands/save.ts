@@ -2,6 +2,7 @@ import { type Command, Option } from 'commander';
 import type { SaveCommandOptions } from '../table/save.js';
 import type { CommandContext } from './context.js';
 import { addEndpointOptions } from './endpoint-options.js';
+import { addGuestOptions } from './guest-options.js';
 import { integer } from './values.js';
 
 const EXAMPLES = `
@@ -18,15 +19,7 @@ export function defineSave(program: Command, context: CommandContext): void {
     .command('save')
     .description("Saves a guest's table to a file, while the guest runs.")
     .argument('<file>', 'the snapshot; a file of this name is replaced');
-  addEndpointOptions(command, 'source')
-    .option('--on-pause <command>', 'shell command that stops the guest')
-    .option('--on-resume <command>', 'shell command that lets it go on')
-    .option(
-      '--pause-timeout-ms <ms>',
-      'longest time for one of these commands, or one answer of the VMM',
-      integer(100, 2 ** 31 - 1),
-      30_000,
-    )
+  addGuestOptions(addEndpointOptions(command, 'source'))
     .option('--max-passes <n>', 'passes before the guest is paused', integer(1, 2 ** 31 - 1), 16)
     .option(
       '--max-changed <n>',

@@ -3,6 +3,7 @@ import type { SendCommandOptions } from '../migrate/send.js';
 import type { Address } from '../transport/address.js';
 import type { CommandContext } from './context.js';
 import { addEndpointOptions } from './endpoint-options.js';
+import { addGuestOptions } from './guest-options.js';
 import { addMigrationOptions } from './options.js';
 import { address, byteRate, integer } from './values.js';
 
@@ -30,11 +31,8 @@ export function defineSend(program: Command, context: CommandContext): void {
     .command('send')
     .description("Moves a running guest's table to a `kvm-htab receive`.")
     .argument('<address>', 'tls://HOST:PORT, tcp://HOST:PORT or unix:PATH', address);
-  addEndpointOptions(command, 'source')
-    .option('--on-pause <command>', 'shell command that stops the guest')
-    .option('--on-resume <command>', 'shell command that lets it run again')
+  addGuestOptions(addEndpointOptions(command, 'source'))
     .option('--on-throttle <command>', 'shell command that slows it down')
-    .option('--pause-timeout-ms <ms>', 'longest time for one of these', integer(1, 2 ** 31 - 1), 10_000)
     .option('--downtime-ms <ms>', 'longest time the guest shall stand still', integer(0, 2 ** 31 - 1), 300)
     .option('--max-passes <n>', 'passes made at most while it runs', integer(0, 2 ** 31 - 1), 16)
     .addOption(

@@ -4,16 +4,15 @@ import path from 'node:path';
 import { promisify } from 'node:util';
 import { brotliDecompress } from 'node:zlib';
 import { HtabUnavailableError } from '../../errors.js';
-import { fillRecords, type PassState } from '../../format/pass.js';
 import { HPTE_BYTES, HPTES_PER_GROUP } from '../../hpt/geometry.js';
 import { hashPage, primaryGroup, secondaryGroup, virtualPageOf } from '../../hpt/hash.js';
 import { HPTE_V_BOLTED, HPTE_V_SECONDARY, HPTE_V_VALID } from '../../hpt/hpte.js';
 import { HptTable } from '../../hpt/table.js';
+import { TableWriter } from '../../io/table-writer.js';
 import { packageRoot } from '../../node/package-root.js';
 import type { HtabVm } from '../../vm/contract.js';
 
 const FIXTURES = path.join(packageRoot(), 'test/fixtures');
-const BUFFER_BYTES = 1 << 20;
 const SECONDARY = BigInt(HPTE_V_SECONDARY);
 const BOLTED = BigInt(HPTE_V_BOLTED);
 
@@ -74,13 +73,8 @@ export function replaceTable(guest: HptTable, order: number): HptTable {
 /** Gives a VM a table of this content, as a restored guest gets it: through a write descriptor. */
 export async function loadTable(vm: HtabVm, table: HptTable): Promise<void> {
   await vm.allocateHpt(table.order);
-  const handle = await vm.openHtab({ access: 'write' });
-  const state: PassState = { cursor: 0, firstPass: true, boltedOnly: false };
-  const buffer = new Uint8Array(BUFFER_BYTES);
-  while (state.firstPass) {
-    await handle.writeRecords(buffer.subarray(0, fillRecords(table, state, buffer)));
-  }
-  await handle.close();
+  await using handle = await vm.openHtab({ access: 'write' });
+  await new TableWriter(handle).write(table);
 }
 
 async function readImage(): Promise<{ order: number; image: Buffer }> {

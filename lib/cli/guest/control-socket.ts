@@ -1,7 +1,7 @@
 import { once } from 'node:events';
 import { connect, type Socket } from 'node:net';
 import { HtabSystemError, HtabUnavailableError } from '../../errors.js';
-import type { GuestControl } from './guest-control.js';
+import type { ControlledGuest } from './controlled-guest.js';
 
 /** Longest answer read; a VMM that says more is not one that speaks this protocol. */
 const MAX_ANSWER = 4096;
@@ -34,7 +34,7 @@ const HINTS: Readonly<Record<string, string>> = {
  * If the client that said `pause` is gone without a `resume`, its process has died, or has ended in doubt: the guest must
  * stay stopped until `kvm-htab resolve` has said where it is.
  */
-export class ControlSocket implements GuestControl {
+export class ControlSocket implements ControlledGuest {
   readonly #path: string;
   readonly #timeoutMs: number;
   #socket: Socket | undefined;

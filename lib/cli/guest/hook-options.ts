@@ -1,5 +1,5 @@
 import { UsageError } from '../usage-error.js';
-import type { GuestControl } from './guest-control.js';
+import type { ControlledGuest } from './controlled-guest.js';
 import { Hooks } from './hooks.js';
 
 /** How the command line says that the guest is to be stopped. */
@@ -17,7 +17,7 @@ export interface ControlOptions {
  * @returns undefined if there are none
  * @throws UsageError for half a pair of them
  */
-export function hooksOf(options: ControlOptions): GuestControl | undefined {
+export function hooksOf(options: ControlOptions): ControlledGuest | undefined {
   const { onPause, onResume, onThrottle, pauseTimeoutMs } = options;
   if (onPause !== undefined && onResume !== undefined) {
     return new Hooks({ onPause, onResume, onThrottle }, pauseTimeoutMs);

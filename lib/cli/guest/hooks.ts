@@ -1,6 +1,6 @@
 import { spawn, type ChildProcess } from 'node:child_process';
 import { once } from 'node:events';
-import type { GuestControl } from './guest-control.js';
+import type { ControlledGuest } from './controlled-guest.js';
 
 /** Commands for a shell. */
 export interface HookCommands {
@@ -11,7 +11,7 @@ export interface HookCommands {
 }
 
 /** Controls a guest by commands that the user has given. Each must end with status 0 once it is done. */
-export class Hooks implements GuestControl {
+export class Hooks implements ControlledGuest {
   readonly throttle: ((step: number) => Promise<void>) | undefined;
   readonly #commands: HookCommands;
   readonly #timeoutMs: number;

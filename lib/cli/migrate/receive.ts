@@ -62,7 +62,7 @@ async function take(
   await resources.serveMetrics(options, reporter);
   const journal = (await resources.openJournal(options)) ?? new MemoryJournal();
   const open = async (): Promise<TargetEndpoint['table']> => {
-    const target = await openTarget(options);
+    const target = await openTarget(options, options.timeoutMs);
     resources.add(() => target.close());
     return target.table;
   };
@@ -85,7 +85,7 @@ async function take(
       timeoutMs: options.timeoutMs,
       reconnectMs: options.reconnectMs,
       minEntries: options.minEntries,
-      ...(options.maxOrder !== undefined && { maxOrder: options.maxOrder }),
+      maxOrder: options.maxOrder,
       journal,
       signal,
       onProgress: (progress) => {

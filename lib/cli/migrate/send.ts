@@ -1,13 +1,13 @@
 import type { Duplex } from 'node:stream';
 import type { NotConverging } from '../../migration/policy.js';
 import { sendHpt, type SendOptions, type SendReport } from '../../migration/source.js';
+import type { GuestCallbacks } from '../../io/guest-control.js';
+import { isVm } from '../../io/vm-or-handle.js';
 import type { EndpointOptions } from '../commands/endpoint-options.js';
 import type { MigrationCommandOptions } from '../commands/options.js';
 import { openSource, type SourceEndpoint } from '../endpoints.js';
 import { EXIT_CODES } from '../exit-codes.js';
 import { formatCount, formatDuration } from '../format.js';
-import type { GuestControl } from '../guest/guest-control.js';
-import { GuestStopped } from '../guest/guest-stopped.js';
 import { hooksOf, type ControlOptions } from '../guest/hook-options.js';
 import { passTable } from '../pass-table.js';
 import type { Output } from '../program.js';
@@ -34,7 +34,6 @@ export interface SendCommandOptions extends EndpointOptions, MigrationCommandOpt
  * Moves the table of a guest to a `kvm-htab receive`.
  *
  * @returns the exit code: 0 only if the guest is the destination's
- * @throws GuestStopped if the guest stays, and could not be resumed
  */
 export async function send(
   address: Address,
@@ -77,10 +76,10 @@ async function move(
   const first = await connect(address, security, signal);
   resources.add(() => first.destroy());
   reporter.say(`connected to ${formatAddress(address)}`, 'connected', { address: formatAddress(address) });
-  const source = await openSource(options, { timeoutMs: options.pauseTimeoutMs });
+  const source = await openSource(options, options.pauseTimeoutMs);
   resources.add(() => source.close());
-  const guest = new WatchedGuest(controlOf(source, hooks));
-  if (options.recheckSource === true && 'handle' in source.table && source.table.reopen === undefined) {
+  const guest = hooks ?? guestOf(source);
+  if (options.recheckSource === true && !isVm(source.table) && source.table.reopen === undefined) {
     throw new UsageError('--recheck-source needs a VMM at --htab-socket, which can open the table again');
   }
   if (options.ifNotConverging === 'throttle' && guest.throttle === undefined) {
@@ -93,15 +92,13 @@ async function move(
   try {
     return await sendHpt(source.table, channel, {
       ...migrationOptions(options, guest, source),
-      ...(journal && { journal }),
+      journal,
       signal,
       onProgress: (progress) => {
         display?.update(progress);
         reporter.progress(progress);
       },
     });
-  } catch (error) {
-    throw guest.couldNotResume ? new GuestStopped(error) : error;
   } finally {
     display?.stop();
   }
@@ -109,19 +106,19 @@ async function move(
 
 function migrationOptions(
   options: SendCommandOptions,
-  guest: WatchedGuest,
+  guest: GuestCallbacks,
   { host }: SourceEndpoint,
 ): SendOptions {
   return {
-    pause: guest.pause,
-    resume: guest.resume,
-    ...(guest.throttle && { throttle: guest.throttle }),
-    ...(host && { host }),
-    ...(options.migrationId !== undefined && { migrationId: options.migrationId }),
-    ...(options.bandwidth !== undefined && { bytesPerSecond: options.bandwidth }),
+    pause: () => guest.pause(),
+    resume: () => guest.resume(),
+    throttle: guest.throttle,
+    host,
+    migrationId: options.migrationId,
+    bytesPerSecond: options.bandwidth,
     // The control has its own limit, and says more about what it could not do.
     guestTimeoutMs: Math.min(options.pauseTimeoutMs + 1000, MAX_MS),
-    ...(options.recheckSource !== undefined && { recheckSource: options.recheckSource }),
+    recheckSource: options.recheckSource,
     downtimeMs: options.downtimeMs,
     maxPasses: options.maxPasses,
     whenNotConverging: options.ifNotConverging,
@@ -131,36 +128,12 @@ function migrationOptions(
 }
 
 /** @throws UsageError if nobody can stop the guest: one that runs on would be in two places */
-function controlOf(
-  { control, table }: SourceEndpoint,
-  hooks: GuestControl | undefined,
-): GuestControl | undefined {
-  const found = hooks ?? control;
+function guestOf({ control, table }: SourceEndpoint): GuestCallbacks {
+  if (control !== undefined) return control;
   // An emulated guest without a control of its own stands still.
-  if (found !== undefined || ('openHtab' in table && table.backend === 'emulated')) return found;
+  const nothing = (): Promise<void> => Promise.resolve();
+  if (isVm(table) && table.backend === 'emulated') return { pause: nothing, resume: nothing };
   throw new UsageError('say how to stop the guest: --on-pause and --on-resume, or a VMM at --htab-socket');
-}
-
-/** Remembers whether the guest could be resumed: only the migration knows when it is to be, only this how it went. */
-class WatchedGuest {
-  couldNotResume = false;
-  readonly throttle: GuestControl['throttle'];
-  readonly #control: GuestControl | undefined;
-
-  constructor(control: GuestControl | undefined) {
-    this.#control = control;
-    this.throttle = control?.throttle;
-  }
-
-  readonly pause = async (): Promise<void> => {
-    await this.#control?.pause();
-  };
-
-  readonly resume = async (): Promise<void> => {
-    this.couldNotResume = true;
-    await this.#control?.resume();
-    this.couldNotResume = false;
-  };
 }
 
 function describe(report: SendReport, address: Address, totalMs: number): string {

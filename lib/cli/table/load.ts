@@ -1,4 +1,5 @@
 import { entryCount } from '../../hpt/geometry.js';
+import { isVm } from '../../io/vm-or-handle.js';
 import { loadSnapshot } from '../../snapshot/load.js';
 import { readSnapshot } from '../../snapshot/read.js';
 import type { SnapshotInfo } from '../../snapshot/layout.js';
@@ -42,12 +43,12 @@ export async function load(
   say(`verifying ${file}`);
   const snapshot = await readSnapshot(file, { signal });
   // Not earlier: a VMM that is asked for a table makes one.
-  const target = await openTarget(options, options);
+  const target = await openTarget(options, options.timeoutMs);
   let shown = '';
   try {
-    await loadSnapshot(snapshot, 'handle' in target.table ? target.table.handle : target.table, {
-      ...(target.order !== undefined && { order: target.order }),
-      ...(target.host && { host: target.host }),
+    await loadSnapshot(snapshot, isVm(target.table) ? target.table : target.table.handle, {
+      order: target.order,
+      host: target.host,
       readBack: readBack && (await readBackOf(target)),
       allowChanging,
       signal,
@@ -72,7 +73,7 @@ export async function load(
 }
 
 function readBackOf({ table }: TargetEndpoint): Promise<HtabHandle> | true {
-  return 'handle' in table ? table.openRead!() : true;
+  return isVm(table) ? true : table.openRead!();
 }
 
 function describe(file: string, { name }: TargetEndpoint, info: SnapshotInfo, readBack: boolean): string {

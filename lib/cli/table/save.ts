@@ -1,11 +1,10 @@
 import { entryCount } from '../../hpt/geometry.js';
-import { saveSnapshot, type SaveOptions, type SaveReport } from '../../snapshot/save.js';
+import { isVm } from '../../io/vm-or-handle.js';
+import { saveSnapshot, type SaveReport } from '../../snapshot/save.js';
 import type { EndpointOptions } from '../commands/endpoint-options.js';
 import { openSource, type SourceEndpoint } from '../endpoints.js';
 import { EXIT_CODES } from '../exit-codes.js';
 import { formatBytes, formatCount, formatDuration, formatTable } from '../format.js';
-import type { GuestControl } from '../guest/guest-control.js';
-import { GuestStopped } from '../guest/guest-stopped.js';
 import { hooksOf, type ControlOptions } from '../guest/hook-options.js';
 import type { Output } from '../program.js';
 import { createProgressDisplay } from '../progress.js';
@@ -25,7 +24,6 @@ export interface SaveCommandOptions extends EndpointOptions, ControlOptions {
  * Saves a table to a file.
  *
  * @returns the exit code: 0 once the file is on the disk
- * @throws GuestStopped if the guest could not be resumed; there is no file then
  */
 export async function save(
   file: string,
@@ -35,14 +33,14 @@ export async function save(
 ): Promise<number> {
   const { allowChanging = false, json = false, quiet = false } = options;
   const hooks = hooksOf(options);
-  const source = await openSource(options, { timeoutMs: options.pauseTimeoutMs });
+  const source = await openSource(options, options.pauseTimeoutMs);
   const display = json || quiet ? undefined : createProgressDisplay(output.stderr);
   let report: SaveReport;
   try {
-    report = await saveSnapshot('handle' in source.table ? source.table.handle : source.table, file, {
+    report = await saveSnapshot(isVm(source.table) ? source.table : source.table.handle, file, {
       order: source.order,
-      ...(source.host && { host: source.host }),
-      ...guestOf(hooks ?? source.control),
+      host: source.host,
+      guest: hooks ?? source.control,
       // The control has its own limit, and says more about what it could not do.
       guestTimeoutMs: Math.min(options.pauseTimeoutMs + 1000, MAX_MS),
       maxPasses: options.maxPasses,
@@ -58,15 +56,6 @@ export async function save(
   if (json) output.stdout.write(`${JSON.stringify({ file, source: source.name, ...report }, null, 2)}\n`);
   else if (!quiet) output.stdout.write(describe(file, source, report));
   return EXIT_CODES.ok;
-}
-
-function guestOf(control: GuestControl | undefined): Pick<SaveOptions, 'guest'> {
-  if (control === undefined) return {};
-  const resume = (): Promise<void> =>
-    control.resume().catch((error: unknown) => {
-      throw new GuestStopped(error);
-    });
-  return { guest: { pause: () => control.pause(), resume } };
 }
 
 function describe(file: string, { name }: SourceEndpoint, report: SaveReport): string {

@@ -3,7 +3,7 @@ import { describe, expect, test } from 'vitest';
 import { HptTable } from '../../../lib/hpt/table.js';
 import { EmulatedVm } from '../../../lib/vm/emulated/emulated-vm.js';
 import { firstEntryLostOn, hostFromCpuInfo, thisHost } from '../../../lib/vm/host.js';
-import { TableWriter } from '../../../lib/snapshot/table-writer.js';
+import { TableWriter } from '../../../lib/io/table-writer.js';
 
 describe('entries that a host does not keep (3.1)', () => {
   test('are those, on POWER9, whose v has one of bits 52 to 61 set; on POWER8 there are none', () => {

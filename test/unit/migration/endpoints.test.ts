@@ -37,6 +37,29 @@ describe('adopted descriptors', () => {
     await expect(handle.write(new Uint8Array(8))).rejects.toBeInstanceOf(HtabStateError);
   });
 
+  test('are closed though no connection was ever made, or what was asked for cannot be', async () => {
+    const guest = await startGuest(10);
+    const target = power8();
+    await target.allocateHpt(ORDER);
+    const source = async () => ({ handle: await guest.vm.openHtab(), order: ORDER });
+    const sink = async () => ({ handle: await target.openHtab({ access: 'write' }), order: ORDER });
+    const nowhere = (): Promise<never> => Promise.reject(new Error('no route'));
+    const tables = [await source(), await source(), await sink(), await sink()] as const;
+    await settleInFakeTime(
+      Promise.allSettled([
+        sendHpt(tables[0], nowhere, guest.options({ maxReconnects: 0 })),
+        sendHpt(tables[1], nowhere, guest.options({ maxPasses: -1 })),
+        receiveHpt(tables[2], link()[0], { maxOrder: 7 }),
+        receiveHpt({ ...tables[3], order: 7 }, link()[0]),
+      ]),
+    );
+    for (const { handle } of tables) {
+      const bytes = new Uint8Array(64);
+      const used = handle.access === 'read' ? handle.read(bytes) : handle.write(bytes);
+      await expect(used).rejects.toMatchObject({ state: 'closed' });
+    }
+  });
+
   test('of a table of another order are refused, and nothing is written', async () => {
     const guest = await startGuest();
     const target = power8();

@@ -4,6 +4,7 @@ import type { HtabError } from '../../../lib/errors.js';
 import { receiveHpt } from '../../../lib/migration/destination.js';
 import type { StateEvent } from '../../../lib/migration/events.js';
 import { MemoryJournal, type Journal } from '../../../lib/migration/journal.js';
+import { sendHpt, type SendOptions } from '../../../lib/migration/source.js';
 import { link } from './link.js';
 import { reasonOf, startGuest, useFakeTime } from './machines.js';
 import { move, power8 } from './move.js';
@@ -15,11 +16,45 @@ beforeEach(useFakeTime);
 afterEach(() => vi.useRealTimers());
 
 describe('a guest', () => {
+  test.each([
+    ['pause', { pause: undefined }],
+    ['resume', { resume: undefined }],
+    ['throttle', { throttle: 'slowly' }],
+  ])('is not moved without a way to stop it: %s', async (name, callbacks) => {
+    const guest = await startGuest(300);
+    const [channel] = link();
+    const options = guest.options(callbacks as unknown as Partial<SendOptions>);
+    await expect(sendHpt(guest.vm, channel, options)).rejects.toMatchObject({
+      code: 'ERR_INVALID_ARG_TYPE',
+      message: expect.stringContaining(`"${name}" option must be a function`) as unknown,
+    });
+    expect(channel.destroyed).toBe(false);
+  });
+
+  test('is paused and resumed by calls without arguments', async () => {
+    const guest = await startGuest(300);
+    const seen: unknown[][] = [];
+    const { sent } = await move(guest, {
+      send: {
+        pause: (...args: unknown[]) => {
+          seen.push(args);
+          return Promise.reject(new Error('no'));
+        },
+        resume: (...args: unknown[]) => {
+          seen.push(args);
+          return guest.resume();
+        },
+      },
+    });
+    expect(reasonOf(sent)).toMatchObject({ message: 'no' });
+    expect(seen).toEqual([[], []]);
+  });
+
   test('whose pause never settles is told to run on, and the error says that it may still stop', async () => {
     const guest = await startGuest(300);
     const began = performance.now();
     const { sent, target } = await move(guest, { send: { pause: never, guestTimeoutMs: 5000 } });
-    expect(reasonOf(sent)).toMatchObject({ code: 'ERR_HTAB_MIGRATION' });
+    expect(reasonOf(sent)).toMatchObject({ state: 'busy' });
     expect((reasonOf(sent) as HtabError).message).toBe(
       'pause has not settled within 5000 ms: the guest is here and is told to run, but may still stop when that call ends',
     );
@@ -48,10 +83,11 @@ describe('a guest', () => {
     };
     const { sent } = await move(guest, { send: { pause, resume: never, guestTimeoutMs: 5000 } });
     const error = reasonOf(sent) as HtabError;
-    expect(error.message).toContain('could not be resumed at the source: it is there, unharmed and stopped');
+    expect(error.code).toBe('ERR_HTAB_GUEST_STOPPED');
+    expect(error.message).toBe('the guest could not be resumed: it is here, unharmed and stopped');
     expect((error.cause as AggregateError).errors.map(String)).toEqual([
       'Error: the monitor is gone',
-      'HtabError: resume has not settled within 5000 ms: the guest is here, and may stand still',
+      'HtabStateError: resume has not settled within 5000 ms: the guest is here, and may stand still',
     ]);
     expect(guest.state).toBe('paused');
   });

@@ -3,7 +3,7 @@ import { describe, expect, test, vi } from 'vitest';
 import { HtabSystemError } from '../../../lib/errors.js';
 import { HptReader } from '../../../lib/io/reader.js';
 import { receiveHpt } from '../../../lib/migration/destination.js';
-import type { SendProgress } from '../../../lib/migration/pass-sender.js';
+import type { PassProgress } from '../../../lib/io/pass-progress.js';
 import { sendHpt } from '../../../lib/migration/source.js';
 import { EmulatedVm } from '../../../lib/vm/emulated/emulated-vm.js';
 import { ImageVm } from '../../../lib/vm/image/image-vm.js';
@@ -141,7 +141,7 @@ describe('a migration', () => {
 
   test('tells how it goes on: scanned rises to 1 within each pass, and changes show from the second pass on', async () => {
     const guest = await startGuest();
-    const seen: SendProgress[] = [];
+    const seen: PassProgress[] = [];
     const options = guest.options({ maxPasses: 2 });
     const { sent } = await migrate(guest.vm, new EmulatedVm(), link(), {
       ...options,
@@ -295,7 +295,7 @@ describe('a migration that fails', () => {
       guest.options({ pause: () => Promise.reject(failure), resume: () => Promise.reject(failure) }),
     );
     const error = reasonOf(sent) as Error;
-    expect(error).toMatchObject({ code: 'ERR_HTAB_MIGRATION' });
+    expect(error).toMatchObject({ code: 'ERR_HTAB_GUEST_STOPPED' });
     expect(error.message).toContain('could not be resumed');
     expect((error.cause as AggregateError).errors).toEqual([failure, failure]);
   });

@@ -186,8 +186,7 @@ export class World {
 
   /** The monitor could not be made to resume the guest. */
   get #standsStillAloud(): boolean {
-    const said =
-      this.sent?.status === 'rejected' && String(this.sent.reason).includes('could not be resumed');
+    const said = this.sent?.status === 'rejected' && codeOf(this.sent.reason) === 'ERR_HTAB_GUEST_STOPPED';
     return said && !this.#runsAtTarget && this.guest.state === 'paused';
   }
 

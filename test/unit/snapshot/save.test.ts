@@ -7,7 +7,9 @@ import { compareTables } from '../../../lib/hpt/compare.js';
 import { digestTable } from '../../../lib/hpt/digest.js';
 import { HptReader } from '../../../lib/io/reader.js';
 import { readSnapshot } from '../../../lib/snapshot/read.js';
-import { saveSnapshot, type GuestControl, type SaveProgress } from '../../../lib/snapshot/save.js';
+import type { GuestCallbacks } from '../../../lib/io/guest-control.js';
+import type { PassProgress } from '../../../lib/io/pass-progress.js';
+import { saveSnapshot, type SaveOptions } from '../../../lib/snapshot/save.js';
 import { FaultScript } from '../../../lib/testing/faults.js';
 import { EmulatedVm } from '../../../lib/vm/emulated/emulated-vm.js';
 import { ImageVm } from '../../../lib/vm/image/image-vm.js';
@@ -18,7 +20,7 @@ const root = scratchFolder();
 const newPath = (): string => path.join(mkdtempSync(path.join(root, 'folder-')), 'table');
 
 /** Counts how often a guest is paused and resumed. */
-function control(actions: Partial<GuestControl> = {}): GuestControl & { readonly calls: string[] } {
+function control(actions: Partial<GuestCallbacks> = {}): GuestCallbacks & { readonly calls: string[] } {
   const calls: string[] = [];
   return {
     calls,
@@ -94,10 +96,37 @@ describe('saving a table', () => {
     const { vm } = await busyVm();
     const file = newPath();
     const handle = await vm.openHtab();
-    await expect(saveSnapshot(handle, file)).rejects.toThrow('The "order" option is needed');
     const report = await saveSnapshot(handle, file, { order: ORDER });
     expect(report).toMatchObject({ backend: 'kvm', host: null, digest: digestTable(vm.table!) });
     await expect(handle.read(new Uint8Array(100))).rejects.toMatchObject({ state: 'closed' });
+  });
+
+  test.each<[string, SaveOptions]>([
+    ["the table's order", {}],
+    ['limits that can be', { order: ORDER, maxPasses: 0 }],
+    ['a signal that is not aborted', { order: ORDER, signal: AbortSignal.abort() }],
+    ['a guest that can be stopped', { order: ORDER, guest: {} as GuestCallbacks }],
+  ])('closes a descriptor also without %s', async (_, options) => {
+    const { vm } = await busyVm(1);
+    const handle = await vm.openHtab();
+    await expect(saveSnapshot(handle, newPath(), options)).rejects.toThrow();
+    await expect(handle.read(new Uint8Array(100))).rejects.toMatchObject({ state: 'closed' });
+  });
+
+  test('says the host that the VM has', async () => {
+    const { vm } = await busyVm(1);
+    expect(await saveSnapshot(vm, newPath())).toMatchObject({ host: 'power8' });
+  });
+
+  test.each([
+    ['pause', { resume: () => Promise.resolve() }],
+    ['resume', { pause: () => Promise.resolve() }],
+  ])('of a guest without %s is refused at once', async (name, guest) => {
+    const { vm } = await busyVm(1);
+    await expect(saveSnapshot(vm, newPath(), { guest: guest as GuestCallbacks })).rejects.toMatchObject({
+      code: 'ERR_INVALID_ARG_TYPE',
+      message: `The "${name}" option must be a function. Received undefined`,
+    });
   });
 
   test('of a living guest pauses it for what is left, and keeps its last state', async () => {
@@ -111,7 +140,7 @@ describe('saving a table', () => {
     });
     const digests: string[] = [];
     const file = newPath();
-    const seen: SaveProgress[] = [];
+    const seen: PassProgress[] = [];
     const report = await saveSnapshot(vm, file, {
       guest: {
         pause: guest.pause,
@@ -192,7 +221,7 @@ describe('saving a table', () => {
   test('that changes all the time, and nobody may stop, is refused; or kept as what it is', async () => {
     const { vm, workload } = await busyVm();
     const file = newPath();
-    const onProgress = ({ complete }: SaveProgress): void => {
+    const onProgress = ({ complete }: PassProgress): void => {
       if (complete) workload.step(50);
     };
     await expect(saveSnapshot(vm, file, { maxPasses: 3, onProgress })).rejects.toMatchObject({
@@ -241,23 +270,43 @@ describe('saving a table', () => {
     const reason = new Error('it stays stopped');
     const file = newPath();
     const guest = control({ resume: () => Promise.reject(reason) });
-    await expect(saveSnapshot(vm, file, { guest })).rejects.toBe(reason);
+    await expect(saveSnapshot(vm, file, { guest })).rejects.toMatchObject({
+      code: 'ERR_HTAB_GUEST_STOPPED',
+      cause: reason,
+    });
     expect(neighbours(file)).toEqual([]);
+  });
+
+  test('says both why it failed and why the guest could not be resumed', async () => {
+    const { vm } = await busyVm();
+    const errors = [new Error('the VMM does not stop it'), new Error('the VMM is gone')] as const;
+    const guest = control({
+      pause: () => Promise.reject(errors[0]),
+      resume: () => Promise.reject(errors[1]),
+    });
+    await expect(saveSnapshot(vm, newPath(), { guest })).rejects.toMatchObject({
+      code: 'ERR_HTAB_GUEST_STOPPED',
+      cause: { errors },
+    });
   });
 
   test('of a guest whose pause or resume never settles is given up in time, and says how the guest may be', async () => {
     const never = (): Promise<void> => new Promise(() => undefined);
-    for (const [actions, message] of [
-      [{ pause: never }, 'pause has not settled within 50 ms: the guest is told to run, but may still stop'],
-      [{ resume: never }, 'resume has not settled within 50 ms: the guest may stand still'],
+    const late = 'has not settled within 50 ms';
+    for (const [actions, error] of [
+      [{ pause: never }, { state: 'busy', message: expect.stringContaining(`pause ${late}`) as unknown }],
+      [
+        { resume: never },
+        {
+          code: 'ERR_HTAB_GUEST_STOPPED',
+          cause: { state: 'busy', message: `resume ${late}: the guest is here, and may stand still` },
+        },
+      ],
     ] as const) {
       const { vm } = await busyVm();
       const file = newPath();
       const guest = control(actions);
-      await expect(saveSnapshot(vm, file, { guest, guestTimeoutMs: 50 })).rejects.toMatchObject({
-        state: 'busy',
-        message,
-      });
+      await expect(saveSnapshot(vm, file, { guest, guestTimeoutMs: 50 })).rejects.toMatchObject(error);
       expect(guest.calls).toEqual(['pause', 'resume']);
       expect(neighbours(file)).toEqual([]);
     }

@@ -3,7 +3,7 @@ import { HEADER_BYTES, writeHeader } from '../format/header.js';
 import { fillRecords, type PassState } from '../format/pass.js';
 import { entryCount, MIN_ORDER } from '../hpt/geometry.js';
 import type { HptTable } from '../hpt/table.js';
-import { explainRefusal } from '../io/refusal.js';
+import { explainRefusal } from './refusal.js';
 import type { HtabHandle } from '../vm/contract.js';
 
 const BUFFER_BYTES = 1 << 20;
@@ -36,7 +36,10 @@ export class TableWriter {
     {
       signal,
       onProgress,
-    }: { readonly signal?: AbortSignal; readonly onProgress?: (written: number) => void } = {},
+    }: {
+      readonly signal?: AbortSignal | undefined;
+      readonly onProgress?: (written: number) => void;
+    } = {},
   ): Promise<void> {
     const state: PassState = { cursor: 0, firstPass: true, boltedOnly: false };
     const buffer = new Uint8Array(BUFFER_BYTES);

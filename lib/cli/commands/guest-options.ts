@@ -1,0 +1,16 @@
+import type { Command } from 'commander';
+import { GUEST_TIMEOUT_MS } from '../../io/guest-control.js';
+import { integer } from './values.js';
+
+/** Gives a command the options of {@link ControlOptions}, but for `--on-throttle`. */
+export function addGuestOptions(command: Command): Command {
+  return command
+    .option('--on-pause <command>', 'shell command that stops the guest')
+    .option('--on-resume <command>', 'shell command that lets it run again')
+    .option(
+      '--pause-timeout-ms <ms>',
+      'longest time for one of these commands, or one answer of the VMM',
+      integer(1, 2 ** 31 - 1),
+      GUEST_TIMEOUT_MS,
+    );
+}
