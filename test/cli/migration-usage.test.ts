@@ -1,8 +1,13 @@
+import { once } from 'node:events';
+import { existsSync } from 'node:fs';
+import { createServer } from 'node:net';
 import { describe, expect, test } from 'vitest';
 import { byteRate, localPort } from '../../lib/cli/commands/values.js';
 import { describeError } from '../../lib/cli/describe-error.js';
 import { run } from '../../lib/cli/program.js';
 import { openJournal } from '../../lib/migration/journal-file.js';
+import { MemoryJournal } from '../../lib/migration/journal.js';
+import { answerOutcomes } from '../../lib/migration/outcome.js';
 import { scratchFiles } from '../scratch.js';
 import { captureOutput } from './capture.js';
 
@@ -38,11 +43,17 @@ describe('the commands of a migration', () => {
     [['receive', 'systemd', '--emulated'], 'systemd has passed no socket'],
     [['receive', 'tcp://127.0.0.1:0'], 'say where the table is'],
     [['receive', 'unix:/s', '--emulated', '--metrics', 'everywhere'], 'It must be PORT or HOST:PORT.'],
-    [['resolve', 'm-1'], "required option '--journal <file>' not specified"],
+    [['resolve', 'm-1'], 'without a --journal, say which migration it is about and whom to --ask'],
+    [['resolve', '--ask', 'unix:/s'], 'without a --journal, say which migration'],
+    [['resolve', 'm 1', '--ask', 'unix:/s'], 'm 1 names no migration'],
+    [['resolve', '--journal', '/nowhere/journal'], 'there is no journal /nowhere/journal'],
     [['resolve', '--journal', '/dev/null', '--decide', 'aborted'], '--decide needs the migration'],
-    [['resolve', '--journal', 'x', '--ask', 'unix:/s', '--side', 'destination'], 'can only be looked at'],
     [
-      ['resolve', 'm-1', '--journal', 'x', '--decide', 'committed', '--side', 'destination'],
+      ['resolve', '--journal', '/dev/null', '--ask', 'unix:/s', '--side', 'destination'],
+      'can only be looked at',
+    ],
+    [
+      ['resolve', 'm-1', '--journal', '/dev/null', '--decide', 'committed', '--side', 'destination'],
       'can only be looked at',
     ],
   ])('%j is wrong usage, exit code 2', async (args, message) => {
@@ -80,6 +91,32 @@ test('resolve says that what nobody answers for stays in doubt, by its exit code
   expect(await run(['resolve', '--journal', file, '--ask', `unix:${scratch('nobody')}`], output)).toBe(4);
   expect(output.stdout.text).toMatch(/^m-2 pending: in doubt/);
   expect(output.stderr.text).toMatch(/^kvm-htab: nobody answered for m-2: .*ENOENT/);
+});
+
+test('resolve does not begin a journal by a name that was mistyped', async () => {
+  const file = scratch('jornal');
+  const output = captureOutput();
+  expect(await run(['resolve', '--journal', file], output)).toBe(2);
+  expect(output.stdout.text).toBe('');
+  expect(existsSync(file)).toBe(false);
+});
+
+test.each([
+  ['committed', 0, "the guest is the destination's"],
+  ['aborted', 0, 'the guest is here'],
+  ['unknown', 4, 'keep the guest stopped'],
+] as const)('resolve asks without a journal too: %s', async (outcome, code, meaning) => {
+  const journal = new MemoryJournal();
+  await journal.begin({ side: 'destination', migrationId: 'm-1', order: 24, digest: 'ab'.repeat(32) });
+  if (outcome !== 'unknown') await journal.decide('destination', 'm-1', outcome);
+  const path = scratch('socket');
+  const listener = createServer((socket) => void answerOutcomes(journal, socket)).listen(path);
+  await once(listener, 'listening');
+  const output = captureOutput();
+  const asked = outcome === 'unknown' ? 'm-2' : 'm-1';
+  expect(await run(['resolve', asked, '--ask', `unix:${path}`], output)).toBe(code);
+  expect(output.stdout.text).toContain(meaning);
+  listener.close();
 });
 
 describe('resolve at a destination', () => {

@@ -8,6 +8,8 @@ const HELP = `
 At a source whose \`send\` ended with 4, or died: --ask the destination, whose \`receive\` must run, with the journal it had.
 "committed": the guest is the destination's and must not run here again. "aborted": it is here; resume it.
 
+Without a journal, name the migration, as the \`send\` that ended with 4 has done, and --ask.
+
 Without --ask and --decide it only tells what the journal says, which is also what to do at a destination
 (--side destination). "pending" there: it was prepared, and was not told to commit before it ended.
 
@@ -21,6 +23,7 @@ Examples:
   $ kvm-htab resolve --journal /var/lib/kvm-htab/journal
   $ kvm-htab resolve --journal /var/lib/kvm-htab/journal --ask tls://b.example:7000 \\
       --cert host.pem --key host.key --ca fleet.pem
+  $ kvm-htab resolve 6f1c6a52-3f5c-4a57-9a53-0f3d1f6d7a10 --ask unix:/run/move.sock
   $ kvm-htab resolve 6f1c6a52-3f5c-4a57-9a53-0f3d1f6d7a10 --journal /var/lib/kvm-htab/journal --decide aborted`;
 
 export function defineResolve(program: Command, context: CommandContext): void {
@@ -28,7 +31,7 @@ export function defineResolve(program: Command, context: CommandContext): void {
     .command('resolve')
     .description('Finds out where the guest of a migration is that ended in doubt.')
     .argument('[migration-id]', 'default: all that are undecided in the journal')
-    .requiredOption('--journal <file>', 'what the migration was run with')
+    .option('--journal <file>', 'what the migration was run with; what is learnt is written down there')
     .addOption(new Option('--ask <address>', 'ask the destination there').argParser(address))
     .addOption(
       new Option('--decide <outcome>', 'say it yourself').choices(['committed', 'aborted']).conflicts('ask'),

@@ -1,7 +1,8 @@
-import type { Decision, Journal, JournalEntry, Side } from '../../migration/journal.js';
+import { existsSync } from 'node:fs';
+import type { Decision, Journal, JournalEntry, JournalRecord, Side } from '../../migration/journal.js';
 import { openJournal } from '../../migration/journal-file.js';
 import { askOutcome } from '../../migration/outcome.js';
-import type { AskedOutcome } from '../../migration/protocol.js';
+import { isMigrationId, type AskedOutcome } from '../../migration/protocol.js';
 import type { PeerOptions } from '../commands/options.js';
 import { describeError } from '../describe-error.js';
 import { EXIT_CODES } from '../exit-codes.js';
@@ -12,12 +13,16 @@ import { loadSecurity } from '../transport/security.js';
 import { UsageError } from '../usage-error.js';
 
 export interface ResolveCommandOptions extends PeerOptions {
-  readonly journal: string;
+  readonly journal?: string;
   readonly ask?: Address;
   readonly decide?: Decision;
   readonly side: Side;
   readonly json?: boolean;
 }
+
+/** A migration that is to be resolved; its table is known from a journal alone. */
+type Resolvable = Pick<JournalEntry, 'migrationId' | 'side' | 'state'> &
+  Partial<Pick<JournalRecord, 'order' | 'digest'>>;
 
 /** What each state means for the guest at the side whose journal this is. */
 const MEANINGS: Readonly<Record<Side, Readonly<Record<JournalEntry['state'], string>>>> = {
@@ -47,7 +52,7 @@ export async function resolve(
 ): Promise<number> {
   checkUsage(migrationId, options);
   const { side, json } = options;
-  const journal = await openJournal(options.journal);
+  const journal = options.journal === undefined ? undefined : await openJournal(options.journal);
   try {
     const entries = await entriesOf(journal, side, migrationId);
     if (entries.length === 0 && json !== true) output.stdout.write('nothing is undecided\n');
@@ -65,11 +70,22 @@ export async function resolve(
     }
     return exitCode;
   } finally {
-    await journal.close();
+    await journal?.close();
   }
 }
 
-function checkUsage(migrationId: string | undefined, { ask, decide, side }: ResolveCommandOptions): void {
+function checkUsage(
+  migrationId: string | undefined,
+  { journal, ask, decide, side }: ResolveCommandOptions,
+): void {
+  if (migrationId !== undefined && !isMigrationId(migrationId)) {
+    throw new UsageError(`${migrationId} names no migration: 1 to 64 letters, digits and hyphens do`);
+  }
+  if (journal === undefined && (migrationId === undefined || ask === undefined)) {
+    throw new UsageError('without a --journal, say which migration it is about and whom to --ask');
+  }
+  // One that is begun here would have nothing undecided in it, which says nothing about any guest.
+  if (journal !== undefined && !existsSync(journal)) throw new UsageError(`there is no journal ${journal}`);
   if (decide !== undefined && migrationId === undefined) {
     throw new UsageError('--decide needs the migration that it is about');
   }
@@ -80,25 +96,26 @@ function checkUsage(migrationId: string | undefined, { ask, decide, side }: Reso
 }
 
 async function entriesOf(
-  journal: Journal,
+  journal: Journal | undefined,
   side: Side,
   migrationId: string | undefined,
-): Promise<JournalEntry[]> {
-  if (migrationId === undefined) return journal.pending(side);
+): Promise<readonly Resolvable[]> {
+  if (migrationId === undefined) return (await journal?.pending(side)) ?? [];
+  if (journal === undefined) return [{ migrationId, side, state: 'pending' }];
   const entry = await journal.find(side, migrationId);
   if (entry !== undefined) return [entry];
   throw new UsageError(`the journal knows of no migration ${migrationId} at the ${side}`);
 }
 
 async function settle(
-  journal: Journal,
-  { migrationId, side }: JournalEntry,
+  journal: Journal | undefined,
+  { migrationId, side }: Resolvable,
   options: ResolveCommandOptions,
   { stderr }: Output,
   signal: AbortSignal,
 ): Promise<JournalEntry['state']> {
   const { ask, decide, timeoutMs } = options;
-  if (decide !== undefined) return journal.decide(side, migrationId, decide);
+  if (journal !== undefined && decide !== undefined) return journal.decide(side, migrationId, decide);
   if (ask === undefined) return 'pending';
   const security = await loadSecurity(ask, options);
   let outcome: AskedOutcome;
@@ -112,5 +129,6 @@ async function settle(
     return 'pending';
   }
   // Somebody who has never heard of the migration knows nothing about the guest.
-  return outcome === 'unknown' ? 'pending' : journal.decide(side, migrationId, outcome);
+  if (outcome === 'unknown') return 'pending';
+  return journal === undefined ? outcome : journal.decide(side, migrationId, outcome);
 }
