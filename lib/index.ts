@@ -62,6 +62,7 @@ export { openVm, type OpenVmOptions } from './vm/open.js';
 
 // How it flows.
 export { HptReader, type HptReaderOptions, type OpenReaderOptions } from './io/reader.js';
+export { readTable, type ReadTableOptions } from './io/read-table.js';
 export { createReadStream, type ReadStreamOptions } from './io/read-stream.js';
 export { createWriteStream, type HtabWriteStream, type WriteStreamOptions } from './io/write-stream.js';
 export { resizeHpt } from './io/resize.js';

@@ -1,9 +1,6 @@
-import { RecordCursor } from '../../format/cursor.js';
-import { foldRecords } from '../../format/fold.js';
 import { compareTables, type TableDifference } from '../../hpt/compare.js';
 import { digestTable } from '../../hpt/digest.js';
-import { HptTable } from '../../hpt/table.js';
-import { HptReader } from '../../io/reader.js';
+import { readTable } from '../../io/read-table.js';
 import type { HtabVm } from '../../vm/contract.js';
 
 /** What the tables of two VMs hold, and whether it is the same. */
@@ -26,20 +23,4 @@ export async function compareVms(source: HtabVm, destination: HtabVm): Promise<V
   const differences = compareTables(ours, theirs);
   const verified = sourceDigest === destinationDigest && differences.count === 0;
   return { sourceDigest, destinationDigest, differences, verified };
-}
-
-async function readTable(vm: HtabVm): Promise<HptTable> {
-  const table = new HptTable(vm.hptOrder!);
-  const cursor = new RecordCursor({ order: table.order, ascending: true });
-  const reader = await HptReader.open(vm);
-  try {
-    for await (const chunk of reader.pass()) {
-      cursor.push(chunk);
-      foldRecords(cursor, table);
-    }
-  } finally {
-    await reader.close();
-  }
-  cursor.finish();
-  return table;
 }

@@ -51,6 +51,14 @@ describe('a frame', () => {
     );
   });
 
+  test('is in its place also where its number no longer fits 32 bits, and nowhere else', () => {
+    for (const sequence of [2 ** 32 - 1, 2 ** 32, 2 ** 32 + 5]) {
+      const bytes = frame('control', sequence, Buffer.from('x'));
+      expect(open(bytes, sequence).header.sequence).toBe(sequence % 2 ** 32);
+      expect(() => open(bytes, sequence + 1)).toThrow(Refused);
+    }
+  });
+
   test('is refused when any bit of it has changed', () => {
     const bytes = frame('control', 17, Buffer.from('0123456789'));
     for (let bit = 0; bit < bytes.length * 8; bit++) {

@@ -1,10 +1,7 @@
 import type { Duplex } from 'node:stream';
 import { vi } from 'vitest';
-import { RecordCursor } from '../../../lib/format/cursor.js';
-import { foldRecords } from '../../../lib/format/fold.js';
 import { digestTable } from '../../../lib/hpt/digest.js';
-import { HptTable } from '../../../lib/hpt/table.js';
-import { HptReader } from '../../../lib/io/reader.js';
+import { readTable } from '../../../lib/io/read-table.js';
 import { receiveHpt, type ReceiveOptions, type ReceiveReport } from '../../../lib/migration/destination.js';
 import { sendHpt, type SendOptions, type SendReport } from '../../../lib/migration/source.js';
 import { GuestWorkload } from '../../../lib/testing/workload.js';
@@ -98,22 +95,8 @@ export async function migrate(
   return { sent, received };
 }
 
-/** The VM's table, read anew from its first entry to its last. */
-export async function tableOf(vm: HtabVm): Promise<HptTable> {
-  const table = new HptTable(vm.hptOrder!);
-  const cursor = new RecordCursor({ order: table.order, ascending: true });
-  const reader = await HptReader.open(vm);
-  for await (const chunk of reader.pass()) {
-    cursor.push(chunk);
-    foldRecords(cursor, table);
-  }
-  cursor.finish();
-  await reader.close();
-  return table;
-}
-
 export async function digestOf(vm: HtabVm): Promise<string> {
-  return digestTable(await tableOf(vm));
+  return digestTable(await readTable(vm));
 }
 
 export function reasonOf(result: PromiseSettledResult<unknown>): unknown {
