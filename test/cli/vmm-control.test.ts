@@ -59,7 +59,8 @@ async function startVmm(
 async function move(vmm: string, ...args: string[]): Promise<{ codes: number[]; said: string }> {
   const at = scratch('socket');
   const output = captureOutput();
-  const receiving = run(['receive', `unix:${at}`, '--quiet', '--htab-socket', vmm], captureOutput());
+  const to = ['receive', `unix:${at}`, '--quiet', '--htab-socket', vmm, '--timeout-ms', '7000'];
+  const receiving = run(to, captureOutput());
   while (!existsSync(at)) await new Promise((resolve) => setImmediate(resolve));
   const sending = run(
     ['send', `unix:${at}`, '--quiet', '--htab-socket', vmm, '--reconnect-ms', '0', ...args],
@@ -73,6 +74,18 @@ test('send pauses the guest over the control socket of its VMM', async () => {
   expect(await move(at)).toEqual({ codes: [0, 0], said: '' });
   expect(lines).toEqual(['pause']);
   expect(digestTable(target.table!)).toBe(digestTable(source.table!));
+});
+
+test('a VMM has the time for each answer that either side is told', async () => {
+  const { at } = await startVmm();
+  expect((await move(at, '--pause-timeout-ms', '5000')).codes).toEqual([0, 0]);
+  for (const [request, timeoutMs] of [
+    ['open-read', 5000],
+    ['open-write', 7000],
+    ['open-read-next', 7000],
+  ] as const) {
+    expect(handover.requestHtab).toHaveBeenCalledWith(at, { request: `${request}\n`, timeoutMs });
+  }
 });
 
 test('a VMM that refuses to pause is told to resume the guest, which stays', async () => {
