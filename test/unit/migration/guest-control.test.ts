@@ -3,6 +3,7 @@ import { afterEach, beforeEach, describe, expect, test, vi } from 'vitest';
 import type { HtabError } from '../../../lib/errors.js';
 import { receiveHpt } from '../../../lib/migration/destination.js';
 import type { StateEvent } from '../../../lib/migration/events.js';
+import { inDoubt } from '../../../lib/migration/failure.js';
 import { MemoryJournal, type Journal } from '../../../lib/migration/journal.js';
 import { sendHpt, type SendOptions } from '../../../lib/migration/source.js';
 import { link } from './link.js';
@@ -138,6 +139,20 @@ describe('a guest', () => {
 });
 
 describe('a destination', () => {
+  test('whose journal cannot tell whether it has begun is in no doubt: nothing is decided, and the guest runs on', async () => {
+    const guest = await startGuest(300);
+    const begin = (): Promise<never> => Promise.reject(inDoubt('it may not be on the disk', 'look'));
+    const journal = withCalls(new MemoryJournal(), { begin });
+    const { sent, received, target } = await move(guest, { receive: { journal } });
+    expect(reasonOf(received)).toMatchObject({
+      code: 'ERR_HTAB_MIGRATION',
+      cause: { code: 'ERR_HTAB_IN_DOUBT' },
+    });
+    expect(reasonOf(sent)).toMatchObject({ code: 'ERR_HTAB_MIGRATION' });
+    expect(guest.state).toBe('running');
+    expect(target.table!.validCount).toBe(0);
+  });
+
   test('that takes long over its decision is not waited for by heartbeats alone: the source asks, and ends in doubt', async () => {
     const guest = await startGuest(300);
     const journal = new MemoryJournal();
