@@ -9,11 +9,11 @@ import { JournalLog } from './journal-log.js';
  * may share it.
  *
  * A line that was cut by a crash does not count, and does not harm the next one. One that was damaged later puts what it
- * may have decided in doubt. A file that has grown long is continued
- * in a short one, which has everything undecided and the last 1000 decisions.
+ * may have decided in doubt. A file that has grown long is continued in a short one, which has everything undecided and
+ * the last 1000 decisions.
  *
  * @throws HtabSystemError if the file cannot be opened
- * @throws HtabError `ERR_HTAB_MIGRATION` if it is longer than a journal gets
+ * @throws HtabError `ERR_HTAB_MIGRATION` if it is something else than a journal, or longer than one gets
  */
 export async function openJournal(file: string): Promise<Journal> {
   return new FileJournal(await JournalLog.open(file), file);

@@ -36,6 +36,7 @@ export class JournalLog {
   /**
    * @param compactBytes a shorter file is left to grow
    * @throws HtabSystemError if the file cannot be opened
+   * @throws HtabError `ERR_HTAB_MIGRATION` if it is something else than a journal
    */
   static async open(name: string, compactBytes = COMPACT_BYTES): Promise<JournalLog> {
     const operation = `open the journal ${name}`;
@@ -44,6 +45,7 @@ export class JournalLog {
     const file = await realpath(name).catch(() => name);
     const log = new JournalLog(handle, file, compactBytes);
     try {
+      await log.#checkStart();
       await fileCall(operation, handle.sync());
       // Before the file is read: what these processes have sealed, if anything, is there then, and is followed.
       const abandoned = await abandonedFiles(path.dirname(file), path.basename(file));
@@ -192,6 +194,17 @@ export class JournalLog {
   async #checkRenamed(error: unknown): Promise<void> {
     const [ours, named] = await Promise.all([this.#handle.stat(), stat(this.#file)]);
     if (ours.ino === named.ino && ours.dev === named.dev) throw error;
+  }
+
+  /** A file of somebody else's is not appended to, let alone continued in another. */
+  async #checkStart(): Promise<void> {
+    const start = Buffer.alloc(LINE_START.length);
+    const { bytesRead } = await fileCall(
+      `read the journal ${this.#file}`,
+      this.#handle.read(start, 0, start.length, 0),
+    );
+    if (LINE_START.startsWith(start.toString('latin1', 0, bytesRead))) return;
+    throw migrationError(`${this.#file} is no journal: it does not begin as one`);
   }
 
   async #syncFolder(): Promise<void> {

@@ -42,6 +42,9 @@ describe('the commands of a migration', () => {
     [['send', 'tls://b.example:7000', '--emulated'], 'TLS needs --cert, --key and --ca'],
     [['receive', 'systemd', '--emulated'], 'systemd has passed no socket'],
     [['receive', 'tcp://127.0.0.1:0'], 'say where the table is'],
+    // Before the destination is asked for anything: nobody listens there.
+    [['send', 'unix:/nowhere/socket'], 'say where the table is'],
+    [['send', 'unix:/nowhere/socket', '--pid', '1'], '--pid and --pid-fd go together'],
     [['receive', 'unix:/s', '--emulated', '--metrics', 'everywhere'], 'It must be PORT or HOST:PORT.'],
     [['resolve', 'm-1'], 'without a --journal, say which migration it is about and whom to --ask'],
     [['resolve', '--ask', 'unix:/s'], 'without a --journal, say which migration'],

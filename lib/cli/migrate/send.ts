@@ -12,6 +12,7 @@ import { hooksOf, type ControlOptions } from '../guest/hook-options.js';
 import { passTable } from '../pass-table.js';
 import type { Output } from '../program.js';
 import { createProgressDisplay } from '../progress.js';
+import { placeOf } from '../place.js';
 import { Reporter } from '../reporter.js';
 import { formatAddress, type Address } from '../transport/address.js';
 import { connect } from '../transport/connect.js';
@@ -68,6 +69,8 @@ async function move(
   resources: Resources,
 ): Promise<SendReport> {
   const hooks = hooksOf(options);
+  // A command line that is wrong costs the destination no connection.
+  placeOf(options);
   const security = await loadSecurity(address, options);
   await resources.serveMetrics(options, reporter);
   const journal = await resources.openJournal(options);

@@ -159,6 +159,18 @@ describe('a journal file', () => {
     });
   });
 
+  test.each(['{"name":"kvm-htab"}\n', '-----BEGIN PRIVATE KEY-----\n'.repeat(100_000)])(
+    'is not begun in the file of somebody else, which stays as it is',
+    async (text) => {
+      writeFileSync(file, text);
+      await expect(openJournal(file)).rejects.toMatchObject({
+        code: 'ERR_HTAB_MIGRATION',
+        message: expect.stringContaining('is no journal') as string,
+      });
+      expect(readFileSync(file, 'utf8')).toBe(text);
+    },
+  );
+
   test('on a full disk decides nothing, and can decide once there is room', async () => {
     await using journal = await openJournal(file);
     await journal.begin(record('a'));
@@ -217,7 +229,7 @@ describe('a journal file', () => {
       await journal.decide('destination', 'a', 'committed');
       sizes.committed = statSync(file).size - sizes.pending;
     }
-    writeFileSync(file, '');
+    writeFileSync(file, '#\n');
     truncateSync(file, MAX_BYTES - sizes.pending - sizes.committed + 1);
     await using journal = await openJournal(file);
     await journal.begin(record('a'));
