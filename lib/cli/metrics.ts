@@ -88,15 +88,23 @@ async function collect(registry: Registry): Promise<() => void> {
     ...metric('record_bytes_total', 'Bytes of records moved.'),
     labelNames: ['side'] as const,
   });
-  const changed = new Gauge(metric('changed_entries', 'Entries that the last pass found changed.'));
+  // With a label also where only one side knows it: a gauge without shows 0 before anything is known.
+  const changed = new Gauge({
+    ...metric('changed_entries', 'Entries that the last pass found changed.'),
+    labelNames: ['side'] as const,
+  });
   const rate = new Gauge({
     ...metric('bytes_per_second', 'Rate at which the last pass was moved and applied.'),
     labelNames: ['side'] as const,
   });
-  const predicted = new Gauge(
-    metric('predicted_stop_seconds', 'How long the guest would stand still if it were stopped now.'),
-  );
-  const stopped = new Gauge(metric('stop_seconds', 'How long the guest stood still when it was moved.'));
+  const predicted = new Gauge({
+    ...metric('predicted_stop_seconds', 'How long the guest would stand still if it were stopped now.'),
+    labelNames: ['side'] as const,
+  });
+  const stopped = new Gauge({
+    ...metric('stop_seconds', 'How long the guest stood still when it was moved.'),
+    labelNames: ['side'] as const,
+  });
 
   /** Over the connection at hand. */
   let reports: PassReport[] = [];
@@ -120,14 +128,14 @@ async function collect(registry: Registry): Promise<() => void> {
       return;
     }
     passes.inc({ side, guest: pass.live ? 'running' : 'stopped' });
-    if (pass.changedEntries !== undefined) changed.set(pass.changedEntries);
+    if (pass.changedEntries !== undefined) changed.set({ side }, pass.changedEntries);
     reports.push(pass);
     const stopMs = pass.live ? predictStopMs(reports) : undefined;
-    if (stopMs !== undefined) predicted.set(stopMs / 1000);
+    if (stopMs !== undefined) predicted.set({ side }, stopMs / 1000);
   };
   const onOutcome = ({ side, outcome, stopMs }: OutcomeEvent): void => {
     migrations.inc({ side, outcome });
-    if (stopMs !== undefined) stopped.set(stopMs / 1000);
+    if (stopMs !== undefined) stopped.set({ side }, stopMs / 1000);
   };
 
   const subscriptions = [

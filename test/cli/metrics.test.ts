@@ -46,13 +46,13 @@ describe('metrics', () => {
         'kvm_htab_entries_total{side="source",kind="valid"} 920',
         'kvm_htab_entries_total{side="source",kind="invalid"} 110',
         'kvm_htab_record_bytes_total{side="source"} 15400',
-        'kvm_htab_changed_entries 30',
+        'kvm_htab_changed_entries{side="source"} 30',
         'kvm_htab_bytes_per_second{side="source"} 2000',
       ]),
     );
     expect(live.join('\n')).not.toContain('connecting');
     // Two scans of 100 ms and their confirmation at least.
-    const predicted = live.find((line) => line.startsWith('kvm_htab_predicted_stop_seconds '));
+    const predicted = live.find((line) => line.startsWith('kvm_htab_predicted_stop_seconds{side="source"} '));
     expect(Number(predicted?.split(' ')[1])).toBeGreaterThanOrEqual(0.3);
 
     publish.pass({ pass: 3, live: false, changedEntries: 0, validEntries: 0, invalidEntries: 0, bytes: 0 });
@@ -61,7 +61,7 @@ describe('metrics', () => {
     expect(await samples(url)).toEqual(
       expect.arrayContaining([
         'kvm_htab_passes_total{side="source",guest="stopped"} 1',
-        'kvm_htab_stop_seconds 0.32',
+        'kvm_htab_stop_seconds{side="source"} 0.32',
         'kvm_htab_migrations_total{side="source",outcome="moved"} 1',
         'kvm_htab_migrations_total{side="destination",outcome="stayed"} 1',
       ]),
@@ -86,6 +86,8 @@ describe('metrics', () => {
         'kvm_htab_bytes_per_second{side="destination"} 30000',
       ]),
     );
+    // What nobody knows here is not told as 0.
+    expect(seen.join('\n')).not.toMatch(/changed_entries|stop_seconds/);
   });
 
   test('are to be had at /metrics, for reading, and nothing else is', async () => {
