@@ -1,29 +1,34 @@
 import { constants } from 'node:os';
 
+/** SIGHUP: the terminal has gone, as where a connection to the host was lost. */
+const INTERRUPTIONS = ['SIGINT', 'SIGTERM', 'SIGHUP'] as const;
+type Interruption = (typeof INTERRUPTIONS)[number];
+
 /** The reason of an abort that a signal to this process has caused. */
 export class Interrupted extends Error {
   override readonly name = 'Interrupted';
   /** 128 + the signal's number, as a shell has it. */
   readonly exitCode: number;
 
-  constructor(signal: 'SIGINT' | 'SIGTERM') {
+  constructor(signal: Interruption) {
     super(`ended by ${signal}`);
     this.exitCode = 128 + constants.signals[signal];
   }
 }
 
-/** Runs a job that SIGINT and SIGTERM abort; the same signal again ends the process at once, as without us. */
+/**
+ * Runs a job that these signals abort. However often they come: a process that just ended would leave a guest stopped,
+ * or its exit code would deny a commit that is out.
+ */
 export async function interruptible<T>(job: (signal: AbortSignal) => Promise<T>): Promise<T> {
   const controller = new AbortController();
-  const interrupt = (signal: 'SIGINT' | 'SIGTERM'): void => {
-    controller.abort(new Interrupted(signal));
+  const interrupt = (signal: NodeJS.Signals): void => {
+    controller.abort(new Interrupted(signal as Interruption));
   };
-  process.once('SIGINT', interrupt);
-  process.once('SIGTERM', interrupt);
+  for (const signal of INTERRUPTIONS) process.on(signal, interrupt);
   try {
     return await job(controller.signal);
   } finally {
-    process.off('SIGINT', interrupt);
-    process.off('SIGTERM', interrupt);
+    for (const signal of INTERRUPTIONS) process.off(signal, interrupt);
   }
 }

@@ -25,8 +25,10 @@ export async function serveMetrics(host: string, port: number): Promise<MetricsS
   const registry = new Registry();
   const stop = await collect(registry);
   const server = createServer((request, response) => {
-    void answer(registry, request, response);
+    answer(registry, request, response).catch(() => response.destroy());
   });
+  // One that could not be accepted must not end a process whose guest stands still.
+  server.on('error', () => undefined);
   try {
     const listening = once(server, 'listening');
     server.listen(port, host);

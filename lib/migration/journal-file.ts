@@ -1,5 +1,5 @@
 import { HtabStateError } from '../errors.js';
-import { inDoubt } from './failure.js';
+import { inDoubt, nameTwice } from './failure.js';
 import type { Decision, Journal, JournalEntry, JournalRecord, Side } from './journal.js';
 import { JournalLog } from './journal-log.js';
 
@@ -46,7 +46,14 @@ class FileJournal implements Journal {
   }
 
   begin(record: JournalRecord): Promise<void> {
-    return this.#inTurn(() => this.#append({ ...record, state: 'pending' }));
+    const { side, migrationId } = record;
+    return this.#inTurn(async () => {
+      await this.#append({ ...record, state: 'pending' });
+      const entry = this.#log.entries.find(side, migrationId);
+      if (entry === undefined)
+        throw this.#fail({ ...record, state: 'pending' }, 'it is not there to be read');
+      if (entry.state !== 'pending') throw nameTwice(migrationId);
+    });
   }
 
   decide(side: Side, migrationId: string, decision: Decision): Promise<Decision> {

@@ -1,5 +1,6 @@
-import { open, realpath, rename, stat, type FileHandle } from 'node:fs/promises';
+import { open, readFile, realpath, rename, stat, type FileHandle } from 'node:fs/promises';
 import path from 'node:path';
+import { HtabSystemError } from '../errors.js';
 import { fileCall } from '../node/file-call.js';
 import { abandonedFiles, removeFiles, temporaryPath } from '../node/temporary-file.js';
 import { migrationError } from './failure.js';
@@ -43,12 +44,12 @@ export class JournalLog {
     const handle = await fileCall(operation, open(name, 'a+', OWNER_ONLY));
     // What takes the file's place must not take that of a symbolic link.
     const file = await realpath(name).catch(() => name);
-    const log = new JournalLog(handle, file, compactBytes);
+    const log = new JournalLog(handle, file, (await isMountPoint(file)) ? Infinity : compactBytes);
     try {
       await log.#checkStart();
       await fileCall(operation, handle.sync());
       // Before the file is read: what these processes have sealed, if anything, is there then, and is followed.
-      const abandoned = await abandonedFiles(path.dirname(file), path.basename(file));
+      const abandoned = await abandonedFiles(path.dirname(file), purposeOf(file));
       await log.#syncFolder();
       await log.readOn();
       await removeFiles(abandoned);
@@ -79,8 +80,12 @@ export class JournalLog {
     const bytes = formatLine(line);
     for (let counts = false; !counts;) {
       // Before it is written: a file that nobody could read afterwards would have it all the same.
-      await this.#sizeWith(bytes.length);
-      await this.#write(bytes);
+      const size = await this.#sizeWith(bytes.length);
+      await this.#write(bytes).catch(async (error: unknown) => {
+        // A disk that is written to at once (sync, NFS) can fail when the file has the bytes already.
+        const isThere = error instanceof HtabSystemError && (await this.#hasGrownFrom(size));
+        throw isThere ? uncertain(error) : error;
+      });
       try {
         await fileCall(`write to the journal ${this.#file}`, this.#handle.datasync());
         counts = !(await this.readOn());
@@ -109,9 +114,14 @@ export class JournalLog {
     if (size < this.#compactBytes || this.entries.inDoubt) return;
     const lines = Buffer.concat(this.entries.worthKeeping().map(formatLine));
     if (lines.length > size / 2) return;
-    const next = temporaryPath(path.dirname(this.#file), path.basename(this.#file));
+    const { uid, gid, mode } = await this.#handle.stat();
+    // Somebody else's, whom a file of ours would lock out.
+    if (uid !== process.geteuid?.()) return;
+    const next = temporaryPath(path.dirname(this.#file), purposeOf(this.#file));
     try {
       await using file = await open(next, 'wx', OWNER_ONLY);
+      await file.chown(uid, gid);
+      await file.chmod(mode & 0o777);
       await file.writeFile(lines);
       await file.sync();
       await this.#syncFolder();
@@ -130,6 +140,13 @@ export class JournalLog {
     if (bytesWritten === bytes.length) return;
     throw migrationError(
       `${operation}: only ${bytesWritten} of ${bytes.length} bytes were taken; is the disk full?`,
+    );
+  }
+
+  async #hasGrownFrom(size: number): Promise<boolean> {
+    return this.#handle.stat().then(
+      (file) => file.size !== size,
+      () => true,
     );
   }
 
@@ -216,4 +233,20 @@ export class JournalLog {
       await folder.close();
     }
   }
+}
+
+/** What its temporary files are called: those of a snapshot beside it are none of its own. */
+function purposeOf(file: string): string {
+  return `journal-${path.basename(file)}`;
+}
+
+/** Nothing can take the name of a file that is mounted by itself, as into a container. */
+async function isMountPoint(file: string): Promise<boolean> {
+  const mounts = await readFile('/proc/self/mountinfo', 'utf8').catch(() => '');
+  // proc(5): the fifth field, with what would separate fields or lines in octal.
+  const escaped = file.replace(
+    /[\s\\]/g,
+    (character) => `\\${character.charCodeAt(0).toString(8).padStart(3, '0')}`,
+  );
+  return mounts.split('\n').some((line) => line.split(' ')[4] === escaped);
 }

@@ -1,4 +1,4 @@
-import { inDoubt, migrationError } from './failure.js';
+import { inDoubt, migrationError, nameTwice } from './failure.js';
 
 /** Which end of a migration writes. */
 export type Side = 'source' | 'destination';
@@ -35,7 +35,12 @@ export interface Journal extends AsyncDisposable {
   pending(side: Side): Promise<JournalEntry[]>;
   /** @throws HtabError `ERR_HTAB_IN_DOUBT` if it cannot be known how it was decided */
   find(side: Side, migrationId: string): Promise<JournalEntry | undefined>;
-  /** Writes that a decision is due. When this resolves it is on the disk. */
+  /**
+   * Writes that a decision is due. When this resolves it is on the disk.
+   *
+   * @throws HtabError `ERR_HTAB_MIGRATION` for a migration that has been decided: the decision would be taken for that
+   *   about another guest, or another try
+   */
   begin(record: JournalRecord): Promise<void>;
   /**
    * Decides, unless it has been decided. When this resolves the decision is on the disk.
@@ -122,12 +127,14 @@ export class MemoryJournal implements Journal {
     return Promise.resolve(this.#entries.find(side, migrationId));
   }
 
-  begin(record: JournalRecord): Promise<void> {
+  // Asynchronous, so that what they refuse is a rejection.
+  // eslint-disable-next-line @typescript-eslint/require-await
+  async begin(record: JournalRecord): Promise<void> {
+    const { side, migrationId } = record;
     this.#entries.add({ ...record, state: 'pending' });
-    return Promise.resolve();
+    if (this.#entries.due(side, migrationId).state !== 'pending') throw nameTwice(migrationId);
   }
 
-  // Asynchronous, so that what it refuses is a rejection.
   // eslint-disable-next-line @typescript-eslint/require-await
   async decide(side: Side, migrationId: string, decision: Decision): Promise<Decision> {
     const entry = this.#entries.due(side, migrationId);

@@ -1,4 +1,5 @@
 import { randomUUID } from 'node:crypto';
+import { readlinkSync } from 'node:fs';
 import { readdir, rm } from 'node:fs/promises';
 import { hostname } from 'node:os';
 import path from 'node:path';
@@ -26,8 +27,17 @@ export async function removeFiles(files: readonly string[]): Promise<void> {
   for (const file of files) await rm(file, { force: true }).catch(() => undefined);
 }
 
+/** Whose process numbers say something here: containers of one host have their own. */
 function mine(purpose: string): string {
-  return `${purpose}-${hostname()}`;
+  return `${purpose}-${hostname()}-${processNamespace()}`;
+}
+
+function processNamespace(): string {
+  try {
+    return readlinkSync('/proc/self/ns/pid').replace(/\D/g, '');
+  } catch {
+    return '';
+  }
 }
 
 function isAbandoned(name: string, wanted: string): boolean {

@@ -168,6 +168,7 @@ describe.skipIf(notCompiled !== undefined)(
     test.each([
       ['SIGINT', 130],
       ['SIGTERM', 143],
+      ['SIGHUP', 129],
     ] as const)('%s while the guest is stopped: it is resumed, exit code %i', async (signal, code) => {
       const { receiver, address } = await startReceive(ANY_PORT, '--emulated');
       const { args, log } = hooks(`kill -${signal.slice(3)} $PPID; sleep 0.1`);

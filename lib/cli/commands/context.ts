@@ -3,6 +3,6 @@ import type { Output } from '../program.js';
 /** What the definition of a command is given. */
 export interface CommandContext {
   readonly output: Output;
-  /** Runs the command's job; it gives the exit code, and SIGINT and SIGTERM abort its signal. */
+  /** Runs the command's job; it gives the exit code, and SIGINT, SIGTERM and SIGHUP abort its signal. */
   run(job: (signal: AbortSignal) => Promise<number>): Promise<void>;
 }

@@ -39,6 +39,12 @@ const MEANINGS: Readonly<Record<Side, Readonly<Record<JournalEntry['state'], str
   },
 };
 
+/** What it means where the process of a migration has died. */
+const NOTHING: Readonly<Record<Side, string>> = {
+  source: ': a send that died had not committed, and its guest is here; resume it if it stands still',
+  destination: '',
+};
+
 /**
  * Tells, or learns, how migrations ended.
  *
@@ -55,7 +61,7 @@ export async function resolve(
   const journal = options.journal === undefined ? undefined : await openJournal(options.journal);
   try {
     const entries = await entriesOf(journal, side, migrationId);
-    if (entries.length === 0 && json !== true) output.stdout.write('nothing is undecided\n');
+    if (entries.length === 0 && json !== true) output.stdout.write(`nothing is undecided${NOTHING[side]}\n`);
     let exitCode: number = EXIT_CODES.ok;
     for (const entry of entries) {
       const state =
@@ -130,5 +136,14 @@ async function settle(
   }
   // Somebody who has never heard of the migration knows nothing about the guest.
   if (outcome === 'unknown') return 'pending';
-  return journal === undefined ? outcome : journal.decide(side, migrationId, outcome);
+  if (journal === undefined) return outcome;
+  try {
+    return await journal.decide(side, migrationId, outcome);
+  } catch (error) {
+    // A journal that is damaged does not make the answer less true.
+    stderr.write(
+      `kvm-htab: ${migrationId} could not be written down as ${outcome}: ${describeError(error)}\n`,
+    );
+    return outcome;
+  }
 }

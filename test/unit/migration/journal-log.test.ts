@@ -1,5 +1,15 @@
 import { spawnSync } from 'node:child_process';
-import { appendFileSync, existsSync, readdirSync, statSync, symlinkSync, writeFileSync } from 'node:fs';
+import {
+  appendFileSync,
+  chmodSync,
+  chownSync,
+  existsSync,
+  readdirSync,
+  readlinkSync,
+  statSync,
+  symlinkSync,
+  writeFileSync,
+} from 'node:fs';
 import { hostname } from 'node:os';
 import path from 'node:path';
 import { beforeEach, describe, expect, onTestFinished, test } from 'vitest';
@@ -33,14 +43,15 @@ function longJournal(migrations: number): Buffer {
 
 /** What a process that has ended would have called the file that continues the journal. */
 function nextName(suffix = '0123abcd'): string {
-  return `.journal-${hostname()}-${spawnSync('true').pid}-${suffix}.tmp`;
+  const namespace = readlinkSync('/proc/self/ns/pid').replace(/\D/g, '');
+  return `.journal-journal-${hostname()}-${namespace}-${spawnSync('true').pid}-${suffix}.tmp`;
 }
 
 const inFolder = (name: string): string => path.join(path.dirname(file), name);
 
 describe('a journal that has grown long', () => {
   test('is continued in a short one after the next decision, with all that is undecided and the last decisions', async () => {
-    writeFileSync(file, longJournal(4000));
+    writeFileSync(file, longJournal(4000), { mode: 0o600 });
     {
       await using journal = await openJournal(file);
       await journal.begin(entry('last'));
@@ -54,6 +65,28 @@ describe('a journal that has grown long', () => {
     expect(await journal.find('source', 'last')).toEqual(entry('last', 'aborted'));
     expect(await journal.find('source', 'm-3001')).toEqual(entry('m-3001', 'committed'));
     expect(await journal.find('source', 'm-3000')).toBeUndefined();
+  });
+
+  test('keeps its mode; one that belongs to somebody else is left to its owner', async () => {
+    writeFileSync(file, longJournal(4000));
+    chmodSync(file, 0o640);
+    const { size } = statSync(file);
+    const decide = async (id: string): Promise<void> => {
+      await using journal = await openJournal(file);
+      await journal.begin({ migrationId: id, side: 'source', order: 24, digest: 'ab'.repeat(32) });
+      await journal.decide('source', id, 'aborted');
+    };
+    if (process.geteuid?.() === 0) {
+      chownSync(file, 65_534, 65_534);
+      await decide('a');
+      expect(statSync(file).size).toBeGreaterThan(size);
+      expect(statSync(file)).toMatchObject({ uid: 65_534 });
+      chownSync(file, 0, 65_534);
+    }
+    await decide('b');
+    expect(statSync(file).size).toBeLessThan(size);
+    expect(statSync(file).mode & 0o777).toBe(0o640);
+    if (process.geteuid?.() === 0) expect(statSync(file)).toMatchObject({ uid: 0, gid: 65_534 });
   });
 
   test('is left alone as long as what is undecided makes up most of it', async () => {

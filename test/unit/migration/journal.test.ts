@@ -1,4 +1,4 @@
-import { readFileSync, statSync, truncateSync, writeFileSync } from 'node:fs';
+import { appendFileSync, readFileSync, statSync, truncateSync, writeFileSync } from 'node:fs';
 import { open, type FileHandle } from 'node:fs/promises';
 import path from 'node:path';
 import { afterEach, beforeEach, describe, expect, test, vi } from 'vitest';
@@ -74,8 +74,10 @@ describe.each<[string, () => Promise<Journal>]>([
     await using journal = await begin();
     await journal.begin(record('a'));
     await journal.decide('destination', 'a', 'committed');
-    await journal.begin(record('a'));
+    await expect(journal.begin(record('a'))).rejects.toMatchObject({ code: 'ERR_HTAB_MIGRATION' });
     expect(await journal.find('destination', 'a')).toMatchObject({ state: 'committed' });
+    await journal.begin(record('a', 'source'));
+    expect(await journal.find('source', 'a')).toMatchObject({ state: 'pending' });
   });
 });
 
@@ -198,6 +200,24 @@ describe('a journal file', () => {
     expect(await journal.decide('destination', 'a', 'aborted')).toBe('aborted');
     await using again = await openJournal(file);
     expect(await again.find('destination', 'a')).toMatchObject({ state: 'aborted' });
+  });
+
+  test('whose write fails though the file has the bytes is in doubt', async () => {
+    await using journal = await openJournal(file);
+    await journal.begin(record('a'));
+    const handle = await open(file);
+    const prototype = Object.getPrototypeOf(handle) as FileHandle;
+    await handle.close();
+    const failing = vi.spyOn(prototype, 'write').mockImplementationOnce((bytes) => {
+      appendFileSync(file, bytes as Uint8Array);
+      return Promise.reject(Object.assign(new Error('EIO'), { code: 'EIO', syscall: 'write' }));
+    });
+    await expect(journal.decide('destination', 'a', 'committed')).rejects.toMatchObject({
+      code: 'ERR_HTAB_IN_DOUBT',
+    });
+    failing.mockRestore();
+    await using again = await openJournal(file);
+    expect(await again.find('destination', 'a')).toMatchObject({ state: 'committed' });
   });
 
   test('that the disk may or may not have is in doubt, and says nothing any more', async () => {

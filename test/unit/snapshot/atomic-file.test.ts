@@ -6,6 +6,7 @@ import {
   statSync,
   symlinkSync,
   writeFileSync,
+  readlinkSync,
 } from 'node:fs';
 import { spawnSync } from 'node:child_process';
 import { open, type FileHandle } from 'node:fs/promises';
@@ -37,6 +38,9 @@ function refusal(code: string, syscall: string): Error {
 afterEach(() => {
   vi.restoreAllMocks();
 });
+
+/** Whose process numbers say something here. */
+const HERE = `${hostname()}-${readlinkSync('/proc/self/ns/pid').replace(/\D/g, '')}`;
 
 describe('a file that is there whole or not at all', () => {
   test('has its name, its bytes and a mode for its owner alone once it is committed', async () => {
@@ -79,11 +83,11 @@ describe('a file that is there whole or not at all', () => {
       writeFileSync(path.join(folder, name), 'part of a table');
       return name;
     };
-    leave('kvm-htab', hostname(), dead);
+    leave('kvm-htab', HERE, dead);
     const others = [
-      leave('kvm-htab', hostname(), process.ppid),
-      leave('kvm-htab', `not-${hostname()}`, dead),
-      leave('another', hostname(), dead),
+      leave('kvm-htab', HERE, process.ppid),
+      leave('kvm-htab', `not-${HERE}`, dead),
+      leave('another', HERE, dead),
     ];
     writeFileSync(path.join(folder, 'own'), '');
     const file = await AtomicFile.create(path.join(folder, 'table'));
