@@ -209,7 +209,7 @@ describe('a journal file', () => {
     const prototype = Object.getPrototypeOf(handle) as FileHandle;
     await handle.close();
     const failing = vi.spyOn(prototype, 'write').mockImplementationOnce((bytes) => {
-      appendFileSync(file, bytes as Uint8Array);
+      appendFileSync(file, bytes);
       return Promise.reject(Object.assign(new Error('EIO'), { code: 'EIO', syscall: 'write' }));
     });
     await expect(journal.decide('destination', 'a', 'committed')).rejects.toMatchObject({
