@@ -4,7 +4,11 @@ import { within } from '../node/waiting.js';
 
 /** Stops a guest and lets it run again. Nothing here may take longer than `guestTimeoutMs`. */
 export interface GuestCallbacks {
-  /** Stops the guest: once it has resolved, no vcpu runs and nothing else changes the table. */
+  /**
+   * Stops the guest: once it has resolved, no vcpu runs and nothing else changes the table. One that has not settled
+   * within `guestTimeoutMs` is given up, and `resume` called; when it settles after that, `resume` is called once more:
+   * until then the guest must not be moved or stopped by anybody else.
+   */
   readonly pause: () => Promise<void>;
   /** Lets the guest run again: called once `pause` was, unless the guest may run elsewhere by then. */
   readonly resume: () => Promise<void>;
@@ -17,6 +21,9 @@ export interface GuestCallbacks {
 
 /** Longest time one call may take if nobody says, in ms. */
 export const GUEST_TIMEOUT_MS = 30_000;
+
+/** Callbacks often have the same limit as we, and end themselves when it is over: so long they are waited for beyond it. */
+const GRACE_MS = 1000;
 
 /**
  * Refuses what does not stop a guest: one that runs on would be in two places.
@@ -35,6 +42,9 @@ export class GuestControl {
   readonly #timeoutMs: number;
   #stoppedAt: number | undefined;
   #throttleSteps = 0;
+  /** The last call of `pause`, and of `throttle`: given up, they go on, and what they do comes when they like. */
+  #pausing: Call | undefined;
+  #slowing: Call | undefined;
 
   /** @param timeoutMs longest time for one call of the callbacks */
   constructor(callbacks: GuestCallbacks, timeoutMs: number) {
@@ -53,28 +63,33 @@ export class GuestControl {
   }
 
   /**
-   * Stops the guest. If this rejects it is not known whether the guest runs, and {@link resume} must be called.
+   * Stops the guest. When this rejects the call may go on: it is not known whether the guest runs, and {@link resume} must be called.
    *
    * @throws HtabStateError `busy` if the callback does not settle in time
    * @throws what the callback rejects with; the signal's reason
    */
   async pause(signal: AbortSignal | undefined): Promise<void> {
     this.#stoppedAt = performance.now();
-    const state = 'the guest is here and is told to run, but may still stop when that call ends';
-    await this.#inTime('pause', () => this.#callbacks.pause(), signal, state);
+    const state = 'the guest is here and is told to run, and told so again when that call ends';
+    this.#pausing = new Call(() => this.#callbacks.pause());
+    await this.#inTime('pause', this.#pausing, signal, state);
   }
 
   /**
-   * Lets the guest run, if it was told to stop.
+   * Lets the guest run, if it was told to stop; not before that call has settled, or its time is over.
    *
    * @param error what has gone wrong so far, told with a failure to resume
    * @throws HtabError `ERR_HTAB_GUEST_STOPPED` if it cannot be resumed
    */
   async resume(error?: unknown): Promise<void> {
     if (this.#stoppedAt === undefined) return;
+    const resume = (): Promise<void> => this.#callbacks.resume();
+    const pausing = this.#pausing;
     try {
+      await pausing?.settle(this.#timeoutMs);
       const state = 'the guest is here, and may stand still';
-      await this.#inTime('resume', () => this.#callbacks.resume(), undefined, state);
+      await this.#inTime('resume', new Call(resume), undefined, state);
+      pausing?.whenLate(() => (this.#pausing === pausing ? resume() : undefined));
       this.#stoppedAt = undefined;
     } catch (reason) {
       throw new HtabError(
@@ -88,27 +103,61 @@ export class GuestControl {
   /** Slows the guest down by one more step. */
   async slowDown(signal: AbortSignal | undefined): Promise<void> {
     this.#throttleSteps++;
-    await this.#throttle(this.#throttleSteps, signal);
+    this.#slowing = this.#throttle(this.#throttleSteps);
+    await this.#inTime('throttle', this.#slowing, signal, 'the guest may be slow');
   }
 
   /** Gives a guest that stays its speed back; that this may fail is not what has ended the migration. */
   async fullSpeed(): Promise<void> {
-    if (this.#throttleSteps > 0) await this.#throttle(0, undefined).catch(() => undefined);
+    const slowing = this.#slowing;
+    if (slowing === undefined) return;
+    await slowing.settle(this.#timeoutMs);
+    const state = 'the guest may be slow';
+    await this.#inTime('throttle', this.#throttle(0), undefined, state).catch(() => undefined);
+    slowing.whenLate(() => this.#callbacks.throttle?.(0));
   }
 
-  #throttle(step: number, signal: AbortSignal | undefined): Promise<void> {
-    const throttle = async (): Promise<void> => this.#callbacks.throttle?.(step);
-    return this.#inTime('throttle', throttle, signal, 'the guest may be slow');
+  #throttle(step: number): Call {
+    return new Call(async () => this.#callbacks.throttle?.(step));
   }
 
-  async #inTime(
-    name: string,
-    call: () => Promise<void>,
-    signal: AbortSignal | undefined,
-    state: string,
-  ): Promise<void> {
+  async #inTime(name: string, call: Call, signal: AbortSignal | undefined, state: string): Promise<void> {
     const late = (): Error =>
       new HtabStateError('busy', `${name} has not settled within ${this.#timeoutMs} ms: ${state}`);
-    await within(call(), this.#timeoutMs, signal, late);
+    await within(call.result, this.#timeoutMs, signal, late);
+  }
+}
+
+/** A call of a callback, which goes on by itself where nobody waits for it any more. */
+class Call {
+  readonly result: Promise<void>;
+  readonly #begunAt = performance.now();
+  #settled = false;
+
+  constructor(callback: () => Promise<void>) {
+    // A callback that throws instead of rejecting fails in the same way.
+    this.result = (async () => {
+      try {
+        await callback();
+      } finally {
+        this.#settled = true;
+      }
+    })();
+  }
+
+  /** Waits until it has settled, or its time is over. */
+  async settle(timeoutMs: number): Promise<void> {
+    const leftMs = this.#begunAt + timeoutMs - performance.now();
+    const waitMs = Math.max(leftMs, Math.min(GRACE_MS, timeoutMs));
+    await within(this.result, waitMs, undefined, () => undefined).catch(() => undefined);
+  }
+
+  /** Once it has settled, if it has not yet, undoes what it has done then; nobody is left to be told of a failure. */
+  whenLate(undo: () => Promise<void> | undefined): void {
+    if (this.#settled) return;
+    this.result
+      .catch(() => undefined)
+      .then(undo)
+      .catch(() => undefined);
   }
 }

@@ -7,11 +7,12 @@ import { inDoubt } from '../../../lib/migration/failure.js';
 import { MemoryJournal, type Journal } from '../../../lib/migration/journal.js';
 import { sendHpt, type SendOptions } from '../../../lib/migration/source.js';
 import { link } from './link.js';
-import { reasonOf, startGuest, useFakeTime } from './machines.js';
+import { reasonOf, settleInFakeTime, startGuest, useFakeTime } from './machines.js';
 import { move, power8 } from './move.js';
 import { withCalls } from './stage-props.js';
 
 const never = (): Promise<never> => new Promise(() => undefined);
+const after = (ms: number): Promise<void> => new Promise((resolve) => setTimeout(resolve, ms));
 
 beforeEach(useFakeTime);
 afterEach(() => vi.useRealTimers());
@@ -51,30 +52,133 @@ describe('a guest', () => {
     expect(seen).toEqual([[], []]);
   });
 
-  test('whose pause never settles is told to run on, and the error says that it may still stop', async () => {
+  test('whose pause never settles is told to run on, and the error says so', async () => {
     const guest = await startGuest(300);
     const began = performance.now();
     const { sent, target } = await move(guest, { send: { pause: never, guestTimeoutMs: 5000 } });
     expect(reasonOf(sent)).toMatchObject({ state: 'busy' });
     expect((reasonOf(sent) as HtabError).message).toBe(
-      'pause has not settled within 5000 ms: the guest is here and is told to run, but may still stop when that call ends',
+      'pause has not settled within 5000 ms: the guest is here and is told to run, and told so again when that call ends',
     );
     expect(guest).toMatchObject({ state: 'running', resumes: 1 });
     expect(target.table!.validCount).toBe(0);
     expect(performance.now() - began).toBeLessThan(10_000);
   });
 
-  test('whose pause never settles runs on as soon as the signal is aborted', async () => {
+  test('whose pause never settles runs on after the signal is aborted, once the time of that call is over', async () => {
     const guest = await startGuest(300);
     const stop = new AbortController();
+    let begun = 0;
     const pause = (): Promise<never> => {
+      begun = performance.now();
       setTimeout(() => stop.abort(new Error('enough')), 1000);
       return never();
     };
-    const { sent } = await move(guest, { send: { pause, signal: stop.signal } });
+    let resumed = 0;
+    const resume = (): Promise<void> => {
+      resumed = performance.now();
+      return guest.resume();
+    };
+    const send = { pause, resume, signal: stop.signal, guestTimeoutMs: 5000 };
+    const { sent } = await move(guest, { send });
     expect(reasonOf(sent)).toMatchObject({ message: 'enough' });
     expect(guest).toMatchObject({ state: 'running', resumes: 1 });
+    expect(resumed - begun).toBe(5000);
   });
+
+  test.each(['resolves', 'rejects'])(
+    'whose pause is given up and %s later has stopped by then, and is resumed after that',
+    async (end) => {
+      const guest = await startGuest(300);
+      const stop = new AbortController();
+      const calls: string[] = [];
+      const pause = async (): Promise<void> => {
+        setTimeout(() => stop.abort(new Error('enough')), 1000);
+        await after(3000);
+        await guest.pause();
+        calls.push('paused');
+        if (end === 'rejects') throw new Error('not sure');
+      };
+      const resume = (): Promise<void> => {
+        calls.push('resumed');
+        return guest.resume();
+      };
+      const { sent } = await move(guest, { send: { pause, resume, signal: stop.signal } });
+      expect(reasonOf(sent)).toMatchObject({ message: 'enough' });
+      await settleInFakeTime(after(10_000));
+      expect(calls).toEqual(['paused', 'resumed']);
+      expect(guest.state).toBe('running');
+    },
+  );
+
+  test('whose pause ends long after its time is resumed once more then', async () => {
+    const guest = await startGuest(300);
+    const pause = async (): Promise<void> => {
+      await after(60_000);
+      await guest.pause();
+    };
+    const { sent } = await move(guest, { send: { pause, guestTimeoutMs: 5000 } });
+    expect(reasonOf(sent)).toMatchObject({ state: 'busy' });
+    expect(guest).toMatchObject({ state: 'running', pauses: 0, resumes: 1 });
+    await settleInFakeTime(after(60_000));
+    expect(guest).toMatchObject({ state: 'running', pauses: 1, resumes: 2 });
+  });
+
+  test('whose pause ends itself at the limit is resumed once, after it', async () => {
+    const guest = await startGuest(300);
+    const pause = async (): Promise<void> => {
+      await after(5010);
+      await guest.pause();
+      throw new Error('killed');
+    };
+    const { sent } = await move(guest, { send: { pause, guestTimeoutMs: 5000 } });
+    expect(reasonOf(sent)).toMatchObject({ state: 'busy' });
+    await settleInFakeTime(after(10_000));
+    expect(guest).toMatchObject({ state: 'running', pauses: 1, resumes: 1 });
+  });
+
+  test('that could not be resumed is left to whoever is told so, whenever its pause ends', async () => {
+    const guest = await startGuest(300);
+    let resumes = 0;
+    const resume = (): Promise<never> => {
+      resumes++;
+      return Promise.reject(new Error('no'));
+    };
+    const pause = (): Promise<void> => after(60_000);
+    const { sent } = await move(guest, { send: { pause, resume, guestTimeoutMs: 5000 } });
+    expect(reasonOf(sent)).toMatchObject({ code: 'ERR_HTAB_GUEST_STOPPED' });
+    await settleInFakeTime(after(60_000));
+    expect(resumes).toBe(1);
+  });
+
+  test.each([
+    [3000, [1, 0]],
+    [60_000, [0, 1, 0]],
+  ])(
+    'that is slowed down by a call which is given up and ends after %i ms is fast at the end: %j',
+    async (ms, done) => {
+      const guest = await startGuest(300);
+      const stop = new AbortController();
+      const steps: number[] = [];
+      const throttle = async (step: number): Promise<void> => {
+        if (step > 0) {
+          stop.abort(new Error('enough'));
+          await after(ms);
+        }
+        steps.push(step);
+      };
+      const limits = {
+        guestTimeoutMs: 5000,
+        whenNotConverging: 'throttle',
+        maxPasses: 1,
+        downtimeMs: 0,
+      } as const;
+      const { sent } = await move(guest, { send: { throttle, signal: stop.signal, ...limits } });
+      expect(reasonOf(sent)).toMatchObject({ message: 'enough' });
+      await settleInFakeTime(after(60_000));
+      expect(steps).toEqual(done);
+    },
+  );
 
   test('whose resume never settles is said to stand still, with what ended the migration', async () => {
     const guest = await startGuest(300);

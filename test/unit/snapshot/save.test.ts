@@ -322,7 +322,7 @@ describe('saving a table', () => {
         return new Promise(() => undefined);
       },
     });
-    const saving = saveSnapshot(vm, newPath(), { guest, signal: controller.signal });
+    const saving = saveSnapshot(vm, newPath(), { guest, signal: controller.signal, guestTimeoutMs: 100 });
     await expect(saving).rejects.toBe(reason);
     expect(guest.calls).toEqual(['pause', 'resume']);
   });
