@@ -149,6 +149,39 @@ describe('the control socket', () => {
     expect(connections.length).toBe(2);
   });
 
+  /** Asks for `throttle 1`, and waits until a second answer to it has come. */
+  async function askAndHearTwice(control: ControlSocket, connections: Socket[]): Promise<void> {
+    await control.throttle(1);
+    await new Promise<void>((resolve) => {
+      connections[0]!.write('ok slow\n', () => {
+        resolve();
+      });
+    });
+  }
+
+  test('does not take an answer too many for that to the next request, which is not made', async () => {
+    const { socketPath, requests, connections } = await startVmm('ok\n', '');
+    const control = await open(socketPath, 1000);
+    await askAndHearTwice(control, connections);
+    await expect(control.pause()).rejects.toMatchObject({
+      code: 'ERR_HTAB_UNAVAILABLE',
+      message: expect.stringContaining('did not pause: there is more than one answer') as unknown,
+    });
+    expect(requests).toEqual(['throttle 1\n']);
+  });
+
+  test.each([
+    ['resume\n', (control: ControlSocket) => control.resume()],
+    ['throttle 0\n', (control: ControlSocket) => control.throttle(0)],
+  ])('asks over another connection after an answer too many, for %j', async (request, ask) => {
+    const { socketPath, requests, connections } = await startVmm('ok\n', 'ok\n');
+    const control = await open(socketPath, 1000);
+    await askAndHearTwice(control, connections);
+    await ask(control);
+    expect(requests).toEqual(['throttle 1\n', request]);
+    expect(connections.length).toBe(2);
+  });
+
   test('does not wait for ever for an answer', async () => {
     const { socketPath } = await startVmm('');
     const control = await open(socketPath, 100);

@@ -1,10 +1,13 @@
 import { once } from 'node:events';
 import { connect, type Socket } from 'node:net';
+import { setImmediate } from 'node:timers/promises';
 import { HtabSystemError, HtabUnavailableError } from '../../errors.js';
 import type { ControlledGuest } from './controlled-guest.js';
 
 /** Longest answer read; a VMM that says more is not one that speaks this protocol. */
 const MAX_ANSWER = 4096;
+
+const MORE_ANSWERS = 'there is more than one answer';
 
 /** What usually stands behind a connection that is refused. */
 const HINTS: Readonly<Record<string, string>> = {
@@ -74,10 +77,12 @@ export class ControlSocket implements ControlledGuest {
   }
 
   async resume(): Promise<void> {
+    await this.#forgetAnswers();
     await this.#ask('resume');
   }
 
   readonly throttle = async (step: number): Promise<void> => {
+    if (step === 0) await this.#forgetAnswers();
     await this.#ask(`throttle ${step}`);
   };
 
@@ -94,7 +99,10 @@ export class ControlSocket implements ControlledGuest {
     const signal = AbortSignal.timeout(this.#timeoutMs);
     let answer: string;
     try {
+      await readArrived();
       const socket = await this.#connect(signal);
+      // It would be taken for the answer to this request, which nobody has given.
+      if (socket.readableLength > 0) throw new Error(MORE_ANSWERS);
       socket.write(`${request}\n`);
       answer = await readLine(socket, signal);
     } catch (error) {
@@ -104,6 +112,15 @@ export class ControlSocket implements ControlledGuest {
     }
     if (answer === 'ok' || answer.startsWith('ok ')) return;
     throw this.#refused(`refuses to ${request}: ${JSON.stringify(answer)}`);
+  }
+
+  /**
+   * Drops a connection over which more has come than was asked for: a guest is not left stopped, or slow, because its VMM
+   * has said too much before.
+   */
+  async #forgetAnswers(): Promise<void> {
+    await readArrived();
+    if (this.#socket !== undefined && this.#socket.readableLength > 0) this.#socket.destroy();
   }
 
   #refused(problem: string, cause?: unknown): HtabUnavailableError {
@@ -122,6 +139,12 @@ export class ControlSocket implements ControlledGuest {
   }
 }
 
+/** Lets node read what has arrived: between the two turns it asks the system for it once, wherever in a turn this begins. */
+async function readArrived(): Promise<void> {
+  await setImmediate();
+  await setImmediate();
+}
+
 async function readLine(socket: Socket, signal: AbortSignal): Promise<string> {
   let text = '';
   while (!text.includes('\n')) {
@@ -132,6 +155,6 @@ async function readLine(socket: Socket, signal: AbortSignal): Promise<string> {
     if (text.length > MAX_ANSWER) throw new Error('the answer is too long');
   }
   const end = text.indexOf('\n');
-  if (end !== text.length - 1) throw new Error('there is more than one answer');
+  if (end !== text.length - 1) throw new Error(MORE_ANSWERS);
   return text.slice(0, end);
 }
