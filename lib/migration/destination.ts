@@ -66,6 +66,7 @@ export async function receiveHpt(
     if (given !== undefined) await lazily.open();
     return await new Receiver(lazily, settings).run(channel);
   } finally {
-    if (given !== undefined && !isVm(given)) await given.handle.close();
+    // Where the guest is does not depend on whether this fails.
+    if (given !== undefined && !isVm(given)) await given.handle.close().catch(() => undefined);
   }
 }

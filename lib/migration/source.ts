@@ -68,7 +68,7 @@ export async function sendHpt(
     const guest = new GuestControl(options, settings.guestTimeoutMs);
     return await new SendMigration(access, guest, new Dialer(channel, settings), settings).run();
   } finally {
-    // Also where nothing was ever read from it.
-    if (!isVm(source)) await source.handle.close();
+    // Also where nothing was ever read from it. Where the guest is does not depend on whether this fails.
+    if (!isVm(source)) await source.handle.close().catch(() => undefined);
   }
 }

@@ -157,8 +157,11 @@ export class TableCopy {
 
   /** Throws the copy away: the target's table is empty afterwards. */
   async discard(): Promise<void> {
-    await this.close();
-    await this.#target.clear(this.order);
+    try {
+      await this.close();
+    } finally {
+      await this.#target.clear(this.order);
+    }
   }
 
   #checkPlausible(): void {

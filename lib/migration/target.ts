@@ -44,7 +44,8 @@ export class Target implements AsyncDisposable {
   /** Lets go of it, if it was opened. */
   async [Symbol.asyncDispose](): Promise<void> {
     const opened = await this.#opened?.catch(() => undefined);
-    await opened?.access.close();
+    // By now it is settled where the guest is, and a failure to close does not change that.
+    await opened?.access.close().catch(() => undefined);
   }
 
   async #open(): Promise<OpenTarget> {
