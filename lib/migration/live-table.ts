@@ -41,15 +41,17 @@ export class LiveTable {
 
   static async open(access: SourceAccess, frameBytes: number): Promise<LiveTable> {
     const order = access.order();
-    return new LiveTable(access, await access.open(frameBytes), order, frameBytes);
+    // Before the reader is opened: for a large table there may not be the memory, and nobody would close it.
+    const fold = new HptTable(order);
+    return new LiveTable(access, await access.open(frameBytes), fold, frameBytes);
   }
 
-  private constructor(access: SourceAccess, reader: HptReader, order: number, frameBytes: number) {
+  private constructor(access: SourceAccess, reader: HptReader, fold: HptTable, frameBytes: number) {
     this.#access = access;
     this.#reader = reader;
     this.#frameBytes = frameBytes;
-    this.order = order;
-    this.fold = new HptTable(order);
+    this.order = fold.order;
+    this.fold = fold;
   }
 
   /** Whether anything has been read. */
