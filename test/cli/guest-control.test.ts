@@ -6,6 +6,7 @@ import { describe, expect, onTestFinished, test, vi } from 'vitest';
 import { ControlSocket } from '../../lib/cli/guest/control-socket.js';
 import { Hooks } from '../../lib/cli/guest/hooks.js';
 import { hooksOf } from '../../lib/cli/guest/hook-options.js';
+import { GuestControl } from '../../lib/io/guest-control.js';
 import { scratchFolder } from '../scratch.js';
 
 const folder = scratchFolder();
@@ -63,6 +64,28 @@ describe('commands', () => {
       .replace(/\(.*\)/, '')
       .split(/ +/);
     expect(readFileSync(file, 'utf8').trim()).not.toBe(ours);
+  });
+
+  test('that are given up while they stop the guest have stopped it before it is resumed', async () => {
+    const [begun, go, file] = ['begun', 'go', 'order'].map((name) => path.join(folder, name)) as [
+      string,
+      string,
+      string,
+    ];
+    const onPause = `touch ${begun}; while [ ! -e ${go} ]; do sleep 0.01; done; echo paused >> ${file}`;
+    const guest = new GuestControl(
+      new Hooks({ onPause, onResume: `echo resumed >> ${file}` }, LONG_MS),
+      LONG_MS,
+    );
+    const stop = new AbortController();
+    const refused = expect(guest.pause(stop.signal)).rejects.toThrow('enough');
+    await until(() => existsSync(begun));
+    stop.abort(new Error('enough'));
+    await refused;
+    const resumed = guest.resume();
+    writeFileSync(go, '');
+    await resumed;
+    expect(readFileSync(file, 'utf8')).toBe('paused\nresumed\n');
   });
 
   test('cannot slow the guest down unless there is one for that', () => {
