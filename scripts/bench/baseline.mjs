@@ -3,7 +3,7 @@ import { createHash } from 'node:crypto';
 import { existsSync, readFileSync, readdirSync, writeFileSync } from 'node:fs';
 import { createRequire } from 'node:module';
 import path from 'node:path';
-import { hostTarget, missingFor, rebuild, targets } from '../native/toolchain.mjs';
+import { hostTarget, missingFor, rebuild, root, targets } from '../native/toolchain.mjs';
 
 /**
  * @typedef {object} FlatTable a table as a C program would keep it, gone through entry by entry
@@ -30,6 +30,7 @@ function fingerprint() {
   const hash = createHash('sha256').update(process.version + process.arch);
   const sources = readdirSync(folder).filter((name) => name !== 'build');
   for (const name of sources.sort()) hash.update(name).update(readFileSync(path.join(folder, name)));
+  for (const name of ['job.h', 'outcome.h']) hash.update(readFileSync(path.join(root, 'native', name)));
   return hash.digest('hex');
 }
 

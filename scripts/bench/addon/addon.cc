@@ -58,8 +58,8 @@ class FlatTable final : public Napi::ObjectWrap<FlatTable> {
     auto buffer = info[1].As<Napi::Uint8Array>();
     // SAFETY: the references keep what the pool reads and writes until the job is destroyed.
     auto settle = [self = Napi::Persistent(info.This().As<Napi::Object>()),
-                   kept_state = Napi::Persistent(state), kept_buffer = Napi::Persistent(buffer)](
-                      const Napi::Promise::Deferred& deferred, size_t bytes) {
+                   kept_state = Napi::Persistent(state),
+                   kept_buffer = Napi::Persistent(buffer)](const Deferred& deferred, size_t bytes) {
       deferred.Resolve(Napi::Number::New(deferred.Env(), static_cast<double>(bytes)));
     };
     return RunJob(
