@@ -191,9 +191,8 @@ export class HptTable {
   }
 
   #makeGroups(ptex: number): PageGroups {
-    const groups = new PageGroups(this.valid, ptex);
-    this.groups[ptex >>> 16] = groups;
-    return groups;
+    const page = ptex >>> 16;
+    return (this.groups[page] = new PageGroups(this.valid, ptex, this.groups[page - 1]));
   }
 }
 

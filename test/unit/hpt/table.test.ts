@@ -221,6 +221,34 @@ describe('records in ascending order', () => {
   });
 });
 
+describe('memory of a table filled in ascending order', () => {
+  const PAGE = 65_536;
+
+  function placesPerPage(counts: readonly number[]): number[] {
+    const table = new HptTable(24);
+    for (const [page, count] of counts.entries()) {
+      const longs = wireLongs(Array.from({ length: count }, (_, i) => halvesOf(i)));
+      // In groups of 16, as from a table of which half is valid.
+      for (let entry = 0; entry < count; entry += 16) {
+        table.applyRecord(page * PAGE + entry * 2, Math.min(16, count - entry), 16, longs, entry * 2);
+      }
+    }
+    return table.groups.slice(0, counts.length).map((groups) => groups!.words.length / 4);
+  }
+
+  test('is little more than its entries take, once a page has told how full pages are', () => {
+    const [, second = NaN, third = NaN] = placesPerPage([20_000, 20_000, 19_000]);
+    expect(second).toBeLessThan(20_000 * 1.1);
+    expect(third).toBeLessThan(20_000 * 1.1);
+  });
+
+  test('is wasted by an emptier page once, and only as far as the one below is full', () => {
+    const [, second = NaN, third] = placesPerPage([20_000, 16, 16]);
+    expect(second).toBeLessThan(20_000 * 1.1);
+    expect(third).toBe(64);
+  });
+});
+
 describe('when memory runs out', () => {
   afterEach(() => {
     vi.unstubAllGlobals();
