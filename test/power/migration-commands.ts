@@ -38,6 +38,7 @@ export class Migration implements AsyncDisposable {
     assert.match(await this.#guest.ask('pause'), /^ok paused/);
     await Promise.all([this.receiver.told({ event: 'listening' }), this.sender.told({ event: 'held' })]);
     assert.equal(await this.#guest.ask('resume'), 'ok');
+    assert.equal(await this.#guest.ask('unmap'), 'ok');
     this.sender.goOn();
   }
 
@@ -47,6 +48,7 @@ export class Migration implements AsyncDisposable {
     const done = sides.map((side) => side.told({ event: 'done' }));
     const [, sent] = (await Promise.all(done)) as [CommandEvent, CommandEvent];
     assert.equal(await this.#guest.ask('commit'), 'ok');
+    assert.equal(await this.#guest.ask('unmap'), 'ok');
     const [ours, theirs] = await Promise.all(sides.map((side) => side.told({ event: 'digest' })));
     assert.equal(ours!['digest'], theirs!['digest']);
     await this.sender.mustEnd(0);

@@ -12,6 +12,7 @@
 //   resume               ok
 //   commit               ok: the next VM gets the registers, and the guest goes on there
 //   drop                 ok: the next VM is closed
+//   unmap                ok: UnmapGuestMemory
 //   finish ITERATION     ok: the guest stops there
 //   stats                a JSON object
 //   quit                 ok
@@ -179,6 +180,9 @@ static void Answer(int peer, const char* command, const char* arguments) {
     Commit(peer);
   } else if (strcmp(command, "drop") == 0) {
     DropNext();
+    Reply(peer, "ok");
+  } else if (strcmp(command, "unmap") == 0) {
+    UnmapGuestMemory(memory);
     Reply(peer, "ok");
   } else if (strcmp(command, "finish") == 0) {
     ((volatile struct Report*)(memory + REPORT_ADDRESS))->last_iteration =

@@ -14,6 +14,7 @@
 //   store EA VALUE           the same
 //   spin                     ok: the vcpu is in KVM_RUN, and stays there
 //   halt                     ok: it has left KVM_RUN
+//   unmap                    ok: UnmapGuestMemory
 //   dirty-log                ok PAGE...: what KVM_GET_DIRTY_LOG reports, which collects C bits
 //   quit                     ok
 // All numbers but errno's are hexadecimal.
@@ -48,6 +49,7 @@
 extern const char stubs[], stub_hcall[], stub_load[], stub_store[], stub_segment[], stub_spin[],
     stub_interrupt[], stubs_end[];
 
+static uint8_t* memory;
 static struct Vm vm;
 static int writer;  // an HTAB write descriptor: it tracks no changes, and is in nobody's way
 static pthread_t spinner;
@@ -238,6 +240,9 @@ static void Answer(int peer, const char* command, const char* text) {
   } else if (strcmp(command, "halt") == 0) {
     Halt();
     Reply(peer, "ok");
+  } else if (strcmp(command, "unmap") == 0) {
+    UnmapGuestMemory(memory);
+    Reply(peer, "ok");
   } else if (strcmp(command, "dirty-log") == 0) {
     ReplyDirtyLog(peer);
   } else if (strcmp(command, "quit") == 0) {
@@ -254,7 +259,7 @@ int main(int argc, char** argv) {
   if (argc != 2) return 2;
   struct sigaction wake = {.sa_handler = Ignore};
   Must(sigaction(SIGUSR1, &wake, NULL), "sigaction");
-  uint8_t* memory = AllocateGuestMemory();
+  memory = AllocateGuestMemory();
   memcpy(memory, stubs, stubs_end - stubs);
   for (uint64_t vector = VECTORS_BEGIN; vector < VECTORS_END; vector += VECTOR_BYTES) {
     memcpy(memory + vector, stub_interrupt, stubs_end - stub_interrupt);

@@ -44,6 +44,10 @@ uint8_t* AllocateGuestMemory(void) {
   return memory;
 }
 
+void UnmapGuestMemory(uint8_t* memory) {
+  Must(madvise(memory, MEMORY_BYTES, MADV_DONTNEED), "madvise");
+}
+
 struct Vm VmCreate(uint8_t* memory, int log_dirty_pages) {
   struct Vm vm = {.vcpu = -1};
   vm.fd = Must(ioctl(KvmDevice(), KVM_CREATE_VM, 1), "KVM_CREATE_VM");

@@ -35,6 +35,10 @@ int Must(int result, const char* call);
 // Memory that several VMs can have at once, all zeros.
 uint8_t* AllocateGuestMemory(void);
 
+// Takes the host's mappings of that memory away, as compaction or a busy host would; it keeps what
+// it holds, and the next access maps it again. Until then entries of its pages are absent.
+void UnmapGuestMemory(uint8_t* memory);
+
 // A VM with that memory and no table. `log_dirty_pages`: whether KVM_GET_DIRTY_LOG works on it.
 struct Vm VmCreate(uint8_t* memory, int log_dirty_pages);
 

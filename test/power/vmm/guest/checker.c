@@ -150,6 +150,7 @@ static void Access(int number, uint64_t choice) {
     volatile uint64_t* address = (volatile uint64_t*)(page->address + WordOffset(number, word));
     uint64_t value = *address;
     report->loads++;
+    if (page->changed == kCleared) page->changed = kUnchanged;
     if (value != ExpectedWord(number, word)) {
       Fail(kValue, number, value, ExpectedWord(number, word));
     }
@@ -159,7 +160,7 @@ static void Access(int number, uint64_t choice) {
     } else if (choice >> (40 + i) & 1) {
       page->generation[word]++;
       *address = ExpectedWord(number, word);
-      page->stored = 1;
+      page->changed = kChanged;
       report->stores++;
     }
   }
@@ -216,10 +217,11 @@ static void ReadPage(int number) {
 static void ClearMod(int number) {
   struct Page* page = PageAt(number);
   struct HcallResult result = Hcall(H_CLEAR_MOD, 0, page->ptex, 0, 0);
-  if (result.status != H_SUCCESS || (result.r4 >> 7 & 1) != page->stored) {
-    Fail(kClearMod, number, result.status ? (uint64_t)result.status : result.r4, page->stored);
+  int is_changed = page->changed == kChanged;
+  if (result.status != H_SUCCESS || (int)(result.r4 >> 7 & 1) != is_changed) {
+    Fail(kClearMod, number, result.status ? (uint64_t)result.status : result.r4, is_changed);
   }
-  page->stored = 0;
+  if (is_changed) page->changed = kCleared;
   Report()->clear_mods++;
 }
 
@@ -240,8 +242,9 @@ static void BulkRemovePages(int first, uint64_t choice) {
   if (status != H_SUCCESS) Fail(kBulkRemove, first, status, H_SUCCESS);
   for (int i = 0; i < count; i++) {
     struct Page* page = PageAt(numbers[i]);
-    uint64_t wanted = BULK_REMOVED | page->ptex | (page->stored ? BULK_R | BULK_C : 0);
-    uint64_t known = page->stored ? ~0ull : ~BULK_R;
+    int is_changed = page->changed == kChanged;
+    uint64_t wanted = BULK_REMOVED | page->ptex | (is_changed ? BULK_R | BULK_C : 0);
+    uint64_t known = is_changed ? ~0ull : ~BULK_R;
     if ((words[2 * i] & known) != wanted) Fail(kBulkRemove, numbers[i], words[2 * i], wanted);
     page->state = kUnmapped;
     Report()->removals++;

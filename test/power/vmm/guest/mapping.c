@@ -144,7 +144,7 @@ void EnterPage(int number, uint64_t choice) {
   page->ptex = result.r4;
   page->state = kReadWrite;
   page->secondary = secondary;
-  page->stored = 0;
+  page->changed = kUnchanged;
   Report()->enters++;
 }
 
@@ -164,9 +164,10 @@ void CheckEntry(uint64_t check, int number, uint64_t v, uint64_t r) {
   const struct Page* page = PageAt(number);
   uint64_t wanted_v = EntryV(page);
   uint64_t wanted_r = SegmentR(&segments[page->segment], page->real, page->state == kReadOnly) |
-                      (page->stored ? R_CHANGED | R_REFERENCED : 0);
+                      (page->changed == kChanged ? R_CHANGED | R_REFERENCED : 0);
   // Without a store the hardware may have set R for a load, or not yet.
-  uint64_t known = page->stored ? ~0ull : ~R_REFERENCED;
+  uint64_t known = page->changed == kChanged ? ~0ull : ~R_REFERENCED;
+  if (check == kReadEntry && page->changed == kCleared) known &= ~R_CHANGED;
   if ((v & ~V_SOFTWARE) != wanted_v) Fail(check, number, v, wanted_v);
   if ((r & known) != wanted_r) Fail(check, number, r, wanted_r);
 }

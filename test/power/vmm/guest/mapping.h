@@ -11,13 +11,18 @@ enum { kWordsPerPage = 8 };  // doublewords that the guest uses in each page
 
 enum PageState { kUnmapped, kReadWrite, kReadOnly };
 
+// What a page's entry says of stores: C is set if one has gone through it since it was entered or
+// cleared. While the host has a page unmapped, H_CLEAR_MOD does not reach what H_READ shows: it may
+// show C until the next access (kernel-abi.md 6).
+enum Changed { kUnchanged, kChanged, kCleared };
+
 struct Page {
   uint64_t address;  // effective
   uint64_t real;
   uint32_t ptex;
   uint8_t state;
   uint8_t segment;
-  uint8_t stored;     // a store has gone through the entry, so C must be set in it
+  uint8_t changed;
   uint8_t secondary;  // the entry is in its secondary group
   uint32_t generation[kWordsPerPage];
 };
@@ -80,7 +85,7 @@ uint64_t EntryV(const struct Page* page);
 void EnterPage(int number, uint64_t choice);
 // Removes its entry, and checks what H_REMOVE tells of it.
 void RemovePage(int number);
-// Checks both doublewords of the page's entry; C must be set exactly if a store went through it.
+// Checks both doublewords of the page's entry.
 void CheckEntry(uint64_t check, int number, uint64_t v, uint64_t r);
 
 #endif  // KVM_HTAB_TEST_POWER_VMM_GUEST_MAPPING_H_
