@@ -1,4 +1,8 @@
+import { checkInteger, checkOneOf, outOfRange } from '../arguments.js';
+import { isDigest } from '../framing/fields.js';
+import { MAX_STREAM_ORDER, MIN_ORDER } from '../hpt/geometry.js';
 import { inDoubt, migrationError, nameTwice } from './failure.js';
+import { checkMigrationId } from './options.js';
 
 /** Which end of a migration writes. */
 export type Side = 'source' | 'destination';
@@ -29,6 +33,9 @@ export interface JournalEntry extends JournalRecord {
  *
  * The first decision about a migration stands: whoever comes later, in this process or another that has the same
  * journal open, is told what it was. That is what makes a late commit harmless after the source was told `aborted`.
+ *
+ * The package's own journals reject with a RangeError or TypeError what no migration has, such as a name of 65 letters:
+ * written down, it would be read back as damage, which puts every migration in doubt.
  */
 export interface Journal extends AsyncDisposable {
   /** Entries of one side that nobody has decided, or of which that cannot be known, oldest first. */
@@ -52,6 +59,25 @@ export interface Journal extends AsyncDisposable {
    */
   decide(side: Side, migrationId: string, decision: Decision): Promise<Decision>;
   close(): Promise<void>;
+}
+
+/** @internal @throws RangeError, TypeError for what names no entry */
+export function checkName(side: Side, migrationId: string): void {
+  checkOneOf('side', side, ['source', 'destination']);
+  checkMigrationId(migrationId);
+}
+
+/** @internal @throws RangeError, TypeError for a record that no migration has */
+export function checkRecord({ side, migrationId, order, digest }: JournalRecord): void {
+  checkName(side, migrationId);
+  checkInteger('order', order, MIN_ORDER, MAX_STREAM_ORDER);
+  if (!isDigest(digest)) throw outOfRange('digest', 'a SHA-256 in 64 hexadecimal digits', digest);
+}
+
+/** @internal @throws RangeError, TypeError for what decides nothing */
+export function checkDecision(side: Side, migrationId: string, decision: Decision): void {
+  checkName(side, migrationId);
+  checkOneOf('decision', decision, ['committed', 'aborted']);
 }
 
 const KEPT_DECISIONS = 1000;
@@ -123,13 +149,16 @@ export class MemoryJournal implements Journal {
     return Promise.resolve(this.#entries.pending(side));
   }
 
-  find(side: Side, migrationId: string): Promise<JournalEntry | undefined> {
-    return Promise.resolve(this.#entries.find(side, migrationId));
-  }
-
   // Asynchronous, so that what they refuse is a rejection.
   // eslint-disable-next-line @typescript-eslint/require-await
+  async find(side: Side, migrationId: string): Promise<JournalEntry | undefined> {
+    checkName(side, migrationId);
+    return this.#entries.find(side, migrationId);
+  }
+
+  // eslint-disable-next-line @typescript-eslint/require-await
   async begin(record: JournalRecord): Promise<void> {
+    checkRecord(record);
     const { side, migrationId } = record;
     this.#entries.add({ ...record, state: 'pending' });
     if (this.#entries.due(side, migrationId).state !== 'pending') throw nameTwice(migrationId);
@@ -137,6 +166,7 @@ export class MemoryJournal implements Journal {
 
   // eslint-disable-next-line @typescript-eslint/require-await
   async decide(side: Side, migrationId: string, decision: Decision): Promise<Decision> {
+    checkDecision(side, migrationId, decision);
     const entry = this.#entries.due(side, migrationId);
     if (entry.state === 'pending') this.#entries.add({ ...entry, state: decision });
     return entry.state === 'pending' ? decision : entry.state;

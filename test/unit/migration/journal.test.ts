@@ -70,6 +70,31 @@ describe.each<[string, () => Promise<Journal>]>([
     expect((await journal.pending('source')).map(({ migrationId }) => migrationId)).toEqual(['d']);
   });
 
+  test.each<[string, Record<string, unknown>, string]>([
+    ['name', { migrationId: 'a/b' }, 'ERR_OUT_OF_RANGE'],
+    ['name', { migrationId: 'a'.repeat(65) }, 'ERR_OUT_OF_RANGE'],
+    ['side', { side: 'middle' }, 'ERR_INVALID_ARG_VALUE'],
+    ['order', { order: 17 }, 'ERR_OUT_OF_RANGE'],
+    ['order', { order: 18.5 }, 'ERR_OUT_OF_RANGE'],
+    ['digest', { digest: 'AB'.repeat(32) }, 'ERR_OUT_OF_RANGE'],
+    ['decision', { decision: 'pending' }, 'ERR_INVALID_ARG_VALUE'],
+  ])('takes nothing that it could not read back: a bad %s, %o', async (name, bad, code) => {
+    await using journal = await begin();
+    await journal.begin(record('a'));
+    type Wanted = JournalRecord & { readonly decision: 'committed' };
+    const wanted = { ...record('a'), decision: 'committed', ...bad } as Wanted;
+    const { side, migrationId, decision } = wanted;
+    const refused = { code };
+    if (name !== 'decision') await expect(journal.begin(wanted)).rejects.toMatchObject(refused);
+    if (name === 'name' || name === 'side')
+      await expect(journal.find(side, migrationId)).rejects.toMatchObject(refused);
+    if (name !== 'order' && name !== 'digest') {
+      await expect(journal.decide(side, migrationId, decision)).rejects.toMatchObject(refused);
+    }
+    // Nor does it do any harm to what stands there.
+    expect(await journal.decide('destination', 'a', 'aborted')).toBe('aborted');
+  });
+
   test('does not begin again what was decided', async () => {
     await using journal = await begin();
     await journal.begin(record('a'));
