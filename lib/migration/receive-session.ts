@@ -92,12 +92,12 @@ export class ReceiveSession {
       const { fold: table, validEntries, passes, bytes } = copy;
       // The guest may run here: it waits neither for the source to hear it, nor for the connection to end.
       void connection.finishWith({ type: 'committed' });
-      await copy.close().catch(() => undefined);
+      await copy.close();
       return { table, validEntries, passes, bytes };
     } catch (error) {
       if (this.#states.now === 'in-doubt') {
         connection.drop();
-        await copy?.close().catch(() => undefined);
+        await copy?.close();
         throw error;
       }
       // The copy goes before the source hears of it: our abort tells it that nothing of its guest is left here.

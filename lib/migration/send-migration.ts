@@ -111,7 +111,7 @@ export class SendMigration {
       if (restarts) {
         this.#restarts++;
         this.#restartedBy = error;
-        await this.#table?.close();
+        await this.#table?.close().catch(() => undefined);
         this.#table = undefined;
       }
       throw error;
