@@ -73,7 +73,7 @@ async function move(
   placeOf(options);
   const security = await loadSecurity(address, options);
   await resources.serveMetrics(options, reporter);
-  const journal = await resources.openJournal(options);
+  const journal = await resources.openJournal(options, signal);
 
   // Before anything is asked of the guest: a peer that is not there, or not the right one, costs it nothing.
   const first = await connect(address, security, signal);
