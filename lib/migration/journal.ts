@@ -88,6 +88,8 @@ const KEPT_DECISIONS = 1000;
 /** @internal What the journal comes to, over its lines in the order in which they were written. */
 export class JournalEntries {
   readonly #entries = new Map<string, JournalEntry>();
+  /** Undecided ones, of which no decision can have been lost so far. */
+  readonly #open = new Set<string>();
   /** Those of which a decision may have been lost; what comes behind it may not be the first. */
   readonly #doubted = new Set<string>();
 
@@ -103,11 +105,15 @@ export class JournalEntries {
     // What is decided stands behind what was decided before it, whenever it was begun.
     if (line.state !== 'pending') this.#entries.delete(key);
     this.#entries.set(key, line);
+    if (line.state === 'pending') this.#open.add(key);
+    else this.#open.delete(key);
   }
 
   /** Takes note of a line that cannot be read any more: it may have been the decision about anything undecided by then. */
   addDamaged(): void {
-    for (const [key, { state }] of this.#entries) if (state === 'pending') this.#doubted.add(key);
+    if (this.#open.size === 0) return;
+    for (const key of this.#open) this.#doubted.add(key);
+    this.#open.clear();
   }
 
   /** @throws HtabError `ERR_HTAB_IN_DOUBT` if a decision about it may have been lost */
