@@ -21,6 +21,8 @@ export interface GuestCallbacks {
 
 /** Longest time one call may take if nobody says, in ms. */
 export const GUEST_TIMEOUT_MS = 30_000;
+/** Longest time a guest stands still, once its `pause` has settled, if nobody says, in ms. */
+export const STOP_LIMIT_MS = 120_000;
 
 /** Callbacks often have the same limit as we, and end themselves when it is over: so long they are waited for beyond it. */
 const GRACE_MS = 1000;

@@ -236,8 +236,11 @@ describe.skipIf(notCompiled !== undefined)(
       );
       const hanging = { shell: `NODE_OPTIONS="--import ${preload}" exec "$@"` };
       const args = ['--timeout-ms', '1000', ...NO_RETRY];
-      const move = async (atSource: boolean): Promise<{ sent: Ended; received: Ended; log: string[] }> => {
-        const journal = ['--journal', temporary(`journal-${atSource}`)];
+      const move = async (
+        atSource: boolean,
+        ...more: string[]
+      ): Promise<{ sent: Ended; received: Ended; log: string[] }> => {
+        const journal = ['--journal', temporary('journal')];
         const receiver = new CommandProcess(
           ['receive', ANY_PORT, '--emulated', ...args, ...(atSource ? [] : journal)],
           atSource ? {} : hanging,
@@ -245,12 +248,16 @@ describe.skipIf(notCompiled !== undefined)(
         const address = String((await receiver.event('listening'))['address']);
         const { args: control, log } = hooks();
         const sender = new CommandProcess(
-          ['send', address, ...GUEST, ...control, ...args, ...(atSource ? journal : [])],
+          ['send', address, ...GUEST, ...control, ...args, ...more, ...(atSource ? journal : [])],
           atSource ? hanging : {},
         );
         return { sent: await sender.ended, received: await receiver.ended, log: log() };
       };
-      const [source, destination] = await Promise.all([move(true), move(false)]);
+      const [source, destination, impatient] = await Promise.all([
+        move(true),
+        move(false),
+        move(false, '--stop-limit-ms', '300'),
+      ]);
       expect(errorOf(source.sent)).toBe(
         'the journal cannot be written: the source will not commit without it',
       );
@@ -260,7 +267,8 @@ describe.skipIf(notCompiled !== undefined)(
         expect(stderr).toContain('a file call hangs');
       }
       expect([source.received.code, destination.sent.code]).toEqual([1, 1]);
-      for (const { log } of [source, destination]) expect(log).toEqual(['paused', 'resumed']);
+      expect(errorOf(impatient.sent)).toContain('the guest has been stopped for 300 ms');
+      for (const { log } of [source, destination, impatient]) expect(log).toEqual(['paused', 'resumed']);
     }, 60_000);
 
     describe('an acknowledgement that is lost', () => {

@@ -121,6 +121,7 @@ function migrationOptions(
     bytesPerSecond: options.bandwidth,
     // The control has its own limit, and says more about what it could not do.
     guestTimeoutMs: Math.min(options.pauseTimeoutMs + 1000, MAX_MS),
+    stopLimitMs: options.stopLimitMs,
     recheckSource: options.recheckSource,
     downtimeMs: options.downtimeMs,
     maxPasses: options.maxPasses,
