@@ -8,12 +8,15 @@ import { inDoubt } from '../../../lib/migration/failure.js';
 import { MemoryJournal, type Journal } from '../../../lib/migration/journal.js';
 import { answerOutcomes, askOutcome } from '../../../lib/migration/outcome.js';
 import { sendHpt, type SendOptions } from '../../../lib/migration/source.js';
+import { saveSnapshot } from '../../../lib/snapshot/save.js';
+import { scratchFiles } from '../../scratch.js';
 import { link } from './link.js';
 import { reasonOf, settleInFakeTime, startGuest, useFakeTime } from './machines.js';
 import { move, power8 } from './move.js';
 import { withCalls } from './stage-props.js';
 
 const never = (): Promise<never> => new Promise(() => undefined);
+const scratch = scratchFiles();
 type Calls = Pick<Journal, 'find' | 'begin' | 'decide'>;
 const silent = (): Journal => withCalls(new MemoryJournal(), { find: never, begin: never, decide: never });
 const after = (ms: number): Promise<void> => new Promise((resolve) => setTimeout(resolve, ms));
@@ -125,6 +128,59 @@ describe('a guest', () => {
     expect(reasonOf(sent)).toMatchObject({ state: 'busy' });
     expect(guest).toMatchObject({ state: 'running', pauses: 0, resumes: 1 });
     await settleInFakeTime(after(60_000));
+    expect(guest).toMatchObject({ state: 'running', pauses: 1, resumes: 2 });
+  });
+
+  test('whose pause was given up is not stopped by another migration, or a snapshot, before that call has ended', async () => {
+    const guest = await startGuest(300);
+    const calls: string[] = [];
+    let pauseTakesMs = 60_000;
+    const pause = async (): Promise<void> => {
+      calls.push('pause');
+      await after(pauseTakesMs);
+      await guest.pause();
+    };
+    const resume = async (): Promise<void> => {
+      calls.push('resume');
+      await after(1000);
+      await guest.resume();
+    };
+    const control = { pause, resume, guestTimeoutMs: 5000 };
+    const first = await move(guest, { send: control });
+    expect(reasonOf(first.sent)).toMatchObject({ state: 'busy' });
+    const second = await move(guest, { send: control });
+    expect(reasonOf(second.sent)).toMatchObject({
+      state: 'busy',
+      message: expect.stringContaining('an earlier call of pause was given up and has not ended') as string,
+    });
+    expect(second.target.table!.validCount).toBe(0);
+    const saved = saveSnapshot(guest.vm, scratch('table'), { guest: control });
+    await expect(settleInFakeTime(saved)).rejects.toMatchObject({ state: 'busy' });
+    // The guest of the first was told to run, and nobody has told it anything since.
+    expect([calls, guest.state]).toEqual([['pause', 'resume'], 'running']);
+
+    await settleInFakeTime(after(60_000));
+    expect(calls).toEqual(['pause', 'resume', 'resume']);
+    pauseTakesMs = 0;
+    const third = await move(guest, { send: control });
+    expect(third.sent.status).toBe('fulfilled');
+    expect(guest.state).toBe('paused');
+  });
+
+  test('whose pause ends while it is told to run is told so once more', async () => {
+    const guest = await startGuest(300);
+    const pause = async (): Promise<void> => {
+      await after(7000);
+      await guest.pause();
+    };
+    // Its VMM heard of it first, and has done it.
+    const resume = async (): Promise<void> => {
+      await guest.resume();
+      await after(3000);
+    };
+    const { sent } = await move(guest, { send: { pause, resume, guestTimeoutMs: 5000 } });
+    expect(reasonOf(sent)).toMatchObject({ state: 'busy' });
+    await settleInFakeTime(after(10_000));
     expect(guest).toMatchObject({ state: 'running', pauses: 1, resumes: 2 });
   });
 
