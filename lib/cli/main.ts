@@ -10,8 +10,17 @@ process.stdout.on('error', (error: NodeJS.ErrnoException) => {
   unwritten = error.code !== 'EPIPE';
 });
 
+/** Time for a last file call to end by itself. */
+const LAST_CALL_MS = 10_000;
+
 const exitCode = await run(process.argv.slice(2), process);
 process.exitCode = exitCode;
+// All has been said. A call that hangs with its disk has a thread, for which process.exit() would wait as well.
+setTimeout(() => {
+  if (!process.getActiveResourcesInfo().some((name) => name.startsWith('FSReq'))) return;
+  process.stderr.write('kvm-htab: a file call hangs, and only SIGKILL ends this process: look at the disk\n');
+  process.kill(process.pid, 'SIGKILL');
+}, LAST_CALL_MS).unref();
 process.on('exit', () => {
   if (!unwritten) return;
   process.stderr.write('kvm-htab: standard output could not be written to\n');

@@ -7,7 +7,8 @@ export interface GuestCallbacks {
   /**
    * Stops the guest: once it has resolved, no vcpu runs and nothing else changes the table. One that has not settled
    * within `guestTimeoutMs` is given up, and `resume` called; when it settles after that, `resume` is called once more:
-   * until then the guest must not be moved or stopped by anybody else.
+   * until then the guest must not be moved or stopped by anybody else. Who tries it with the same function is refused
+   * (`busy`), and the guest runs on; another function, or another process, is not known to be about the same guest.
    */
   readonly pause: () => Promise<void>;
   /** Lets the guest run again: called once `pause` was, unless the guest may run elsewhere by then. */
@@ -21,6 +22,8 @@ export interface GuestCallbacks {
 
 /** Longest time one call may take if nobody says, in ms. */
 export const GUEST_TIMEOUT_MS = 30_000;
+/** Longest time a guest stands still, once its `pause` has settled, if nobody says, in ms. */
+export const STOP_LIMIT_MS = 120_000;
 
 /** Callbacks often have the same limit as we, and end themselves when it is over: so long they are waited for beyond it. */
 const GRACE_MS = 1000;
@@ -35,6 +38,9 @@ export function checkGuestCallbacks({ pause, resume, throttle }: GuestCallbacks)
   checkFunction('resume', resume);
   if (throttle !== undefined) checkFunction('throttle', throttle);
 }
+
+/** Those of which a call was given up, and its end, or the `resume` after it, is still to come: that would undo the next one. */
+const givenUp = new WeakSet<GuestCallbacks['pause']>();
 
 /** Controls a guest, and knows whether it stands still, and for how long. */
 export class GuestControl {
@@ -65,10 +71,18 @@ export class GuestControl {
   /**
    * Stops the guest. When this rejects the call may go on: it is not known whether the guest runs, and {@link resume} must be called.
    *
-   * @throws HtabStateError `busy` if the callback does not settle in time
+   * @throws HtabStateError `busy` if the callback does not settle in time, or an earlier call of it still has not; it is
+   *   not called then
    * @throws what the callback rejects with; the signal's reason
    */
   async pause(signal: AbortSignal | undefined): Promise<void> {
+    if (givenUp.has(this.#callbacks.pause)) {
+      throw new HtabStateError(
+        'busy',
+        'an earlier call of pause was given up and has not ended: the guest is told to run when it does, and cannot be ' +
+          'stopped before',
+      );
+    }
     this.#stoppedAt = performance.now();
     const state = 'the guest is here and is told to run, and told so again when that call ends';
     this.#pausing = new Call(() => this.#callbacks.pause());
@@ -83,13 +97,22 @@ export class GuestControl {
    */
   async resume(error?: unknown): Promise<void> {
     if (this.#stoppedAt === undefined) return;
+    const { pause } = this.#callbacks;
     const resume = (): Promise<void> => this.#callbacks.resume();
-    const pausing = this.#pausing;
     try {
-      await pausing?.settle(this.#timeoutMs);
+      const late = await this.#pausing?.unlessSettled(this.#timeoutMs);
       const state = 'the guest is here, and may stand still';
       await this.#inTime('resume', new Call(resume), undefined, state);
-      pausing?.whenLate(() => (this.#pausing === pausing ? resume() : undefined));
+      if (late !== undefined) {
+        givenUp.add(pause);
+        late.undo(async () => {
+          try {
+            await resume();
+          } finally {
+            givenUp.delete(pause);
+          }
+        });
+      }
       this.#stoppedAt = undefined;
     } catch (reason) {
       throw new HtabError(
@@ -109,12 +132,11 @@ export class GuestControl {
 
   /** Gives a guest that stays its speed back; that this may fail is not what has ended the migration. */
   async fullSpeed(): Promise<void> {
-    const slowing = this.#slowing;
-    if (slowing === undefined) return;
-    await slowing.settle(this.#timeoutMs);
+    if (this.#slowing === undefined) return;
+    const late = await this.#slowing.unlessSettled(this.#timeoutMs);
     const state = 'the guest may be slow';
     await this.#inTime('throttle', this.#throttle(0), undefined, state).catch(() => undefined);
-    slowing.whenLate(() => this.#callbacks.throttle?.(0));
+    late?.undo(async () => this.#callbacks.throttle?.(0));
   }
 
   #throttle(step: number): Call {
@@ -145,16 +167,20 @@ class Call {
     })();
   }
 
-  /** Waits until it has settled, or its time is over. */
-  async settle(timeoutMs: number): Promise<void> {
+  /**
+   * Waits until it has settled, or its time is over.
+   *
+   * @returns itself if it has not: what is done about it now may come before it, and must be done once more behind it
+   */
+  async unlessSettled(timeoutMs: number): Promise<this | undefined> {
     const leftMs = this.#begunAt + timeoutMs - performance.now();
     const waitMs = Math.max(leftMs, Math.min(GRACE_MS, timeoutMs));
     await within(this.result, waitMs, undefined, () => undefined).catch(() => undefined);
+    return this.#settled ? undefined : this;
   }
 
-  /** Once it has settled, if it has not yet, undoes what it has done then; nobody is left to be told of a failure. */
-  whenLate(undo: () => Promise<void> | undefined): void {
-    if (this.#settled) return;
+  /** Once it has settled, undoes what it has done; nobody is left to be told of a failure. */
+  undo(undo: () => Promise<void>): void {
     this.result
       .catch(() => undefined)
       .then(undo)

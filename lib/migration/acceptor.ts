@@ -1,5 +1,6 @@
 import type { Duplex } from 'node:stream';
 import { Connection, unexpected } from './connection.js';
+import { silentJournal } from './failure.js';
 import type { AskedOutcome, Hello } from './protocol.js';
 import { within } from '../node/waiting.js';
 
@@ -83,7 +84,9 @@ async function greet(channel: Duplex, { timeoutMs, signal, answer, take }: Accep
     } else if (message.type === 'ask') {
       // From here on it ends with the answer, whatever becomes of what the signal is for.
       connection.ignoreSignal();
-      await connection.finishWith({ type: 'outcome', outcome: await answer(message.migrationId) });
+      const answered = answer(message.migrationId);
+      const outcome = await within(answered, timeoutMs, undefined, () => silentJournal(timeoutMs));
+      await connection.finishWith({ type: 'outcome', outcome });
     } else {
       throw unexpected(message, 'hello');
     }

@@ -51,6 +51,11 @@ export function inDoubt(message: string, whatToDo: string, cause?: unknown): Hta
   );
 }
 
+/** A journal whose disk gives no sign of life: what was asked of it may be done yet, or never. */
+export function silentJournal(ms: number): HtabError {
+  return migrationError(`the journal has not answered within ${ms} ms: look at its disk`);
+}
+
 export function isInDoubt(error: unknown): boolean {
   return error instanceof HtabError && error.code === 'ERR_HTAB_IN_DOUBT';
 }

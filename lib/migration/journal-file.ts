@@ -1,6 +1,7 @@
 import { HtabStateError } from '../errors.js';
 import { inDoubt, nameTwice } from './failure.js';
 import type { Decision, Journal, JournalEntry, JournalRecord, Side } from './journal.js';
+import { checkDecision, checkName, checkRecord } from './journal.js';
 import { JournalLog } from './journal-log.js';
 
 /**
@@ -40,6 +41,7 @@ class FileJournal implements Journal {
 
   find(side: Side, migrationId: string): Promise<JournalEntry | undefined> {
     return this.#inTurn(async () => {
+      checkName(side, migrationId);
       await this.#log.readOn();
       return this.#log.entries.find(side, migrationId);
     });
@@ -48,6 +50,7 @@ class FileJournal implements Journal {
   begin(record: JournalRecord): Promise<void> {
     const { side, migrationId } = record;
     return this.#inTurn(async () => {
+      checkRecord(record);
       await this.#append({ ...record, state: 'pending' });
       const entry = this.#log.entries.find(side, migrationId);
       if (entry === undefined)
@@ -58,6 +61,7 @@ class FileJournal implements Journal {
 
   decide(side: Side, migrationId: string, decision: Decision): Promise<Decision> {
     const decided = this.#inTurn(async () => {
+      checkDecision(side, migrationId, decision);
       await this.#log.readOn();
       const entry = this.#log.entries.due(side, migrationId);
       // Also where it has been decided: what another process wrote may not be on the disk yet, and is about to be told.

@@ -35,6 +35,9 @@ export function formatLine(line: JournalEntry | Seal): Buffer {
   return Buffer.from(`${LINE_START}${checksum(json)} ${json}\n`);
 }
 
+/** Checksum, blank and `{}`. */
+const MIN_LINE = 11;
+
 /** What a write that was cut has left, if anything, and the start of the line behind it. */
 const CUT = /^(#*|[\da-f]{1,8}|[\da-f]{8} (\{[^{}]*\}?)?)#$/;
 
@@ -45,7 +48,9 @@ const CUT = /^(#*|[\da-f]{1,8}|[\da-f]{8} (\{[^{}]*\}?)?)#$/;
  * @param text without its newline, a character for each byte
  */
 export function parseLine(text: string): JournalEntry | Seal | 'damaged' | undefined {
-  if (CUT.test(text)) return undefined;
+  if (text.endsWith('#') && CUT.test(text)) return undefined;
+  // Before anything is worked out: a file can be full of lines that are none of ours.
+  if (text.length < MIN_LINE) return 'damaged';
   const json = Buffer.from(text.slice(9), 'latin1');
   if (text.slice(0, 9) !== `${checksum(json)} `) return 'damaged';
   const fields = parseFields(json);

@@ -8,8 +8,10 @@ import { formatLine, LINE_START, parseLine, type Seal } from './journal-lines.js
 import { JournalEntries, type JournalEntry } from './journal.js';
 
 const OWNER_ONLY = 0o600;
-/** What is longer is no journal of ours. */
+/** Nothing is appended to a journal that would be longer. */
 const MAX_BYTES = 64 << 20;
+/** What is longer is no journal of ours: of those who see room for a line at the same moment, only one is right. */
+const READABLE_BYTES = MAX_BYTES + (1 << 20);
 const COMPACT_BYTES = 1 << 20;
 const READ_BYTES = 64 << 10;
 const NEWLINE = 10;
@@ -80,7 +82,7 @@ export class JournalLog {
     const bytes = formatLine(line);
     for (let counts = false; !counts;) {
       // Before it is written: a file that nobody could read afterwards would have it all the same.
-      const size = await this.#sizeWith(bytes.length);
+      const size = await this.#sizeAtMost(MAX_BYTES - bytes.length);
       await this.#write(bytes).catch(async (error: unknown) => {
         // A disk that is written to at once (sync, NFS) can fail when the file has the bytes already.
         const isThere = error instanceof HtabSystemError && (await this.#hasGrownFrom(size));
@@ -153,11 +155,11 @@ export class JournalLog {
   /**
    * How long the file is.
    *
-   * @throws HtabError `ERR_HTAB_MIGRATION` if it is longer than a journal gets, or would be with so many bytes more
+   * @throws HtabError `ERR_HTAB_MIGRATION` if it is longer
    */
-  async #sizeWith(more: number): Promise<number> {
+  async #sizeAtMost(longest: number): Promise<number> {
     const { size } = await fileCall(`read the journal ${this.#file}`, this.#handle.stat());
-    if (size + more <= MAX_BYTES) return size;
+    if (size <= longest) return size;
     throw migrationError(
       `${this.#file} has ${size} bytes, and a journal gets no more than ${MAX_BYTES}: begin another one`,
     );
@@ -166,7 +168,7 @@ export class JournalLog {
   /** @returns the seal, if there is one that holds; nothing behind it counts */
   async #readLines(): Promise<Seal | undefined> {
     const operation = `read the journal ${this.#file}`;
-    const size = await this.#sizeWith(0);
+    const size = await this.#sizeAtMost(READABLE_BYTES);
     this.#size = size;
     const buffer = Buffer.alloc(Math.min(READ_BYTES, Math.max(0, size - this.#position)));
     while (this.#position < size) {

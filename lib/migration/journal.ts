@@ -1,4 +1,8 @@
+import { checkInteger, checkOneOf, outOfRange } from '../arguments.js';
+import { isDigest } from '../framing/fields.js';
+import { MAX_STREAM_ORDER, MIN_ORDER } from '../hpt/geometry.js';
 import { inDoubt, migrationError, nameTwice } from './failure.js';
+import { checkMigrationId } from './options.js';
 
 /** Which end of a migration writes. */
 export type Side = 'source' | 'destination';
@@ -29,6 +33,9 @@ export interface JournalEntry extends JournalRecord {
  *
  * The first decision about a migration stands: whoever comes later, in this process or another that has the same
  * journal open, is told what it was. That is what makes a late commit harmless after the source was told `aborted`.
+ *
+ * The package's own journals reject with a RangeError or TypeError what no migration has, such as a name of 65 letters:
+ * written down, it would be read back as damage, which puts every migration in doubt.
  */
 export interface Journal extends AsyncDisposable {
   /** Entries of one side that nobody has decided, or of which that cannot be known, oldest first. */
@@ -54,11 +61,35 @@ export interface Journal extends AsyncDisposable {
   close(): Promise<void>;
 }
 
+/** @internal @throws RangeError, TypeError for what names no entry */
+export function checkName(side: Side, migrationId: string): void {
+  checkOneOf('side', side, ['source', 'destination']);
+  checkMigrationId(migrationId);
+}
+
+/** @internal @throws RangeError, TypeError for a record that no migration has */
+export function checkRecord({ side, migrationId, order, digest }: JournalRecord): void {
+  checkName(side, migrationId);
+  checkInteger('order', order, MIN_ORDER, MAX_STREAM_ORDER);
+  if (!isDigest(digest)) throw outOfRange('digest', 'a SHA-256 in 64 hexadecimal digits', digest);
+}
+
+/** @internal @throws RangeError, TypeError for what decides nothing */
+export function checkDecision(side: Side, migrationId: string, decision: Decision): void {
+  checkName(side, migrationId);
+  checkOneOf('decision', decision, ['committed', 'aborted']);
+}
+
+/** @internal Time for what is only noted, in ms: nobody's outcome hangs on it, and a disk that hangs delays no error. */
+export const NOTE_MS = 1000;
+
 const KEPT_DECISIONS = 1000;
 
 /** @internal What the journal comes to, over its lines in the order in which they were written. */
 export class JournalEntries {
   readonly #entries = new Map<string, JournalEntry>();
+  /** Undecided ones, of which no decision can have been lost so far. */
+  readonly #open = new Set<string>();
   /** Those of which a decision may have been lost; what comes behind it may not be the first. */
   readonly #doubted = new Set<string>();
 
@@ -74,11 +105,15 @@ export class JournalEntries {
     // What is decided stands behind what was decided before it, whenever it was begun.
     if (line.state !== 'pending') this.#entries.delete(key);
     this.#entries.set(key, line);
+    if (line.state === 'pending') this.#open.add(key);
+    else this.#open.delete(key);
   }
 
   /** Takes note of a line that cannot be read any more: it may have been the decision about anything undecided by then. */
   addDamaged(): void {
-    for (const [key, { state }] of this.#entries) if (state === 'pending') this.#doubted.add(key);
+    if (this.#open.size === 0) return;
+    for (const key of this.#open) this.#doubted.add(key);
+    this.#open.clear();
   }
 
   /** @throws HtabError `ERR_HTAB_IN_DOUBT` if a decision about it may have been lost */
@@ -123,13 +158,16 @@ export class MemoryJournal implements Journal {
     return Promise.resolve(this.#entries.pending(side));
   }
 
-  find(side: Side, migrationId: string): Promise<JournalEntry | undefined> {
-    return Promise.resolve(this.#entries.find(side, migrationId));
-  }
-
   // Asynchronous, so that what they refuse is a rejection.
   // eslint-disable-next-line @typescript-eslint/require-await
+  async find(side: Side, migrationId: string): Promise<JournalEntry | undefined> {
+    checkName(side, migrationId);
+    return this.#entries.find(side, migrationId);
+  }
+
+  // eslint-disable-next-line @typescript-eslint/require-await
   async begin(record: JournalRecord): Promise<void> {
+    checkRecord(record);
     const { side, migrationId } = record;
     this.#entries.add({ ...record, state: 'pending' });
     if (this.#entries.due(side, migrationId).state !== 'pending') throw nameTwice(migrationId);
@@ -137,6 +175,7 @@ export class MemoryJournal implements Journal {
 
   // eslint-disable-next-line @typescript-eslint/require-await
   async decide(side: Side, migrationId: string, decision: Decision): Promise<Decision> {
+    checkDecision(side, migrationId, decision);
     const entry = this.#entries.due(side, migrationId);
     if (entry.state === 'pending') this.#entries.add({ ...entry, state: decision });
     return entry.state === 'pending' ? decision : entry.state;

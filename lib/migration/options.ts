@@ -4,7 +4,10 @@ import { isMigrationId } from './protocol.js';
 
 /** What both ends of a migration take. */
 export interface MigrationOptions {
-  /** Longest time the peer may show no sign of life, in ms, 100..2^31 - 1; default 30,000. */
+  /**
+   * Longest time the peer may show no sign of life, or the journal not answer, in ms, 100..2^31 - 1; default 30,000. The
+   * decision of a destination has `reconnectMs` more: so long the source asks for it.
+   */
   readonly timeoutMs?: number | undefined;
   /**
    * Ends the migration with its reason; the guest stays at the source. Once the source may have committed, it only ends

@@ -2,7 +2,7 @@ import type { HptTable } from '../hpt/table.js';
 import type { BackendName } from '../vm/contract.js';
 import { unexpected, type Connection } from './connection.js';
 import { publishPass } from './events.js';
-import { isInDoubt, migrationError, nameTwice } from './failure.js';
+import { inDoubt, isInDoubt, migrationError, nameTwice, silentJournal } from './failure.js';
 import type { Journal } from './journal.js';
 import type { PassCounts } from '../io/pass-progress.js';
 import type { Hello, MessageOf } from './protocol.js';
@@ -10,6 +10,7 @@ import { TableCopy } from './table-copy.js';
 import type { Target } from './target.js';
 import type { DestinationState } from './two-phase.js';
 import type { States } from './states.js';
+import { within } from '../node/waiting.js';
 
 /** How far the destination has come. */
 export interface ReceiveProgress {
@@ -24,6 +25,8 @@ export interface ReceiveProgress {
 /** What a destination's connections have in common. */
 export interface ReceiveContext {
   readonly journal: Journal;
+  readonly timeoutMs: number;
+  readonly reconnectMs: number;
   readonly onProgress: ((progress: ReceiveProgress) => void) | undefined;
 }
 
@@ -92,12 +95,12 @@ export class ReceiveSession {
       const { fold: table, validEntries, passes, bytes } = copy;
       // The guest may run here: it waits neither for the source to hear it, nor for the connection to end.
       void connection.finishWith({ type: 'committed' });
-      await copy.close().catch(() => undefined);
+      await copy.close();
       return { table, validEntries, passes, bytes };
     } catch (error) {
       if (this.#states.now === 'in-doubt') {
         connection.drop();
-        await copy?.close().catch(() => undefined);
+        await copy?.close();
         throw error;
       }
       // The copy goes before the source hears of it: our abort tells it that nothing of its guest is left here.
@@ -115,7 +118,7 @@ export class ReceiveSession {
         `the source sends record headers in ${headerByteOrder} byte order; LE is supported`,
       );
     }
-    const entry = await this.#context.journal.find('destination', migrationId).catch(uncertain);
+    const entry = await this.#fromJournal((journal) => journal.find('destination', migrationId));
     if (entry !== undefined && entry.state !== 'pending') {
       throw migrationError(`migration ${migrationId} has been decided here: it is ${entry.state}`);
     }
@@ -175,18 +178,39 @@ export class ReceiveSession {
   /** From here on the journal can be asked about this migration. */
   async #prepare(digest: string): Promise<void> {
     const { migrationId, order } = this.#hello;
-    await this.#context.journal.begin({ side: 'destination', migrationId, order, digest }).catch(uncertain);
+    await this.#fromJournal((journal) => journal.begin({ side: 'destination', migrationId, order, digest }));
     this.#states.become('prepared');
     await this.#connection.send({ type: 'prepared', digest });
+  }
+
+  /** What the journal says before the decision: whatever it is in doubt about by then, the guest is the source's. */
+  async #fromJournal<T>(call: (journal: Journal) => Promise<T>): Promise<T> {
+    const { journal, timeoutMs } = this.#context;
+    try {
+      return await within(call(journal), timeoutMs, undefined, () => silentJournal(timeoutMs));
+    } catch (error) {
+      if (!isInDoubt(error)) throw error;
+      throw migrationError('the journal is of no use: nothing can be decided here', error);
+    }
   }
 
   /** The commit point. */
   async #decide(): Promise<void> {
     const { migrationId } = this.#states;
+    const { journal, timeoutMs, reconnectMs } = this.#context;
+    // So long the source waits and asks, and a slow disk costs nothing but time.
+    const longestMs = timeoutMs + reconnectMs;
     this.#states.become('deciding');
     this.#connection.ignoreSignal();
     try {
-      const decision = await this.#context.journal.decide('destination', migrationId, 'committed');
+      const decided = journal.decide('destination', migrationId, 'committed');
+      const decision = await within(decided, longestMs, undefined, () =>
+        inDoubt(
+          `whether migration ${migrationId} is committed cannot be known`,
+          'look at the journal before the guest is run anywhere',
+          silentJournal(longestMs),
+        ),
+      );
       if (decision === 'aborted') {
         throw migrationError(
           `the commit came after it had been said that migration ${migrationId} is aborted`,
@@ -198,13 +222,6 @@ export class ReceiveSession {
     }
     this.#states.become('committed');
   }
-}
-
-/** Whatever the journal is in doubt about before the decision, the guest is the source's. */
-function uncertain(error: unknown): never {
-  throw isInDoubt(error)
-    ? migrationError('the journal is of no use: nothing can be decided here', error)
-    : error;
 }
 
 /**

@@ -6,6 +6,7 @@ import type { Connection } from './connection.js';
 import type { ReceiveReport } from './destination.js';
 import { publishOutcome } from './events.js';
 import { brokenConnection, isBrokenConnection, migrationError, nameTwice } from './failure.js';
+import { NOTE_MS } from './journal.js';
 import { outcomeOf } from './outcome.js';
 import type { AskedOutcome, Hello } from './protocol.js';
 import type { ReceiveSettings } from './receive-options.js';
@@ -155,7 +156,8 @@ export class Receiver {
       publishOutcome({ side: 'destination', migrationId, outcome: 'in-doubt', error });
       return;
     }
-    await outcomeOf(this.#settings.journal, migrationId).catch(() => undefined);
+    const noted = outcomeOf(this.#settings.journal, migrationId);
+    await within(noted, NOTE_MS, undefined, () => undefined).catch(() => undefined);
     states.become('aborted');
     publishOutcome({ side: 'destination', migrationId, outcome: 'stayed', error });
   }

@@ -4,9 +4,9 @@ import { Connection } from './connection.js';
 import type { Dialer } from './dialer.js';
 import type { SourceAccess } from './endpoints.js';
 import { publishOutcome } from './events.js';
-import { inDoubt, isBrokenConnection, migrationError } from './failure.js';
+import { inDoubt, isBrokenConnection, migrationError, silentJournal } from './failure.js';
 import type { GuestControl } from '../io/guest-control.js';
-import type { Decision } from './journal.js';
+import { NOTE_MS, type Decision } from './journal.js';
 import { LiveTable } from './live-table.js';
 import { askOutcome } from './outcome.js';
 import type { SendSettings } from './send-options.js';
@@ -111,7 +111,7 @@ export class SendMigration {
       if (restarts) {
         this.#restarts++;
         this.#restartedBy = error;
-        await this.#table?.close();
+        await this.#table?.close().catch(() => undefined);
         this.#table = undefined;
       }
       throw error;
@@ -136,9 +136,8 @@ export class SendMigration {
       order: table.order,
       digest: prepared.recordsDigest,
     });
-    const late = (): Error => migrationError(`it has not answered within ${timeoutMs} ms`);
     try {
-      await within(begun, timeoutMs, signal, late);
+      await within(begun, timeoutMs, signal, () => silentJournal(timeoutMs));
     } catch (error) {
       signal?.throwIfAborted();
       // Whatever its journal is in doubt about, the source has not committed.
@@ -220,8 +219,8 @@ export class SendMigration {
 
   /** What has been learnt is true whether it can be written down or not; without it a restarted source asks again. */
   async #record(decision: Decision): Promise<void> {
-    const { journal, migrationId, timeoutMs } = this.#settings;
+    const { journal, migrationId } = this.#settings;
     const decided = journal.decide('source', migrationId, decision);
-    await within(decided, timeoutMs, undefined, () => undefined).catch(() => undefined);
+    await within(decided, NOTE_MS, undefined, () => undefined).catch(() => undefined);
   }
 }

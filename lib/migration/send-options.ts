@@ -1,4 +1,9 @@
-import { GUEST_TIMEOUT_MS, checkGuestCallbacks, type GuestCallbacks } from '../io/guest-control.js';
+import {
+  GUEST_TIMEOUT_MS,
+  STOP_LIMIT_MS,
+  checkGuestCallbacks,
+  type GuestCallbacks,
+} from '../io/guest-control.js';
 import type { PassProgress } from '../io/pass-progress.js';
 import { MemoryJournal, type Journal } from './journal.js';
 import { checkMigrationId, reconnectTimeOf, timeoutOf, type MigrationOptions } from './options.js';
@@ -80,7 +85,7 @@ export function sendSettings(options: SendOptions): SendSettings {
       MIN_FRAME_BYTES,
       MAX_DATA_BYTES,
     ),
-    stopLimitMs: integerOption('stopLimitMs', options.stopLimitMs, 120_000, 1, MAX_COUNT),
+    stopLimitMs: integerOption('stopLimitMs', options.stopLimitMs, STOP_LIMIT_MS, 1, MAX_COUNT),
     recheckSource: options.recheckSource ?? false,
     signal,
     passes: {

@@ -66,7 +66,7 @@ export class TableCopy {
       const readBack = rules.readBack ? new ReadBack(await target.openRead(order), fold) : undefined;
       return new TableCopy(target, handle, fold, rules, readBack);
     } catch (error) {
-      await target.release(handle);
+      await target.release(handle).catch(() => undefined);
       throw error;
     }
   }
@@ -150,18 +150,15 @@ export class TableCopy {
     );
   }
 
-  /** Lets go of the target; the table stays. */
+  /** Lets go of the target; the table stays. What it holds does not depend on whether a descriptor can be closed. */
   async close(): Promise<void> {
-    await Promise.all([this.#readBack?.close(), this.#target.release(this.#handle)]);
+    await Promise.allSettled([this.#readBack?.close(), this.#target.release(this.#handle)]);
   }
 
   /** Throws the copy away: the target's table is empty afterwards. */
   async discard(): Promise<void> {
-    try {
-      await this.close();
-    } finally {
-      await this.#target.clear(this.order);
-    }
+    await this.close();
+    await this.#target.clear(this.order);
   }
 
   #checkPlausible(): void {

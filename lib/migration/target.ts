@@ -55,7 +55,7 @@ export class Target implements AsyncDisposable {
       const access = await targetAccess(found, this.#host);
       return { access, rules: this.#rulesFor(access) };
     } catch (error) {
-      if (!isVm(found)) await found.handle.close();
+      if (!isVm(found)) await found.handle.close().catch(() => undefined);
       throw error;
     }
   }

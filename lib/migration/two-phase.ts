@@ -15,7 +15,7 @@
  * - `restart`: the source's reader has lost changes, or the table has been replaced: a new reader, if there can be one.
  * - `again`: the source comes back over another connection, with `hello` and the same id. One with another id is refused.
  * - `asked`: the source asks over another connection.
- * - `unwritten`: the destination's journal cannot tell whether it has taken the decision.
+ * - `unwritten`: the destination's journal cannot tell whether it has taken the decision, or does not answer.
  *
  * A process that is killed leaves its `journal`, and goes by it when it is started again. The source: nothing there, the
  * guest is its own; `pending`, it is `asking`; decided, that. The destination: it has forgotten what is not there, answers

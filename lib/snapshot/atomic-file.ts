@@ -3,10 +3,12 @@ import { open, realpath, rename, rm, stat, type FileHandle } from 'node:fs/promi
 import path from 'node:path';
 import { fileCall } from '../node/file-call.js';
 import { abandonedFiles, removeFiles, temporaryPath } from '../node/temporary-file.js';
+import { within } from '../node/waiting.js';
 
 /** A guest's table says where everything is in its memory: nobody else's to read. */
 const OWNER_ONLY = 0o600;
 const PURPOSE = 'kvm-htab';
+const DISCARD_MS = 1000;
 
 /**
  * A file that is there whole or not at all: it is written under another name in the same folder, and gets its own only
@@ -71,12 +73,19 @@ export class AtomicFile {
     }
   }
 
-  /** Removes what has been written, unless it was committed. Never rejects: whatever led here is what is to be told. */
+  /**
+   * Removes what has been written, unless it was committed. Never rejects, nor waits for a disk that hangs: whatever led
+   * here is what is to be told.
+   */
   async discard(): Promise<void> {
     if (!this.#pending) return;
     this.#pending = false;
+    await within(this.#remove(), DISCARD_MS, undefined, () => undefined).catch(() => undefined);
+  }
+
+  async #remove(): Promise<void> {
     await this.#file.close().catch(() => undefined);
-    await rm(this.#temporary, { force: true }).catch(() => undefined);
+    await rm(this.#temporary, { force: true });
   }
 
   #call<T>(call: Promise<T>): Promise<T> {

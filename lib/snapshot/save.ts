@@ -3,6 +3,7 @@ import { HtabStateError } from '../errors.js';
 import {
   GUEST_TIMEOUT_MS,
   GuestControl,
+  STOP_LIMIT_MS,
   checkGuestCallbacks,
   type GuestCallbacks,
 } from '../io/guest-control.js';
@@ -10,6 +11,7 @@ import type { PassProgress } from '../io/pass-progress.js';
 import { HptReader } from '../io/reader.js';
 import { streamOrder } from '../io/stream-order.js';
 import { isVm } from '../io/vm-or-handle.js';
+import { within } from '../node/waiting.js';
 import type { BackendName, HtabHandle, HtabVm } from '../vm/contract.js';
 import { hostOf, type HostModel } from '../vm/host.js';
 import { AtomicFile } from './atomic-file.js';
@@ -30,6 +32,8 @@ export interface SaveOptions {
   readonly guest?: Pick<GuestCallbacks, 'pause' | 'resume'> | undefined;
   /** Longest time one call of `pause` or `resume` may take, in ms, 1..2^31 - 1; default 30,000. */
   readonly guestTimeoutMs?: number | undefined;
+  /** Longest time the guest is kept stopped, in ms, 1..2^31 - 1; default 120,000. After that it runs on, and there is no file. */
+  readonly stopLimitMs?: number | undefined;
   /** Passes while the guest runs, or until a guest that stands still is known to: 1..2^31 - 1; default 16. */
   readonly maxPasses?: number | undefined;
   /** The guest is paused after a pass that found no more entries changed than this; default 256. */
@@ -67,8 +71,8 @@ const MAX_COUNT = 2 ** 31 - 1;
  *   cannot be stopped
  * @throws RangeError for options out of range
  * @throws HtabError `ERR_HTAB_GUEST_STOPPED` if the guest could not be resumed; there is no file then
- * @throws HtabStateError `busy` if the table still changes and nothing allows it, or `pause` does not settle in time; `lost`
- *   if the first pass does not give the whole table; and as {@link HptReader} says, `order-changed` among them
+ * @throws HtabStateError `busy` if the table still changes and nothing allows it, `pause` does not settle in time, or the
+ *   guest has stood still for as long as it may; `lost` if the first pass does not give the whole table; and as {@link HptReader} says, `order-changed` among them
  * @throws HtabSystemError for what the kernel refuses: a descriptor, or the file (a full disk, say)
  * @throws the signal's reason, or what `pause` rejects with; `resume` is called once `pause` was
  */
@@ -116,7 +120,9 @@ async function save(source: HtabVm | HtabHandle, path: string, options: SaveOpti
   }
 }
 
-type PassLimits = Readonly<Record<'maxPasses' | 'maxChangedEntries' | 'guestTimeoutMs', number>>;
+type PassLimits = Readonly<
+  Record<'maxPasses' | 'maxChangedEntries' | 'guestTimeoutMs' | 'stopLimitMs', number>
+>;
 
 function checkOptions({ guest, ...options }: SaveOptions): PassLimits {
   if (guest !== undefined) checkGuestCallbacks(guest);
@@ -124,6 +130,7 @@ function checkOptions({ guest, ...options }: SaveOptions): PassLimits {
     maxPasses: integerOption('maxPasses', options.maxPasses, 16, 1, MAX_COUNT),
     maxChangedEntries: integerOption('maxChangedEntries', options.maxChangedEntries, 256, 0, 2 ** 32),
     guestTimeoutMs: integerOption('guestTimeoutMs', options.guestTimeoutMs, GUEST_TIMEOUT_MS, 1, MAX_COUNT),
+    stopLimitMs: integerOption('stopLimitMs', options.stopLimitMs, STOP_LIMIT_MS, 1, MAX_COUNT),
   };
 }
 
@@ -146,6 +153,7 @@ class PassSaver {
     maxPasses,
     maxChangedEntries,
     guestTimeoutMs,
+    stopLimitMs,
   }: PassLimits): Promise<{ quiescent: boolean; stopMs: number | undefined }> {
     const { guest, signal } = this.#options;
     if (guest === undefined) return { quiescent: await this.#untilQuiescent(maxPasses), stopMs: undefined };
@@ -156,7 +164,10 @@ class PassSaver {
     let quiescent: boolean;
     try {
       await control.pause(signal);
-      quiescent = await this.#untilQuiescent(MAX_STOPPED_PASSES);
+      // Whatever they wait for, a disk or the kernel: the guest does not, and the descriptors close under them.
+      quiescent = await within(this.#untilQuiescent(MAX_STOPPED_PASSES), stopLimitMs, signal, () =>
+        this.#stoppedTooLong(stopLimitMs),
+      );
     } catch (error) {
       await control.resume(error);
       throw error;
@@ -164,6 +175,14 @@ class PassSaver {
     const stopMs = control.stoppedMs;
     await control.resume();
     return { quiescent, stopMs };
+  }
+
+  #stoppedTooLong(stopLimitMs: number): HtabStateError {
+    return new HtabStateError(
+      'busy',
+      `the guest has been stopped for ${stopLimitMs} ms, as long as is allowed, in pass ${this.#passes + 1}: ` +
+        'save to a faster disk, or allow more (stopLimitMs)',
+    );
   }
 
   /** Makes passes until one finds nothing anywhere; false if there is none among so many, and that is allowed. */

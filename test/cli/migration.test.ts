@@ -1,5 +1,6 @@
+import { execFileSync } from 'node:child_process';
 import { once } from 'node:events';
-import { readFileSync } from 'node:fs';
+import { readFileSync, writeFileSync } from 'node:fs';
 import { createServer } from 'node:net';
 import { describe, expect, test } from 'vitest';
 import { scratchFiles } from '../scratch.js';
@@ -221,6 +222,54 @@ describe.skipIf(notCompiled !== undefined)(
       expect(sent).toMatchObject({ code: 1 });
       expect(errorOf(sent)).toContain('ENOENT');
     });
+
+    test('a journal whose disk hangs delays neither the error nor, for long, the end of the process', async () => {
+      const [fifo, preload] = [temporary('fifo'), temporary('preload.mjs')];
+      execFileSync('mkfifo', [fifo]);
+      // Opened for reading only, it takes a thread and never gives it back, as such a disk does.
+      writeFileSync(
+        preload,
+        `import { open } from 'node:fs/promises';
+         const file = await open(${JSON.stringify(preload)});
+         Object.getPrototypeOf(file).datasync = () => open(${JSON.stringify(fifo)});
+         await file.close();`,
+      );
+      const hanging = { shell: `NODE_OPTIONS="--import ${preload}" exec "$@"` };
+      const args = ['--timeout-ms', '1000', ...NO_RETRY];
+      const move = async (
+        atSource: boolean,
+        ...more: string[]
+      ): Promise<{ sent: Ended; received: Ended; log: string[] }> => {
+        const journal = ['--journal', temporary('journal')];
+        const receiver = new CommandProcess(
+          ['receive', ANY_PORT, '--emulated', ...args, ...(atSource ? [] : journal)],
+          atSource ? {} : hanging,
+        );
+        const address = String((await receiver.event('listening'))['address']);
+        const { args: control, log } = hooks();
+        const sender = new CommandProcess(
+          ['send', address, ...GUEST, ...control, ...args, ...more, ...(atSource ? journal : [])],
+          atSource ? hanging : {},
+        );
+        return { sent: await sender.ended, received: await receiver.ended, log: log() };
+      };
+      const [source, destination, impatient] = await Promise.all([
+        move(true),
+        move(false),
+        move(false, '--stop-limit-ms', '300'),
+      ]);
+      expect(errorOf(source.sent)).toBe(
+        'the journal cannot be written: the source will not commit without it',
+      );
+      expect(errorOf(destination.received)).toContain('the journal has not answered within 1000 ms');
+      for (const { code, signal, stderr } of [source.sent, destination.received]) {
+        expect({ code, signal }).toEqual({ code: null, signal: 'SIGKILL' });
+        expect(stderr).toContain('a file call hangs');
+      }
+      expect([source.received.code, destination.sent.code]).toEqual([1, 1]);
+      expect(errorOf(impatient.sent)).toContain('the guest has been stopped for 300 ms');
+      for (const { log } of [source, destination, impatient]) expect(log).toEqual(['paused', 'resumed']);
+    }, 60_000);
 
     describe('an acknowledgement that is lost', () => {
       interface Lost {

@@ -28,6 +28,23 @@ async function execute(...args: string[]): Promise<CapturedOutput & { readonly c
 const json = (output: CapturedOutput): unknown => JSON.parse(output.stdout.text);
 
 describe('kvm-htab save', () => {
+  test('stops the guest no longer than it is told to, as the library does unless it is told', async () => {
+    const { saveSnapshot } = saving;
+    const save = vi.spyOn(saving, 'saveSnapshot');
+    onTestFinished(() => {
+      save.mockRestore();
+    });
+    const limits: unknown[] = [];
+    save.mockImplementation((source, file, options) => {
+      limits.push(options!.stopLimitMs);
+      return saveSnapshot(source, file, options);
+    });
+    for (const args of [[], ['--stop-limit-ms', '7000']]) {
+      expect((await execute('save', '--quiet', '--emulated=order=18', ...args, newFile())).code).toBe(0);
+    }
+    expect(limits).toEqual([120_000, 7000]);
+  });
+
   test('saves a table, and prints what a person wants to know', async () => {
     const file = newFile();
     const { code, stdout, stderr } = await execute('save', '--emulated=order=20,seed=3', file);

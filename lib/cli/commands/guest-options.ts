@@ -1,5 +1,5 @@
 import type { Command } from 'commander';
-import { GUEST_TIMEOUT_MS } from '../../io/guest-control.js';
+import { GUEST_TIMEOUT_MS, STOP_LIMIT_MS } from '../../io/guest-control.js';
 import { integer } from './values.js';
 
 /** Gives a command the options of {@link ControlOptions}, but for `--on-throttle`. */
@@ -12,5 +12,11 @@ export function addGuestOptions(command: Command): Command {
       'longest time for one of these commands, or one answer of the VMM',
       integer(1, 2 ** 31 - 1),
       GUEST_TIMEOUT_MS,
+    )
+    .option(
+      '--stop-limit-ms <ms>',
+      'longest time the guest is kept stopped; after it, it runs on here',
+      integer(1, 2 ** 31 - 1),
+      STOP_LIMIT_MS,
     );
 }

@@ -9,6 +9,8 @@ export interface ControlOptions {
   readonly onThrottle?: string;
   /** Longest time for one command, or one answer of the VMM. */
   readonly pauseTimeoutMs: number;
+  /** Longest time the guest is kept stopped. */
+  readonly stopLimitMs: number;
 }
 
 /**
@@ -17,7 +19,7 @@ export interface ControlOptions {
  * @returns undefined if there are none
  * @throws UsageError for half a pair of them
  */
-export function hooksOf(options: ControlOptions): ControlledGuest | undefined {
+export function hooksOf(options: Omit<ControlOptions, 'stopLimitMs'>): ControlledGuest | undefined {
   const { onPause, onResume, onThrottle, pauseTimeoutMs } = options;
   if (onPause !== undefined && onResume !== undefined) {
     return new Hooks({ onPause, onResume, onThrottle }, pauseTimeoutMs);

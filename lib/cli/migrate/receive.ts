@@ -60,7 +60,7 @@ async function take(
 ): Promise<void> {
   const security = await loadSecurity(address, options);
   await resources.serveMetrics(options, reporter);
-  const journal = (await resources.openJournal(options)) ?? new MemoryJournal();
+  const journal = (await resources.openJournal(options, signal)) ?? new MemoryJournal();
   const open = async (): Promise<TargetEndpoint['table']> => {
     const target = await openTarget(options, options.timeoutMs);
     resources.add(() => target.close());

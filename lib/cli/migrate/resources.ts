@@ -1,7 +1,12 @@
+import { silentJournal } from '../../migration/failure.js';
 import type { Journal } from '../../migration/journal.js';
 import { openJournal } from '../../migration/journal-file.js';
+import { within } from '../../node/waiting.js';
 import type { MigrationCommandOptions } from '../commands/options.js';
 import type { Reporter } from '../reporter.js';
+
+/** A disk that hangs must not keep back how a migration ended. */
+const RELEASE_MS = 1000;
 
 /** What a command has opened: released when it ends, the last first, each whatever becomes of the others. */
 export class Resources {
@@ -31,9 +36,12 @@ export class Resources {
   }
 
   /** Opens the journal if there is to be one. */
-  async openJournal({ journal: file }: { readonly journal?: string }): Promise<Journal | undefined> {
+  async openJournal(
+    { journal: file, timeoutMs }: MigrationCommandOptions,
+    signal: AbortSignal,
+  ): Promise<Journal | undefined> {
     if (file === undefined) return undefined;
-    const journal = await openJournal(file);
+    const journal = await within(openJournal(file), timeoutMs, signal, () => silentJournal(timeoutMs));
     this.add(() => journal.close());
     return journal;
   }
@@ -41,9 +49,9 @@ export class Resources {
   async #release(): Promise<void> {
     for (let release = this.#releases.pop(); release !== undefined; release = this.#releases.pop()) {
       try {
-        await release();
+        await within(Promise.resolve(release()), RELEASE_MS, undefined, () => undefined);
       } catch {
-        // What ends the command matters more; and whatever could not be released goes with the process.
+        // What ends the command matters more; and whatever could not be released, or not yet, goes with the process.
       }
     }
   }

@@ -73,7 +73,7 @@ async function move(
   placeOf(options);
   const security = await loadSecurity(address, options);
   await resources.serveMetrics(options, reporter);
-  const journal = await resources.openJournal(options);
+  const journal = await resources.openJournal(options, signal);
 
   // Before anything is asked of the guest: a peer that is not there, or not the right one, costs it nothing.
   const first = await connect(address, security, signal);
@@ -121,6 +121,7 @@ function migrationOptions(
     bytesPerSecond: options.bandwidth,
     // The control has its own limit, and says more about what it could not do.
     guestTimeoutMs: Math.min(options.pauseTimeoutMs + 1000, MAX_MS),
+    stopLimitMs: options.stopLimitMs,
     recheckSource: options.recheckSource,
     downtimeMs: options.downtimeMs,
     maxPasses: options.maxPasses,

@@ -43,6 +43,7 @@ export async function save(
       guest: hooks ?? source.control,
       // The control has its own limit, and says more about what it could not do.
       guestTimeoutMs: Math.min(options.pauseTimeoutMs + 1000, MAX_MS),
+      stopLimitMs: options.stopLimitMs,
       maxPasses: options.maxPasses,
       maxChangedEntries: options.maxChanged,
       allowChanging,

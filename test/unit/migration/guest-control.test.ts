@@ -1,17 +1,24 @@
 import { subscribe, unsubscribe } from 'node:diagnostics_channel';
 import { afterEach, beforeEach, describe, expect, test, vi } from 'vitest';
 import type { HtabError } from '../../../lib/errors.js';
+import { digestTable } from '../../../lib/hpt/digest.js';
 import { receiveHpt } from '../../../lib/migration/destination.js';
 import type { StateEvent } from '../../../lib/migration/events.js';
 import { inDoubt } from '../../../lib/migration/failure.js';
 import { MemoryJournal, type Journal } from '../../../lib/migration/journal.js';
+import { answerOutcomes, askOutcome } from '../../../lib/migration/outcome.js';
 import { sendHpt, type SendOptions } from '../../../lib/migration/source.js';
+import { saveSnapshot } from '../../../lib/snapshot/save.js';
+import { scratchFiles } from '../../scratch.js';
 import { link } from './link.js';
 import { reasonOf, settleInFakeTime, startGuest, useFakeTime } from './machines.js';
 import { move, power8 } from './move.js';
 import { withCalls } from './stage-props.js';
 
 const never = (): Promise<never> => new Promise(() => undefined);
+const scratch = scratchFiles();
+type Calls = Pick<Journal, 'find' | 'begin' | 'decide'>;
+const silent = (): Journal => withCalls(new MemoryJournal(), { find: never, begin: never, decide: never });
 const after = (ms: number): Promise<void> => new Promise((resolve) => setTimeout(resolve, ms));
 
 beforeEach(useFakeTime);
@@ -124,6 +131,59 @@ describe('a guest', () => {
     expect(guest).toMatchObject({ state: 'running', pauses: 1, resumes: 2 });
   });
 
+  test('whose pause was given up is not stopped by another migration, or a snapshot, before that call has ended', async () => {
+    const guest = await startGuest(300);
+    const calls: string[] = [];
+    let pauseTakesMs = 60_000;
+    const pause = async (): Promise<void> => {
+      calls.push('pause');
+      await after(pauseTakesMs);
+      await guest.pause();
+    };
+    const resume = async (): Promise<void> => {
+      calls.push('resume');
+      await after(1000);
+      await guest.resume();
+    };
+    const control = { pause, resume, guestTimeoutMs: 5000 };
+    const first = await move(guest, { send: control });
+    expect(reasonOf(first.sent)).toMatchObject({ state: 'busy' });
+    const second = await move(guest, { send: control });
+    expect(reasonOf(second.sent)).toMatchObject({
+      state: 'busy',
+      message: expect.stringContaining('an earlier call of pause was given up and has not ended') as string,
+    });
+    expect(second.target.table!.validCount).toBe(0);
+    const saved = saveSnapshot(guest.vm, scratch('table'), { guest: control });
+    await expect(settleInFakeTime(saved)).rejects.toMatchObject({ state: 'busy' });
+    // The guest of the first was told to run, and nobody has told it anything since.
+    expect([calls, guest.state]).toEqual([['pause', 'resume'], 'running']);
+
+    await settleInFakeTime(after(60_000));
+    expect(calls).toEqual(['pause', 'resume', 'resume']);
+    pauseTakesMs = 0;
+    const third = await move(guest, { send: control });
+    expect(third.sent.status).toBe('fulfilled');
+    expect(guest.state).toBe('paused');
+  });
+
+  test('whose pause ends while it is told to run is told so once more', async () => {
+    const guest = await startGuest(300);
+    const pause = async (): Promise<void> => {
+      await after(7000);
+      await guest.pause();
+    };
+    // Its VMM heard of it first, and has done it.
+    const resume = async (): Promise<void> => {
+      await guest.resume();
+      await after(3000);
+    };
+    const { sent } = await move(guest, { send: { pause, resume, guestTimeoutMs: 5000 } });
+    expect(reasonOf(sent)).toMatchObject({ state: 'busy' });
+    await settleInFakeTime(after(10_000));
+    expect(guest).toMatchObject({ state: 'running', pauses: 1, resumes: 2 });
+  });
+
   test('whose pause ends itself at the limit is resumed once, after it', async () => {
     const guest = await startGuest(300);
     const pause = async (): Promise<void> => {
@@ -214,11 +274,15 @@ describe('a guest', () => {
     expect(guest).toMatchObject({ state: 'running', pauses: 0 });
   });
 
-  test('stands still no longer than the limits when the journal never answers', async () => {
+  test('stands still no longer than the limits when the journal never answers, and nobody waits for it twice', async () => {
     const guest = await startGuest(300);
-    const journal = withCalls(new MemoryJournal(), { begin: never, decide: never });
-    const { sent, target } = await move(guest, { send: { journal, timeoutMs: 3000 } });
-    expect((reasonOf(sent) as HtabError).message).toContain('the journal cannot be written');
+    const begun = performance.now();
+    const { sent, target } = await move(guest, { send: { journal: silent(), timeoutMs: 5000 } });
+    expect(performance.now() - begun).toBeLessThanOrEqual(5000 + 3000);
+    expect(reasonOf(sent)).toMatchObject({
+      message: 'the journal cannot be written: the source will not commit without it',
+      cause: { message: 'the journal has not answered within 5000 ms: look at its disk' },
+    });
     expect(guest).toMatchObject({ state: 'running', resumes: 1 });
     expect(target.table!.validCount).toBe(0);
   });
@@ -243,6 +307,45 @@ describe('a guest', () => {
 });
 
 describe('a destination', () => {
+  test.each<keyof Calls>(['find', 'begin'])(
+    'whose journal never answers gives up in time, and the guest runs on: %s',
+    async (name) => {
+      const guest = await startGuest(300);
+      const begun = performance.now();
+      const journal = withCalls(new MemoryJournal(), { [name]: never, decide: never });
+      const { sent, received, target } = await move(guest, { receive: { journal, timeoutMs: 5000 } });
+      expect(performance.now() - begun).toBeLessThanOrEqual(5000 + 3000);
+      const message = 'the journal has not answered within 5000 ms: look at its disk';
+      expect(reasonOf(received)).toMatchObject({ code: 'ERR_HTAB_MIGRATION', message });
+      expect(reasonOf(sent)).toMatchObject({ message: `the peer gave up: ${message}` });
+      expect(guest.state).toBe('running');
+      expect(target.table?.validCount ?? 0).toBe(0);
+    },
+  );
+
+  test('whose journal never takes the decision says that it is in doubt once the source asks no more', async () => {
+    const guest = await startGuest(300);
+    const begun = performance.now();
+    const limits = { timeoutMs: 3000, reconnectMs: 10_000 };
+    const journal = withCalls(new MemoryJournal(), { decide: never });
+    const { sent, received, target } = await move(guest, { send: limits, receive: { ...limits, journal } });
+    expect(performance.now() - begun).toBeLessThanOrEqual(13_000 + 5000);
+    expect(reasonOf(sent)).toMatchObject({ code: 'ERR_HTAB_IN_DOUBT' });
+    expect(reasonOf(received)).toMatchObject({
+      code: 'ERR_HTAB_IN_DOUBT',
+      cause: { message: 'the journal has not answered within 13000 ms: look at its disk' },
+    });
+    // Somebody has to look, and may find that the guest is here.
+    expect(digestTable(target.table!)).toBe(digestTable(guest.vm.table!));
+  });
+
+  test('that is asked, and whose journal never answers, says so', async () => {
+    const [ours, theirs] = link();
+    const answering = answerOutcomes(silent(), theirs, { timeoutMs: 3000 }).catch(() => undefined);
+    const asked = settleInFakeTime(Promise.all([askOutcome(ours, 'm', { timeoutMs: 5000 }), answering]));
+    await expect(asked).rejects.toThrow('the peer gave up: the journal has not answered within 3000 ms');
+  });
+
   test('whose journal cannot tell whether it has begun is in no doubt: nothing is decided, and the guest runs on', async () => {
     const guest = await startGuest(300);
     const begin = (): Promise<never> => Promise.reject(inDoubt('it may not be on the disk', 'look'));
@@ -261,7 +364,7 @@ describe('a destination', () => {
     const guest = await startGuest(300);
     const journal = new MemoryJournal();
     const decide: Journal['decide'] = async (...args) => {
-      await new Promise((resolve) => setTimeout(resolve, 600_000));
+      await new Promise((resolve) => setTimeout(resolve, 30_000));
       return journal.decide(...args);
     };
     let stoppedAt = 0;

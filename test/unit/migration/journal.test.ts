@@ -1,6 +1,7 @@
 import { appendFileSync, readFileSync, statSync, truncateSync, writeFileSync } from 'node:fs';
 import { open, type FileHandle } from 'node:fs/promises';
 import path from 'node:path';
+import { crc32 } from 'node:zlib';
 import { afterEach, beforeEach, describe, expect, test, vi } from 'vitest';
 import { openJournal } from '../../../lib/migration/journal-file.js';
 import { scratchFiles } from '../../scratch.js';
@@ -68,6 +69,31 @@ describe.each<[string, () => Promise<Journal>]>([
     await journal.decide('destination', 'b', 'committed');
     expect((await journal.pending('destination')).map(({ migrationId }) => migrationId)).toEqual(['a', 'c']);
     expect((await journal.pending('source')).map(({ migrationId }) => migrationId)).toEqual(['d']);
+  });
+
+  test.each<[string, Record<string, unknown>, string]>([
+    ['name', { migrationId: 'a/b' }, 'ERR_OUT_OF_RANGE'],
+    ['name', { migrationId: 'a'.repeat(65) }, 'ERR_OUT_OF_RANGE'],
+    ['side', { side: 'middle' }, 'ERR_INVALID_ARG_VALUE'],
+    ['order', { order: 17 }, 'ERR_OUT_OF_RANGE'],
+    ['order', { order: 18.5 }, 'ERR_OUT_OF_RANGE'],
+    ['digest', { digest: 'AB'.repeat(32) }, 'ERR_OUT_OF_RANGE'],
+    ['decision', { decision: 'pending' }, 'ERR_INVALID_ARG_VALUE'],
+  ])('takes nothing that it could not read back: a bad %s, %o', async (name, bad, code) => {
+    await using journal = await begin();
+    await journal.begin(record('a'));
+    type Wanted = JournalRecord & { readonly decision: 'committed' };
+    const wanted = { ...record('a'), decision: 'committed', ...bad } as Wanted;
+    const { side, migrationId, decision } = wanted;
+    const refused = { code };
+    if (name !== 'decision') await expect(journal.begin(wanted)).rejects.toMatchObject(refused);
+    if (name === 'name' || name === 'side')
+      await expect(journal.find(side, migrationId)).rejects.toMatchObject(refused);
+    if (name !== 'order' && name !== 'digest') {
+      await expect(journal.decide(side, migrationId, decision)).rejects.toMatchObject(refused);
+    }
+    // Nor does it do any harm to what stands there.
+    expect(await journal.decide('destination', 'a', 'aborted')).toBe('aborted');
   });
 
   test('does not begin again what was decided', async () => {
@@ -260,6 +286,63 @@ describe('a journal file', () => {
     expect(statSync(file).size).toBe(size);
     // Shorter by two bytes.
     expect(await journal.decide('destination', 'a', 'aborted')).toBe('aborted');
+  });
+
+  test('that several fill up at the same moment loses nothing: each line stands, and the first decision', async () => {
+    let size: number;
+    {
+      await using journal = await openJournal(file);
+      await journal.begin(record('a'));
+      size = statSync(file).size;
+    }
+    writeFileSync(file, '#\n');
+    truncateSync(file, MAX_BYTES - 2 * size - 2);
+    await using ours = await openJournal(file);
+    await using theirs = await openJournal(file);
+    // Leaves room for one decision.
+    await ours.begin(record('a'));
+    const handle = await open(file);
+    const { write: original } = Object.getPrototypeOf(handle) as {
+      readonly write: (this: FileHandle, ...args: unknown[]) => never;
+    };
+    await handle.close();
+    const { write } = await failingCalls();
+    // Each has seen that there is room before any of them takes it.
+    const writes: (() => void)[] = [];
+    write.mockImplementation(async function (this: FileHandle, ...args) {
+      await new Promise<void>((resolve) => {
+        if (writes.push(resolve) >= 2) for (const goOn of writes) goOn();
+      });
+      return original.apply(this, args);
+    });
+    const decisions = await Promise.all([
+      ours.decide('destination', 'a', 'committed'),
+      theirs.decide('destination', 'a', 'aborted'),
+    ]);
+    expect(new Set(decisions).size).toBe(1);
+    expect(writes.length).toBeGreaterThanOrEqual(2);
+    await using again = await openJournal(file);
+    expect(await again.find('destination', 'a')).toMatchObject({ state: decisions[0] });
+  });
+
+  test('full of lines that are none puts in doubt what stands before them, in no time that grows with both', async () => {
+    {
+      await using journal = await openJournal(file);
+      await journal.begin(record('a'));
+    }
+    const line = readFileSync(file, 'latin1');
+    const json = line.slice(line.indexOf('{'), -1);
+    const lines = [line];
+    for (let k = 0; k < 20_000; k++) {
+      const renamed = json.replace('"a"', `"m-${k}"`);
+      lines.push(`#\n${crc32(renamed).toString(16).padStart(8, '0')} ${renamed}\n`);
+    }
+    writeFileSync(file, lines.join('') + '\n'.repeat(4 << 20));
+    await using journal = await openJournal(file);
+    await expect(journal.find('destination', 'a')).rejects.toMatchObject({ code: 'ERR_HTAB_IN_DOUBT' });
+    expect(await journal.pending('destination')).toHaveLength(20_001);
+    await journal.begin(record('later'));
+    expect(await journal.decide('destination', 'later', 'aborted')).toBe('aborted');
   });
 
   test('that cannot be read once a decision is written is in doubt about it', async () => {

@@ -1,4 +1,5 @@
 import { afterEach, beforeEach, describe, expect, test, vi } from 'vitest';
+import { HtabSystemError } from '../../../lib/errors.js';
 import { HptReader } from '../../../lib/io/reader.js';
 import { receiveHpt } from '../../../lib/migration/destination.js';
 import { MemoryJournal } from '../../../lib/migration/journal.js';
@@ -173,6 +174,26 @@ describe('a reader', () => {
     const { sent, target } = await move(guest, { source: script.wrapVm(guest.vm) });
     expect(valueOf(sent).attempts).toBe(2);
     expect(script.calls('openHtab')).toBe(3);
+    expect(await digestOf(target)).toBe(await digestOf(guest.vm));
+  });
+
+  test('that lost changes is replaced though its descriptor does not close', async () => {
+    const guest = await startGuest();
+    const script = new FaultScript([{ kind: 'errno', call: 'read', nth: 6, errno: 'EFAULT', applied: true }]);
+    const source = script.wrapVm(guest.vm);
+    const openHtab = source.openHtab.bind(source);
+    source.openHtab = async (options) => {
+      const handle = await openHtab(options);
+      const close = handle.close.bind(handle);
+      handle.close = async () => {
+        await close();
+        throw new HtabSystemError('close', 'EIO', { operation: 'close a descriptor' });
+      };
+      source.openHtab = openHtab;
+      return handle;
+    };
+    const { sent, target } = await move(guest, { source });
+    expect(valueOf(sent).attempts).toBe(2);
     expect(await digestOf(target)).toBe(await digestOf(guest.vm));
   });
 

@@ -34,8 +34,8 @@ export function failing(stage: Stage, vm: HtabVm, call: 'read' | 'writeRecords',
   });
 }
 
-/** The journal, with other ways to begin or decide. */
-export function withCalls(journal: Journal, calls: Partial<Pick<Journal, 'begin' | 'decide'>>): Journal {
+/** The journal, with other ways to find, begin or decide. */
+export function withCalls(journal: Journal, calls: Partial<Omit<Journal, 'close'>>): Journal {
   return Object.assign(new MemoryJournal(), {
     pending: journal.pending.bind(journal),
     find: journal.find.bind(journal),

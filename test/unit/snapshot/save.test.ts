@@ -1,7 +1,8 @@
 import { mkdtempSync, readFileSync, readdirSync, writeFileSync } from 'node:fs';
+import { open, type FileHandle } from 'node:fs/promises';
 import path from 'node:path';
 import fc from 'fast-check';
-import { describe, expect, test } from 'vitest';
+import { describe, expect, onTestFinished, test, vi } from 'vitest';
 import { HtabStateError } from '../../../lib/errors.js';
 import { compareTables } from '../../../lib/hpt/compare.js';
 import { digestTable } from '../../../lib/hpt/digest.js';
@@ -310,6 +311,58 @@ describe('saving a table', () => {
       expect(guest.calls).toEqual(['pause', 'resume']);
       expect(neighbours(file)).toEqual([]);
     }
+  });
+
+  test('of a guest that has stood still for as long as it may is given up, and the guest resumed: the table is slow', async () => {
+    const { vm } = await busyVm();
+    const file = newPath();
+    const resumed: { now?: () => void } = {};
+    const guest = control({
+      resume: () => {
+        resumed.now!();
+        return Promise.resolve();
+      },
+    });
+    const action = (): Promise<void> =>
+      guest.calls.length === 0 ? Promise.resolve() : new Promise((resolve) => (resumed.now = resolve));
+    const script = new FaultScript([{ kind: 'run', call: 'read', nth: 1, times: Infinity, action }]);
+    const saving = saveSnapshot(script.wrapVm(vm), file, { guest, stopLimitMs: 50 });
+    await expect(saving).rejects.toMatchObject({
+      code: 'ERR_HTAB_STATE',
+      state: 'busy',
+      message: expect.stringContaining(
+        'has been stopped for 50 ms, as long as is allowed, in pass ',
+      ) as string,
+    });
+    expect(guest.calls).toEqual(['pause', 'resume']);
+    expect(neighbours(file)).toEqual([]);
+    // The reader is closed, and the next one is welcome.
+    await saveSnapshot(vm, file);
+  });
+
+  test('of a guest that has stood still for as long as it may is given up, and the guest resumed: the disk hangs', async () => {
+    const { vm } = await busyVm();
+    const file = newPath();
+    const handle = await open(root);
+    const prototype = Object.getPrototypeOf(handle) as FileHandle;
+    await handle.close();
+    const never = (): Promise<never> => new Promise(() => undefined);
+    const guest = control({
+      pause: () => {
+        vi.spyOn(prototype, 'write').mockImplementation(function (this: FileHandle) {
+          // It waits for the call in flight.
+          this.close = never;
+          return never();
+        });
+        return Promise.resolve();
+      },
+    });
+    onTestFinished(() => {
+      vi.restoreAllMocks();
+    });
+    const saving = saveSnapshot(vm, file, { guest, stopLimitMs: 50 });
+    await expect(saving).rejects.toMatchObject({ code: 'ERR_HTAB_STATE', state: 'busy' });
+    expect(guest.calls).toEqual(['pause', 'resume']);
   });
 
   test('is ended by the signal while the guest is told to stop, and the guest told to run', async () => {
