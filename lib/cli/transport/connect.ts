@@ -58,14 +58,15 @@ function openTls({ host, port }: TcpAddress, identity: Identity, peerName = host
 function checkedLookup(security: Security): LookupFunction {
   return (hostname, options: LookupOptions, callback) => {
     lookup(hostname, { ...options, all: true }, (error, addresses: LookupAddress[]) => {
-      const [first] = addresses;
       try {
+        // There are no addresses then, not even an empty list.
         if (error) throw error;
         for (const { address } of addresses) checkPlaintext(address, security);
       } catch (refusal) {
         callback(refusal as Error, []);
         return;
       }
+      const [first] = addresses;
       if (options.all === true) callback(null, addresses);
       else callback(null, first!.address, first!.family);
     });

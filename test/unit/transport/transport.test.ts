@@ -102,6 +102,10 @@ describe('plaintext', () => {
     await expect(connectTo('tcp://0x0.0:7000')).rejects.toThrow(/0\.0\.0\.0 is beyond this machine/);
   });
 
+  test('to a name that nobody knows fails, and does not end the process', async () => {
+    await expect(connectTo('tcp://nobody.invalid:7000')).rejects.toThrow(/nobody\.invalid/);
+  });
+
   test('may leave this machine with --insecure-plaintext', async () => {
     const { listener, connections } = await listenAt('tcp://0.0.0.0:0', { insecurePlaintext: true });
     const port = listener.address.split(':').at(-1)!;
