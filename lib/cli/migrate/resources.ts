@@ -1,5 +1,6 @@
 import type { Journal } from '../../migration/journal.js';
 import { openJournal } from '../../migration/journal-file.js';
+import { about } from '../about.js';
 import type { MigrationCommandOptions } from '../commands/options.js';
 import type { Reporter } from '../reporter.js';
 
@@ -25,7 +26,7 @@ export class Resources {
   async serveMetrics({ metrics }: MigrationCommandOptions, reporter: Reporter): Promise<void> {
     if (metrics === undefined) return;
     const { serveMetrics } = await import('../metrics.js');
-    const server = await serveMetrics(metrics.host, metrics.port);
+    const server = await about('--metrics', serveMetrics(metrics.host, metrics.port));
     this.add(() => server.close());
     reporter.say(`metrics at ${server.url}`, 'metrics', { url: server.url });
   }
@@ -33,7 +34,7 @@ export class Resources {
   /** Opens the journal if there is to be one. */
   async openJournal({ journal: file }: { readonly journal?: string }): Promise<Journal | undefined> {
     if (file === undefined) return undefined;
-    const journal = await openJournal(file);
+    const journal = await about('--journal', openJournal(file));
     this.add(() => journal.close());
     return journal;
   }
