@@ -1,4 +1,4 @@
-import { checkInteger } from '../arguments.js';
+import { checkBigint, checkInteger, checkMethod } from '../arguments.js';
 import { PAGE_BITS, SparseBitmap, popcount } from './bitmap.js';
 import { MAX_STREAM_ORDER, checkOrder, entryCount } from './geometry.js';
 import { PageGroups } from './groups.js';
@@ -177,6 +177,8 @@ export class HptTable {
    */
   set(ptex: number, v: bigint, r: bigint): void {
     this.#check(ptex);
+    checkBigint('v', v);
+    checkBigint('r', r);
     this.store(ptex, highHalf(v), lowHalf(v), highHalf(r), lowHalf(r));
   }
 
@@ -210,4 +212,9 @@ export function lowHalf(doubleword: bigint): number {
 /** A doubleword from its halves. */
 export function joinHalves(high: number, low: number): bigint {
   return (BigInt(high >>> 0) << 32n) | BigInt(low >>> 0);
+}
+
+/** @throws TypeError (`ERR_INVALID_ARG_TYPE`) */
+export function checkTable(name: string, value: unknown): void {
+  checkMethod(name, value, 'applyRecords', 'an HptTable');
 }

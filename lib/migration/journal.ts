@@ -1,3 +1,4 @@
+import { checkMethod } from '../arguments.js';
 import { inDoubt, migrationError, nameTwice } from './failure.js';
 
 /** Which end of a migration writes. */
@@ -52,6 +53,11 @@ export interface Journal extends AsyncDisposable {
    */
   decide(side: Side, migrationId: string, decision: Decision): Promise<Decision>;
   close(): Promise<void>;
+}
+
+/** @throws TypeError (`ERR_INVALID_ARG_TYPE`): a promise of a journal, above all */
+export function checkJournal(journal: unknown): void {
+  checkMethod('journal', journal, 'decide', 'a Journal, as openJournal resolves to');
 }
 
 const KEPT_DECISIONS = 1000;

@@ -1,10 +1,10 @@
-import { checkInteger, integerOption, outOfRange } from '../arguments.js';
+import { checkInteger, checkOptions, integerOption, outOfRange } from '../arguments.js';
 import { MAX_STREAM_ORDER, MIN_ORDER } from '../hpt/geometry.js';
 import type { PageShift } from '../hpt/hpte.js';
 import type { HostModel } from '../vm/host.js';
 import type { TargetAccess } from './endpoints.js';
 import { EntryRules } from './entry-rules.js';
-import { MemoryJournal, type Journal } from './journal.js';
+import { checkJournal, MemoryJournal, type Journal } from './journal.js';
 import { reconnectTimeOf, timeoutOf, type MigrationOptions } from './options.js';
 import type { ReceiveProgress } from './receive-session.js';
 import type { CopyRules } from './table-copy.js';
@@ -54,7 +54,9 @@ export interface ReceiveSettings {
 
 /** @throws RangeError for options out of range */
 export function receiveSettings(options: ReceiveOptions): ReceiveSettings {
+  checkOptions(options);
   const { host, signal, onProgress, pageShifts, journal = new MemoryJournal() } = options;
+  checkJournal(journal);
   const minEntries = integerOption('minEntries', options.minEntries, 1, 0, 2 ** 32);
   const minBoltedEntries = integerOption('minBoltedEntries', options.minBoltedEntries, 0, 0, 2 ** 32);
   if (pageShifts?.length === 0) throw outOfRange('pageShifts', 'at least one page size', pageShifts);

@@ -1,12 +1,12 @@
 import { GUEST_TIMEOUT_MS, checkGuestCallbacks, type GuestCallbacks } from '../io/guest-control.js';
 import type { PassProgress } from '../io/pass-progress.js';
-import { MemoryJournal, type Journal } from './journal.js';
+import { checkJournal, MemoryJournal, type Journal } from './journal.js';
 import { checkMigrationId, reconnectTimeOf, timeoutOf, type MigrationOptions } from './options.js';
 import type { PassSettings } from './pass-sender.js';
 import type { NotConverging, PrecopyLimits } from './policy.js';
 import { MAX_DATA_BYTES } from './protocol.js';
 import { randomUUID } from 'node:crypto';
-import { integerOption, outOfRange } from '../arguments.js';
+import { checkOptions, integerOption, outOfRange } from '../arguments.js';
 
 /** A frame holds one read, and a read fills at most the buffer (kernel-abi.md 2.3). */
 const MIN_FRAME_BYTES = 4096;
@@ -61,12 +61,14 @@ export interface SendSettings {
 
 /** @throws RangeError, TypeError for options that cannot be */
 export function sendSettings(options: SendOptions): SendSettings {
-  const { signal, onProgress, migrationId = randomUUID() } = options;
+  checkOptions(options);
+  const { signal, onProgress, migrationId = randomUUID(), journal = new MemoryJournal() } = options;
+  checkJournal(journal);
   checkGuestCallbacks(options);
   checkMigrationId(migrationId);
   return {
     migrationId,
-    journal: options.journal ?? new MemoryJournal(),
+    journal,
     limits: precopyLimits(options),
     guestTimeoutMs: integerOption('guestTimeoutMs', options.guestTimeoutMs, GUEST_TIMEOUT_MS, 1, MAX_COUNT),
     timeoutMs: timeoutOf(options),

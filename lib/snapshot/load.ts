@@ -1,9 +1,9 @@
-import { invalidArgument } from '../arguments.js';
+import { checkMethod, checkOptions, hasMethod, invalidArgument, invalidType } from '../arguments.js';
 import { HtabStateError, HtabUnavailableError } from '../errors.js';
 import type { HptTable } from '../hpt/table.js';
 import { checkAgainst } from '../io/read-back.js';
 import { TableWriter } from '../io/table-writer.js';
-import { isVm } from '../io/vm-or-handle.js';
+import { checkVmOrHandle, isHandle, isVm } from '../io/vm-or-handle.js';
 import type { HtabHandle, HtabVm } from '../vm/contract.js';
 import { firstEntryLostOn, hostOf, type HostModel } from '../vm/host.js';
 import type { Snapshot } from './decoder.js';
@@ -60,20 +60,30 @@ export async function loadSnapshot(
   target: HtabVm | HtabHandle,
   options: LoadOptions = {},
 ): Promise<SnapshotInfo> {
-  const { signal, readBack = false } = options;
+  checkVmOrHandle('target', target);
   try {
-    checkTarget(target, readBack);
-    const { info, table } =
-      typeof snapshot === 'string' ? await readSnapshot(snapshot, { signal }) : snapshot;
-    const vm = isVm(target) ? target : undefined;
-    const host = await hostOf(vm, vm?.backend ?? 'kvm', options.host);
-    checkFits(info, table, { ...options, host });
-    signal?.throwIfAborted();
-    await apply(table, target, options);
-    return info;
+    return await load(snapshot, target, options);
   } finally {
-    await closeHandles(target, readBack);
+    await closeHandles(target, options);
   }
+}
+
+async function load(
+  given: string | Snapshot,
+  target: HtabVm | HtabHandle,
+  options: LoadOptions,
+): Promise<SnapshotInfo> {
+  checkOptions(options);
+  const { signal, readBack = false } = options;
+  checkTarget(target, readBack);
+  if (typeof given !== 'string') checkSnapshot(given);
+  const { info, table } = typeof given === 'string' ? await readSnapshot(given, { signal }) : given;
+  const vm = isVm(target) ? target : undefined;
+  const host = await hostOf(vm, vm?.backend ?? 'kvm', options.host);
+  checkFits(info, table, { ...options, host });
+  signal?.throwIfAborted();
+  await apply(table, target, options);
+  return info;
 }
 
 async function apply(table: HptTable, target: HtabVm | HtabHandle, options: LoadOptions): Promise<void> {
@@ -98,7 +108,14 @@ async function apply(table: HptTable, target: HtabVm | HtabHandle, options: Load
   }
 }
 
+function checkSnapshot(snapshot: Partial<Snapshot> | null | undefined): void {
+  if (hasMethod(snapshot?.table, 'applyRecords') && typeof snapshot?.info === 'object') return;
+  throw invalidType('snapshot', 'a path or a Snapshot', snapshot);
+}
+
 function checkTarget(target: HtabVm | HtabHandle, readBack: boolean | HtabHandle): void {
+  if (typeof readBack !== 'boolean')
+    checkMethod('readBack', readBack, 'writeRecords', 'a boolean or an HtabHandle', 'option');
   let problem: string | undefined;
   if (!isVm(target)) {
     if (target.access !== 'write') problem = 'The "target" argument must be open for writing';
@@ -151,7 +168,9 @@ async function emptyAfter(error: unknown, writer: TableWriter, order: number): P
   }
 }
 
-async function closeHandles(target: HtabVm | HtabHandle, readBack: boolean | HtabHandle): Promise<void> {
+/** What is the caller's mistake in `options` may be anything. */
+async function closeHandles(target: HtabVm | HtabHandle, options: LoadOptions | null): Promise<void> {
   if (!isVm(target)) await target.close();
-  if (typeof readBack === 'object') await readBack.close();
+  const readBack = options?.readBack;
+  if (isHandle(readBack)) await readBack.close();
 }

@@ -1,5 +1,6 @@
 import { constants } from 'node:fs';
 import { open, type FileHandle } from 'node:fs/promises';
+import { checkOptions, checkPath } from '../arguments.js';
 import { HtabFormatError } from '../errors.js';
 import { FRAME_HEADER_BYTES } from '../framing/frame.js';
 import { type Snapshot, SnapshotDecoder } from './decoder.js';
@@ -18,8 +19,11 @@ import { MAX_RECORDS_BYTES } from './layout.js';
  */
 export async function readSnapshot(
   path: string,
-  { signal }: { readonly signal?: AbortSignal | undefined } = {},
+  options: { readonly signal?: AbortSignal | undefined } = {},
 ): Promise<Snapshot> {
+  checkPath('path', path);
+  checkOptions(options);
+  const { signal } = options;
   signal?.throwIfAborted();
   const operation = `read the snapshot ${path}`;
   // Without O_NONBLOCK, opening a FIFO would wait for a writer, and hold a thread of the pool.

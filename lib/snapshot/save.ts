@@ -1,4 +1,4 @@
-import { integerOption, invalidArgument } from '../arguments.js';
+import { checkObject, checkOptions, checkPath, integerOption, invalidArgument } from '../arguments.js';
 import { HtabStateError } from '../errors.js';
 import {
   GUEST_TIMEOUT_MS,
@@ -9,7 +9,7 @@ import {
 import type { PassProgress } from '../io/pass-progress.js';
 import { HptReader } from '../io/reader.js';
 import { streamOrder } from '../io/stream-order.js';
-import { isVm } from '../io/vm-or-handle.js';
+import { checkVmOrHandle, isVm } from '../io/vm-or-handle.js';
 import type { BackendName, HtabHandle, HtabVm } from '../vm/contract.js';
 import { hostOf, type HostModel } from '../vm/host.js';
 import { AtomicFile } from './atomic-file.js';
@@ -77,7 +77,10 @@ export async function saveSnapshot(
   path: string,
   options: SaveOptions = {},
 ): Promise<SaveReport> {
+  checkVmOrHandle('source', source);
   try {
+    checkPath('path', path);
+    checkOptions(options);
     return await save(source, path, options);
   } finally {
     if (!isVm(source)) await source.close();
@@ -85,7 +88,7 @@ export async function saveSnapshot(
 }
 
 async function save(source: HtabVm | HtabHandle, path: string, options: SaveOptions): Promise<SaveReport> {
-  const limits = checkOptions(options);
+  const limits = passLimits(options);
   const vm = isVm(source) ? source : undefined;
   const order = vm === undefined ? options.order : streamOrder(vm, options.order);
   if (order === undefined) {
@@ -118,8 +121,11 @@ async function save(source: HtabVm | HtabHandle, path: string, options: SaveOpti
 
 type PassLimits = Readonly<Record<'maxPasses' | 'maxChangedEntries' | 'guestTimeoutMs', number>>;
 
-function checkOptions({ guest, ...options }: SaveOptions): PassLimits {
-  if (guest !== undefined) checkGuestCallbacks(guest);
+function passLimits({ guest, ...options }: SaveOptions): PassLimits {
+  if (guest !== undefined) {
+    checkObject('guest', guest, 'option');
+    checkGuestCallbacks(guest);
+  }
   return {
     maxPasses: integerOption('maxPasses', options.maxPasses, 16, 1, MAX_COUNT),
     maxChangedEntries: integerOption('maxChangedEntries', options.maxChangedEntries, 256, 0, 2 ** 32),
