@@ -6,6 +6,7 @@ import type { HtabVm } from '../../vm/contract.js';
 import { EmulatedVm } from '../../vm/emulated/emulated-vm.js';
 import { EXIT_CODES } from '../exit-codes.js';
 import type { Output } from '../program.js';
+import { formatBytes } from '../format.js';
 import { createProgressDisplay } from '../progress.js';
 import { loadTable, readGuestTable, replaceTable } from './guest-image.js';
 import { connectLoopback, type Loopback } from './loopback.js';
@@ -94,6 +95,10 @@ async function move(
 ): Promise<SendReport> {
   const display = createProgressDisplay(output.stderr);
   const bytesPerSecond = Math.max(BYTES_PER_SECOND, rate * BYTES_PER_STEP);
+  output.stderr.write(
+    `two emulated machines; the rate is limited to ${formatBytes(bytesPerSecond)}/s, so that there is something to see
+`,
+  );
   const sending = sendHpt(source, client, {
     pause: () => guest.pause(),
     resume: () => {
