@@ -88,6 +88,7 @@ describe('the demo', () => {
     const output = captureOutput();
     expect(await run(['demo', '--json', '--order', order, '--seed', seed, ...BUSY], output)).toBe(0);
     const outcome = JSON.parse(output.stdout.text) as Outcome;
+    expect(output.stdout.text).not.toMatch(/\.\d{4}/);
     expect(outcome).not.toHaveProperty('port');
     expect(outcome).toMatchObject({
       format: 1,

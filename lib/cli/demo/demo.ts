@@ -5,6 +5,7 @@ import { GuestWorkload } from '../../testing/workload.js';
 import type { HtabVm } from '../../vm/contract.js';
 import { EmulatedVm } from '../../vm/emulated/emulated-vm.js';
 import { EXIT_CODES } from '../exit-codes.js';
+import { jsonDocument } from '../json.js';
 import type { Output } from '../program.js';
 import { formatBytes } from '../format.js';
 import { createProgressDisplay } from '../progress.js';
@@ -78,9 +79,7 @@ export async function demo(options: DemoOptions, output: Output, signal: AbortSi
     ...verdict,
     verified,
   };
-  output.stdout.write(
-    options.json === true ? `${JSON.stringify(outcome, null, 2)}\n` : describeOutcome(outcome),
-  );
+  output.stdout.write(options.json === true ? jsonDocument(outcome) : describeOutcome(outcome));
   return outcome.verified ? EXIT_CODES.ok : EXIT_CODES.failed;
 }
 

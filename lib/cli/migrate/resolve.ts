@@ -7,6 +7,7 @@ import { about } from '../about.js';
 import type { PeerOptions } from '../commands/options.js';
 import { describeError } from '../describe-error.js';
 import { EXIT_CODES } from '../exit-codes.js';
+import { jsonLine } from '../json.js';
 import type { Output } from '../program.js';
 import type { Address } from '../transport/address.js';
 import { connect } from '../transport/connect.js';
@@ -72,9 +73,9 @@ export async function resolve(
       const { migrationId: id, order, digest } = entry;
       const line =
         json === true
-          ? JSON.stringify({ migrationId: id, side, state, order, digest })
-          : `${id} ${state}: ${MEANINGS[side][state]}`;
-      output.stdout.write(`${line}\n`);
+          ? jsonLine({ migrationId: id, side, state, order, digest })
+          : `${id} ${state}: ${MEANINGS[side][state]}\n`;
+      output.stdout.write(line);
     }
     return exitCode;
   } finally {
