@@ -42,6 +42,11 @@ export class HptTable {
     return this.valid.count;
   }
 
+  /**
+   * Whether the entry is valid.
+   *
+   * @param ptex 0..entryCount - 1
+   */
   has(ptex: number): boolean {
     return this.valid.has(ptex);
   }
@@ -49,6 +54,7 @@ export class HptTable {
   /**
    * Reads one entry in 32-bit halves.
    *
+   * @param ptex 0..entryCount - 1
    * @param out receives vHigh, vLow, rHigh, rLow
    * @returns false, with `out` untouched, if the entry is not valid
    */
@@ -66,7 +72,11 @@ export class HptTable {
     return true;
   }
 
-  /** Makes the entry valid with this HPTE, whatever it held before. */
+  /**
+   * Makes the entry valid with this HPTE, given in 32-bit halves, whatever it held before.
+   *
+   * @param ptex 0..entryCount - 1
+   */
   store(ptex: number, vHigh: number, vLow: number, rHigh: number, rLow: number): void {
     const groups = this.groups[ptex >>> 16] ?? this.#makeGroups(ptex);
     const byte = groups.add(ptex & 0xffff) << 4;

@@ -12,6 +12,7 @@ import { checkVmOrHandle, isVm } from './vm-or-handle.js';
 export interface ReadTableOptions {
   /** log2 of the table's bytes, 18..36; needed where the source does not know it, as a descriptor never does. */
   readonly order?: number | undefined;
+  /** Ends it with its reason, after the read in flight. */
   readonly signal?: AbortSignal | undefined;
 }
 

@@ -17,6 +17,7 @@ export interface WriteStreamOptions {
   readonly order?: number;
   /** Byte order of the incoming headers; the kernel is given its own. Default `LE`. */
   readonly headerByteOrder?: HeaderByteOrder;
+  /** Destroys the stream with its reason, after the write in flight. */
   readonly signal?: AbortSignal | undefined;
 }
 

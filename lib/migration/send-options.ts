@@ -20,17 +20,22 @@ export interface SendOptions extends MigrationOptions, GuestCallbacks, Partial<P
    * finds the migration `pending` there. Default: one that ends with this process.
    */
   readonly journal?: Journal | undefined;
-  /** Longest time one call of `pause`, `resume` or `throttle` may take, in ms; default 30,000. */
+  /** Longest time one call of `pause`, `resume` or `throttle` may take, in ms, 1..2^31 - 1; default 30,000. */
   readonly guestTimeoutMs?: number | undefined;
-  /** Record bytes per second while the guest runs; default: as fast as the destination takes them. */
+  /** Record bytes per second while the guest runs, 1..2^40; default: as fast as the destination takes them. */
   readonly bytesPerSecond?: number | undefined;
-  /** Longest data frame, 4096..2^20; default 2^20. Smaller ones give steadier progress and cost more calls. */
+  /** Bytes of records in a data frame at most, 4096..2^20; default 2^20. Smaller ones give steadier progress and cost more calls. */
   readonly frameBytes?: number | undefined;
-  /** Longest time the guest is kept stopped before the commit, in ms; default 120,000. After that it runs on here. */
+  /**
+   * Longest time the guest is kept stopped before the commit, in ms, 1..2^31 - 1; default 120,000. After that it runs on
+   * here.
+   */
   readonly stopLimitMs?: number | undefined;
-  /** Connections beyond the first; default 16. */
+  /** Connections beyond the first, 0..2^31 - 1; default 16. */
   readonly maxReconnects?: number | undefined;
-  /** Times the migration begins anew with a table that was resized, or of which changes were lost; default 3. */
+  /**
+   * Times the migration begins anew with a table that was resized, or of which changes were lost, 0..2^31 - 1; default 3.
+   */
   readonly maxRestarts?: number | undefined;
   /**
    * Once the guest stands still, read the whole table again through another descriptor and compare: finds every change

@@ -18,20 +18,21 @@ export interface LoadProgress {
 }
 
 export interface LoadOptions {
-  /** log2 of the bytes of the table behind a given descriptor, where it is known. */
+  /** log2 of the bytes of the table behind a given descriptor, 18..36, where it is known: another snapshot is refused. */
   readonly order?: number | undefined;
   /**
    * Processor of the host, where neither the VM nor this machine tells: entries that it cannot hold are refused before
-   * anything is written.
+   * anything is written. `power9` for later ones too.
    */
   readonly host?: HostModel | undefined;
   /**
    * Read the table back and compare it with the file: true for a VM; for a descriptor, a read descriptor of the same
-   * table that has not been read from, which is closed.
+   * table that has not been read from, which is closed. Default false.
    */
   readonly readBack?: boolean | HtabHandle | undefined;
   /** Load a snapshot whose table changed while it was saved (see `quiescent`). Default false. */
   readonly allowChanging?: boolean | undefined;
+  /** Ends it with its reason: a table that was being written is emptied. */
   readonly signal?: AbortSignal | undefined;
   /** Called after every MiB of records, and before the table is read back. */
   readonly onProgress?: ((progress: LoadProgress) => void) | undefined;

@@ -23,7 +23,7 @@ export interface SaveOptions {
   readonly backend?: BackendName | undefined;
   /**
    * Processor of the host, where neither the VM nor this machine tells: a POWER9 host cannot hold every entry of a POWER8
-   * one.
+   * one. `power9` for later ones too.
    */
   readonly host?: HostModel | undefined;
   /** How to stop the guest, if it runs. Without it the guest is taken to stand still. */
@@ -32,13 +32,14 @@ export interface SaveOptions {
   readonly guestTimeoutMs?: number | undefined;
   /** Passes while the guest runs, or until a guest that stands still is known to: 1..2^31 - 1; default 16. */
   readonly maxPasses?: number | undefined;
-  /** The guest is paused after a pass that found no more entries changed than this; default 256. */
+  /** The guest is paused after a pass that found no more entries changed than this, 0..2^32; default 256. */
   readonly maxChangedEntries?: number | undefined;
   /**
    * Keep the snapshot even if the table still changed during the last pass: a mixture of moments, to look at and not to
    * load (see `quiescent`). Default false.
    */
   readonly allowChanging?: boolean | undefined;
+  /** Ends it with its reason: no file is left, and the guest is resumed if it was paused. */
   readonly signal?: AbortSignal | undefined;
   /** Called after every frame of records and at the end of every pass. */
   readonly onProgress?: ((progress: PassProgress) => void) | undefined;

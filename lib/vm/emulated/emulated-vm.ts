@@ -23,7 +23,7 @@ export interface EmulatedVmOptions {
   readonly host?: HostModel;
   /** log2 of the host's page size: 12 or 16. Default 16. */
   readonly pageShift?: number;
-  /** The guest's memory; without it all of it is present, behind pages of any size. */
+  /** The guest's memory, which must not overlap; without it all of it is present, behind pages of any size. */
   readonly memoryRegions?: readonly MemoryRegion[];
 }
 

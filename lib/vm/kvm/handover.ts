@@ -21,7 +21,9 @@ export interface AdoptOptions {
 
 /** A descriptor of another process. */
 export interface ForeignDescriptor {
+  /** Number of the process, 1..2^31 - 1. */
   readonly pid: number;
+  /** Number of the descriptor in it, 0..2^31 - 1. */
   readonly fd: number;
 }
 

@@ -32,7 +32,7 @@ export interface KvmVmOptions {
 export interface FromFdOptions {
   /** Keep a duplicate and leave the number to its owner. Default false: the number is ours, and closed with the VM. */
   readonly duplicate?: boolean;
-  /** log2 of the table's bytes, where the caller knows it; the kernel does not tell. */
+  /** log2 of the table's bytes, 18..46, where the caller knows it; the kernel does not tell. */
   readonly hptOrder?: number;
 }
 
