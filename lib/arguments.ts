@@ -10,6 +10,19 @@ export function invalidArgument(
   return Object.assign(new TypeError(message), { code });
 }
 
+type Role = 'argument' | 'option';
+
+/** The `TypeError` for a value of another kind than a call takes. */
+export function invalidType(
+  name: string,
+  kind: string,
+  received: unknown,
+  what: Role = 'argument',
+): TypeError {
+  const shown = received === null ? 'null' : typeof received;
+  return invalidArgument('ERR_INVALID_ARG_TYPE', `The "${name}" ${what} must be ${kind}. Received ${shown}`);
+}
+
 /** A `RangeError` shaped like Node's own, for an argument outside what a call can take. */
 export function outOfRange(name: string, range: string, received: unknown): RangeError {
   // As Node shows it: strings quoted, bigints with their n.
@@ -56,11 +69,54 @@ export function checkPath(name: string, value: unknown): void {
 
 /** @throws TypeError (`ERR_INVALID_ARG_TYPE`) */
 export function checkFunction(name: string, value: unknown): void {
-  if (typeof value === 'function') return;
-  throw invalidArgument(
-    'ERR_INVALID_ARG_TYPE',
-    `The "${name}" option must be a function. Received ${value === null ? 'null' : typeof value}`,
+  if (typeof value !== 'function') throw invalidType(name, 'a function', value, 'option');
+}
+
+/** @throws TypeError (`ERR_INVALID_ARG_TYPE`) */
+export function checkBigint(name: string, value: unknown): void {
+  if (typeof value !== 'bigint') throw invalidType(name, 'a bigint', value);
+}
+
+/** @throws TypeError (`ERR_INVALID_ARG_TYPE`) */
+export function checkObject(name: string, value: unknown, what: Role = 'argument'): void {
+  if (typeof value !== 'object' || value === null) throw invalidType(name, 'an object', value, what);
+}
+
+/** Whether a value can do this: objects are told apart so, not by class, and a caller's own are as good as ours. */
+export function hasMethod(value: unknown, name: string): boolean {
+  return (
+    typeof value === 'object' &&
+    value !== null &&
+    typeof (value as Record<string, unknown>)[name] === 'function'
   );
+}
+
+/**
+ * Refuses what cannot do what it is given for.
+ *
+ * @param kind what has this method, as `an HtabVm`
+ * @throws TypeError (`ERR_INVALID_ARG_TYPE`)
+ */
+export function checkMethod(
+  name: string,
+  value: unknown,
+  method: string,
+  kind: string,
+  what: Role = 'argument',
+): void {
+  if (!hasMethod(value, method)) throw invalidType(name, kind, value, what);
+}
+
+/**
+ * Refuses what are no options, and the two of them that most calls have and that would only be missed later.
+ *
+ * @throws TypeError (`ERR_INVALID_ARG_TYPE`)
+ */
+export function checkOptions(options: unknown): void {
+  checkObject('options', options);
+  const { signal, onProgress } = options as Readonly<Record<'signal' | 'onProgress', unknown>>;
+  if (signal !== undefined) checkMethod('signal', signal, 'throwIfAborted', 'an AbortSignal', 'option');
+  if (onProgress !== undefined) checkFunction('onProgress', onProgress);
 }
 
 /**
@@ -82,11 +138,7 @@ export function integerOption(
 
 /** @throws TypeError (`ERR_INVALID_ARG_TYPE`) */
 export function checkString(name: string, value: unknown): void {
-  if (typeof value === 'string') return;
-  throw invalidArgument(
-    'ERR_INVALID_ARG_TYPE',
-    `The "${name}" argument must be a string. Received ${value === null ? 'null' : typeof value}`,
-  );
+  if (typeof value !== 'string') throw invalidType(name, 'a string', value);
 }
 
 /**
@@ -96,12 +148,7 @@ export function checkString(name: string, value: unknown): void {
  * @throws TypeError (`ERR_INVALID_ARG_TYPE`, `ERR_INVALID_ARG_VALUE`)
  */
 export function checkBytes(name: string, value: unknown, length?: number): void {
-  if (!types.isUint8Array(value)) {
-    throw invalidArgument(
-      'ERR_INVALID_ARG_TYPE',
-      `The "${name}" argument must be a Uint8Array. Received ${value === null ? 'null' : typeof value}`,
-    );
-  }
+  if (!types.isUint8Array(value)) throw invalidType(name, 'a Uint8Array', value);
   const { length: left } = value;
   if (left === (length ?? left) && !(left === 0 && isDetached(value.buffer))) return;
   throw invalidArgument(

@@ -2,6 +2,7 @@ import { open } from 'node:fs/promises';
 import { HPTE_BYTES, MAX_STREAM_ORDER, MIN_ORDER } from '../hpt/geometry.js';
 import { HPTE_V_VALID } from '../hpt/hpte.js';
 import { HptTable } from '../hpt/table.js';
+import { systemCall } from '../node/system-call.js';
 import { readSnapshot } from '../snapshot/read.js';
 import { TableWriter } from '../io/table-writer.js';
 import { GuestWorkload } from '../testing/workload.js';
@@ -63,8 +64,9 @@ async function givenTable({ table }: EmulatedSpec): Promise<HptTable | undefined
 
 /** The table in a file that is its memory: 16 bytes an entry, big-endian. */
 async function readImage(path: string): Promise<HptTable> {
-  await using file = await open(path);
-  const { size } = await file.stat();
+  const operation = `read the image ${path}`;
+  await using file = await systemCall(operation, open(path));
+  const { size } = await systemCall(operation, file.stat());
   const order = Math.log2(size);
   if (!Number.isInteger(order) || order < MIN_ORDER || order > MAX_STREAM_ORDER) {
     throw new UsageError(
@@ -74,7 +76,7 @@ async function readImage(path: string): Promise<HptTable> {
   const table = new HptTable(order);
   const chunk = Buffer.alloc(CHUNK_BYTES);
   for (let position = 0; position < size;) {
-    const { bytesRead } = await file.read(chunk, 0, CHUNK_BYTES, position);
+    const { bytesRead } = await systemCall(operation, file.read(chunk, 0, CHUNK_BYTES, position));
     const whole = bytesRead - (bytesRead % HPTE_BYTES);
     if (whole === 0) throw new UsageError(`the image ${path} has become shorter while it was read`);
     for (let at = 0; at < whole; at += HPTE_BYTES) {

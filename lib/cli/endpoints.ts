@@ -7,6 +7,7 @@ import type { HostModel } from '../vm/host.js';
 import { EmulatedVm } from '../vm/emulated/emulated-vm.js';
 import { thisHost } from '../vm/host.js';
 import { adoptHtab, requestHtab, takeHtab } from '../vm/kvm/handover.js';
+import { about } from './about.js';
 import type { EndpointOptions } from './commands/endpoint-options.js';
 import type { EmulatedSpec } from './emulated-spec.js';
 import { ControlSocket } from './guest/control-socket.js';
@@ -64,7 +65,7 @@ export async function openSource(
     };
   }
   // A VMM that could not pause its guest should not be asked for its table.
-  const control = await ControlSocket.open(place.path, timeoutMs);
+  const control = await about('--htab-socket', ControlSocket.open(place.path, timeoutMs));
   const ask = (): Promise<Opened> => openOverSocket(place, 'open-read', 'read', timeoutMs);
   try {
     const { handle, order } = await ask();
@@ -121,7 +122,7 @@ function nameOf(place: SocketPlace | DescriptorPlace): string {
 async function emulatedSource(spec: EmulatedSpec): Promise<SourceEndpoint> {
   // The workload is not needed, and not loaded, where a guest is real.
   const { startEmulatedGuest } = await import('./emulated-guest.js');
-  const { vm, order, control } = await startEmulatedGuest(spec);
+  const { vm, order, control } = await about('--emulated', startEmulatedGuest(spec));
   const close = (): Promise<void> => {
     control?.close();
     return vm.close();
@@ -131,7 +132,10 @@ async function emulatedSource(spec: EmulatedSpec): Promise<SourceEndpoint> {
 
 async function openDescriptor(place: DescriptorPlace, access: HtabHandle['access']): Promise<HtabHandle> {
   const { pid, fd } = place;
-  const handle = pid === undefined ? await adoptHtab(fd) : await takeHtab({ pid, fd });
+  const handle =
+    pid === undefined
+      ? await about('--htab-fd', adoptHtab(fd))
+      : await about('--pid and --pid-fd', takeHtab({ pid, fd }));
   await checkAccess(handle, access, nameOf(place));
   return handle;
 }
@@ -142,7 +146,10 @@ async function openOverSocket(
   access: HtabHandle['access'],
   timeoutMs: number,
 ): Promise<Opened> {
-  const { handle, text } = await requestHtab(place.path, { request: `${request}\n`, timeoutMs });
+  const { handle, text } = await about(
+    '--htab-socket',
+    requestHtab(place.path, { request: `${request}\n`, timeoutMs }),
+  );
   await checkAccess(handle, access, `what ${nameOf(place)} gives for ${request}`);
   const order = Number(/^ok (\d\d)(?: [^\n]*)?\n$/.exec(text)?.[1] ?? Number.NaN);
   let problem: string | undefined;

@@ -5,7 +5,9 @@ import type { AddressInfo } from 'node:net';
 import type { Registry } from 'prom-client';
 import type { OutcomeEvent, PassEvent, StateEvent } from '../migration/events.js';
 import { predictStopMs, type PassReport } from '../migration/policy.js';
+import { systemCall } from '../node/system-call.js';
 import { formatHostAndPort } from './transport/address.js';
+import { LISTEN_HINTS } from './transport/listen.js';
 
 /** Metrics being served; they end with the process. */
 export interface MetricsServer {
@@ -18,7 +20,7 @@ export interface MetricsServer {
  * Serves what this process's migrations do as Prometheus text, at `/metrics`. The numbers are those of the
  * `kvm-htab:*` diagnostics channels.
  *
- * @throws Error of node:http
+ * @throws HtabSystemError if the kernel refuses the address; Error of node:dns
  */
 export async function serveMetrics(host: string, port: number): Promise<MetricsServer> {
   const { Registry } = await import('prom-client');
@@ -32,7 +34,7 @@ export async function serveMetrics(host: string, port: number): Promise<MetricsS
   try {
     const listening = once(server, 'listening');
     server.listen(port, host);
-    await listening;
+    await systemCall(`listen at ${formatHostAndPort(host, port)}`, listening, LISTEN_HINTS);
   } catch (error) {
     stop();
     throw error;

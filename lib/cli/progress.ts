@@ -48,8 +48,8 @@ class PassBars implements ProgressDisplay {
     this.#pass = progress.pass;
     this.#bar = new SingleBar({
       stream: this.#stderr,
-      format: '{title} [{bar}] {percentage}%  {entries} entries  {rate}  {changing} still changing',
-      barsize: 24,
+      format: '{title} [{bar}] {percentage}%  {entries} entries  {rate}  {changed}',
+      barsize: 16,
       hideCursor: true,
       linewrap: false,
       // Signals are the command's business.
@@ -71,9 +71,9 @@ class PlainLines implements ProgressDisplay {
     const now = performance.now();
     if (!progress.complete && now - this.#lastLineAt < LINE_INTERVAL_MS) return;
     this.#lastLineAt = now;
-    const { title, entries, rate, changing } = fields(progress);
+    const { title, entries, rate, changed } = fields(progress);
     const percent = Math.floor(progress.scanned * 100);
-    this.#stderr.write(`${title} ${percent}%: ${entries} entries, ${rate}, ${changing} still changing\n`);
+    this.#stderr.write(`${title} ${percent}%: ${entries} entries, ${rate}${changed && `, ${changed}`}\n`);
   }
 
   stop(): void {
@@ -132,11 +132,16 @@ function receiveText({ pass, bytes, validEntries }: ReceiveProgress): string {
   return `pass ${pass}: ${formatCount(validEntries)} entries, ${formatBytes(bytes)} received`;
 }
 
-function fields(progress: PassProgress): { title: string; entries: string; rate: string; changing: string } {
+function fields(progress: PassProgress): Readonly<Record<'title' | 'entries' | 'rate' | 'changed', string>> {
+  const { complete, changingEntries } = progress;
   return {
     title: `pass ${progress.pass}${progress.live ? '' : ', guest stopped'}`,
     entries: formatCount(progress.entries),
     rate: `${formatBytes(progress.bytesPerSecond)}/s`,
-    changing: progress.changingEntries === undefined ? '?' : formatCount(progress.changingEntries),
+    // Of a complete pass, that is what its entries are; and before the second nobody knows.
+    changed:
+      complete || changingEntries === undefined
+        ? ''
+        : `${formatCount(changingEntries)} changed in the last pass`,
   };
 }

@@ -2,6 +2,7 @@ import { subscribe, unsubscribe } from 'node:diagnostics_channel';
 import type { OutcomeEvent, PassEvent, StateEvent } from '../migration/events.js';
 import type { Side } from '../migration/journal.js';
 import { exitCodeOf } from './exit-codes.js';
+import { jsonLine } from './json.js';
 import type { Output } from './program.js';
 
 /** How a command tells what it does. */
@@ -105,7 +106,7 @@ export class Reporter {
   };
 
   #event(event: string, fields: Fields): void {
-    this.#output.stdout.write(`${JSON.stringify({ event, time: new Date().toISOString(), ...fields })}\n`);
+    this.#output.stdout.write(jsonLine({ event, time: new Date().toISOString(), ...fields }));
   }
 }
 

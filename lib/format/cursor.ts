@@ -1,4 +1,4 @@
-import { checkBytes, invalidArgument } from '../arguments.js';
+import { checkBytes, checkObject, invalidArgument } from '../arguments.js';
 import { type FormatErrorDetails, HtabFormatError, HtabStateError } from '../errors.js';
 import { HPTE_BYTES, MAX_STREAM_ORDER, checkOrder, entryCount } from '../hpt/geometry.js';
 import { checkLittleEndian, swapBigEndian } from '../hpt/wire.js';
@@ -101,6 +101,7 @@ export class RecordCursor {
    * @throws TypeError for a `headerByteOrder` that is none
    */
   constructor(options: RecordCursorOptions = {}) {
+    checkObject('options', options);
     const { order, headerByteOrder = 'LE', ascending = false, check } = options;
     checkLittleEndian('records cannot be read here');
     if (order !== undefined) {

@@ -1,6 +1,6 @@
-import { outOfRange } from '../arguments.js';
+import { checkMethod, outOfRange } from '../arguments.js';
 import type { RecordCounts } from '../hpt/record-source.js';
-import type { HptTable } from '../hpt/table.js';
+import { checkTable, type HptTable } from '../hpt/table.js';
 import type { RecordCursor } from './cursor.js';
 
 /** What was applied to a table. A record that is cut by a chunk's end counts where its first entries are. */
@@ -14,6 +14,8 @@ export type FoldCounts = Readonly<RecordCounts>;
  * @throws HtabFormatError from the cursor; what came before the record it names has been applied
  */
 export function foldRecords(cursor: RecordCursor, table: HptTable): FoldCounts {
+  checkMethod('cursor', cursor, 'next', 'a RecordCursor');
+  checkTable('table', table);
   if (cursor.entryLimit > table.entryCount) {
     throw outOfRange(
       'cursor.entryLimit',

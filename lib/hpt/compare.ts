@@ -1,6 +1,6 @@
 import { PAGE_BITS, PAGE_WORDS, lowestBit } from './bitmap.js';
 import { sameHpte } from './hpte.js';
-import type { HptTable } from './table.js';
+import { checkTable, type HptTable } from './table.js';
 
 /** How two tables differ. */
 export interface TableDifference {
@@ -16,6 +16,8 @@ export interface TableDifference {
  * @throws RangeError if the orders differ
  */
 export function compareTables(a: HptTable, b: HptTable): TableDifference {
+  checkTable('a', a);
+  checkTable('b', b);
   if (a.order !== b.order)
     throw new RangeError(`tables of order ${a.order} and ${b.order} cannot be compared`);
   const ptexes: number[] = [];

@@ -1,7 +1,7 @@
 import { createHash } from 'node:crypto';
 import { forEachValid } from './entries.js';
 import { HPTE_V_PRIVATE } from './hpte.js';
-import type { HptTable } from './table.js';
+import { checkTable, type HptTable } from './table.js';
 import { swapBigEndian, swapLittleEndian } from './wire.js';
 
 const ENTRY_WORDS = 5;
@@ -16,6 +16,7 @@ const PRIVATE_WORD = swapBigEndian(HPTE_V_PRIVATE);
  * @returns 64 hexadecimal digits
  */
 export function digestTable(table: HptTable): string {
+  checkTable('table', table);
   const hash = createHash('sha256').update(`hpt order ${table.order}\n`);
   const batch = new Uint32Array(BATCH_ENTRIES * ENTRY_WORDS);
   let used = 0;

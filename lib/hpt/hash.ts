@@ -1,4 +1,4 @@
-import { checkInteger, outOfRange } from '../arguments.js';
+import { checkBigint, checkInteger, checkObject, outOfRange } from '../arguments.js';
 import { checkOrder, entryCount, groupOf, HPTES_PER_GROUP, ptegCount, slotOf } from './geometry.js';
 import {
   basePageShift,
@@ -104,6 +104,8 @@ export function encodeAvpn(page: VirtualPage): bigint {
 export function virtualPageOf(ptex: number, v: bigint, r: bigint, order: number): VirtualPage | undefined {
   checkOrder(order);
   checkInteger('ptex', ptex, 0, entryCount(order) - 1);
+  checkBigint('v', v);
+  checkBigint('r', r);
   const vHigh = Number(v >> 32n);
   const vLow = Number(v & 0xffffffffn);
   const pageShift = basePageShift(vLow, Number(r & 0xffffffffn));
@@ -197,7 +199,11 @@ function segmentShift(segment: SegmentSize): number {
   return segment === '1T' ? 40 : 28;
 }
 
-function checkPage({ segment, vsid, offset, basePageShift: pageShift }: VirtualPage): void {
+function checkPage(page: VirtualPage): void {
+  checkObject('page', page);
+  const { segment, vsid, offset, basePageShift: pageShift } = page;
+  checkBigint('vsid', vsid);
+  checkBigint('offset', offset);
   if (!SEGMENT_SIZES.includes(segment)) throw outOfRange('segment', "'256M' or '1T'", segment);
   const shift = segmentShift(segment);
   const pageShifts = PAGE_SHIFTS.filter((each) => each <= shift);

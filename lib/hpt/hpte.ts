@@ -1,4 +1,4 @@
-import { checkInteger, outOfRange } from '../arguments.js';
+import { checkBigint, checkInteger, checkObject, outOfRange } from '../arguments.js';
 
 /**
  * The fields of an HPTE in the layout of the stream (ISA 2.07, whatever the host; kernel-abi.md 7).
@@ -217,6 +217,7 @@ export function decodeHpte(v: bigint, r: bigint): Hpte | undefined {
  * @throws RangeError (`ERR_OUT_OF_RANGE`) for a value that does not fit its field, or page sizes without an LP code
  */
 export function encodeHpte(fields: Partial<Hpte>): { v: bigint; r: bigint } {
+  checkObject('fields', fields);
   const { avpn = 0n, guestAddress = 0n, unusedAddressBits = 0n, pp = 0, key = 0, wimg = 0 } = fields;
   const base = fields.basePageShift ?? 12;
   const actual = fields.actualPageShift ?? base;
@@ -286,5 +287,6 @@ function flag(set: boolean | undefined, mask: number): number {
 }
 
 function checkBits(name: string, value: bigint, mask: bigint): void {
+  checkBigint(name, value);
   if ((value & mask) !== value) throw outOfRange(name, `made of the bits 0x${mask.toString(16)}`, value);
 }

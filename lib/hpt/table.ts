@@ -1,4 +1,4 @@
-import { checkInteger } from '../arguments.js';
+import { checkBigint, checkInteger, checkMethod } from '../arguments.js';
 import { PAGE_BITS, SparseBitmap, popcount } from './bitmap.js';
 import { MAX_STREAM_ORDER, checkOrder, entryCount } from './geometry.js';
 import { PageGroups } from './groups.js';
@@ -42,6 +42,11 @@ export class HptTable {
     return this.valid.count;
   }
 
+  /**
+   * Whether the entry is valid.
+   *
+   * @param ptex 0..entryCount - 1
+   */
   has(ptex: number): boolean {
     return this.valid.has(ptex);
   }
@@ -49,6 +54,7 @@ export class HptTable {
   /**
    * Reads one entry in 32-bit halves.
    *
+   * @param ptex 0..entryCount - 1
    * @param out receives vHigh, vLow, rHigh, rLow
    * @returns false, with `out` untouched, if the entry is not valid
    */
@@ -66,7 +72,11 @@ export class HptTable {
     return true;
   }
 
-  /** Makes the entry valid with this HPTE, whatever it held before. */
+  /**
+   * Makes the entry valid with this HPTE, given in 32-bit halves, whatever it held before.
+   *
+   * @param ptex 0..entryCount - 1
+   */
   store(ptex: number, vHigh: number, vLow: number, rHigh: number, rLow: number): void {
     const groups = this.groups[ptex >>> 16] ?? this.#makeGroups(ptex);
     const byte = groups.add(ptex & 0xffff) << 4;
@@ -177,6 +187,8 @@ export class HptTable {
    */
   set(ptex: number, v: bigint, r: bigint): void {
     this.#check(ptex);
+    checkBigint('v', v);
+    checkBigint('r', r);
     this.store(ptex, highHalf(v), lowHalf(v), highHalf(r), lowHalf(r));
   }
 
@@ -209,4 +221,9 @@ export function lowHalf(doubleword: bigint): number {
 /** A doubleword from its halves. */
 export function joinHalves(high: number, low: number): bigint {
   return (BigInt(high >>> 0) << 32n) | BigInt(low >>> 0);
+}
+
+/** @throws TypeError (`ERR_INVALID_ARG_TYPE`) */
+export function checkTable(name: string, value: unknown): void {
+  checkMethod(name, value, 'applyRecords', 'an HptTable');
 }

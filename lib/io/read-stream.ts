@@ -1,9 +1,9 @@
 import { Readable } from 'node:stream';
-import { checkOneOf } from '../arguments.js';
+import { checkOneOf, checkOptions } from '../arguments.js';
 import type { HtabHandle, HtabVm } from '../vm/contract.js';
 import { destroyOnAbort } from './abort.js';
 import { HptReader, checkReaderOptions, type OpenReaderOptions } from './reader.js';
-import { isHandle, isVm, neitherVmNorHandle } from './vm-or-handle.js';
+import { checkVmOrHandle, isVm } from './vm-or-handle.js';
 
 /** What a stream of records covers; `shared`, `boltedOnly` and `startIndex` only apply where it opens the descriptor. */
 export interface ReadStreamOptions extends OpenReaderOptions {
@@ -86,12 +86,13 @@ class HtabReadStream extends Readable {
  *   {@link HptReader.open} and {@link HptReader.pass} say
  */
 export function createReadStream(source: HtabVm | HtabHandle, options: ReadStreamOptions = {}): Readable {
+  checkVmOrHandle('source', source);
+  checkOptions(options);
   const { until = 'pass', recycle = false, ...rest } = options;
   checkOneOf('until', until, ['pass', 'quiescent']);
   const readerOptions = { ...rest, recycle };
   checkReaderOptions(readerOptions);
   if (isVm(source)) return new HtabReadStream(() => HptReader.open(source, readerOptions), options);
-  if (!isHandle(source)) throw neitherVmNorHandle('source');
   // Outside the stream: a stream whose constructor throws goes on to call `_construct`.
   const reader = new HptReader(source, readerOptions);
   return new HtabReadStream(() => Promise.resolve(reader), options);

@@ -1,4 +1,4 @@
-import { invalidArgument } from '../arguments.js';
+import { checkOptions, invalidArgument } from '../arguments.js';
 import { HtabStateError } from '../errors.js';
 import { RecordCursor } from '../format/cursor.js';
 import { foldRecords } from '../format/fold.js';
@@ -6,12 +6,13 @@ import { HptTable } from '../hpt/table.js';
 import type { HtabHandle, HtabVm } from '../vm/contract.js';
 import { HptReader } from './reader.js';
 import { streamOrder } from './stream-order.js';
-import { isVm } from './vm-or-handle.js';
+import { checkVmOrHandle, isVm } from './vm-or-handle.js';
 
 /** What reading a table takes. */
 export interface ReadTableOptions {
   /** log2 of the table's bytes, 18..36; needed where the source does not know it, as a descriptor never does. */
   readonly order?: number | undefined;
+  /** Ends it with its reason, after the read in flight. */
   readonly signal?: AbortSignal | undefined;
 }
 
@@ -20,16 +21,19 @@ export interface ReadTableOptions {
  * {@link HptReader} can do better.
  *
  * @param source a VM, or a read descriptor that has not been read from, which is closed
- * @throws TypeError without the table's order
+ * @throws TypeError without the table's order, and for a source or options that cannot be
  * @throws HtabStateError `lost` if the pass does not give the whole table; and as {@link HptReader}
  * @throws HtabSystemError, HtabUnavailableError, HtabFormatError as {@link HptReader}
  * @throws the signal's reason
  */
 export async function readTable(
   source: HtabVm | HtabHandle,
-  { order: given, signal }: ReadTableOptions = {},
+  options: ReadTableOptions = {},
 ): Promise<HptTable> {
+  checkVmOrHandle('source', source);
   try {
+    checkOptions(options);
+    const { order: given, signal } = options;
     const order = isVm(source) ? streamOrder(source, given) : given;
     if (order === undefined) {
       throw invalidArgument(

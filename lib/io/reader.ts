@@ -1,4 +1,4 @@
-import { checkInteger, invalidArgument } from '../arguments.js';
+import { checkInteger, checkOptions, invalidArgument } from '../arguments.js';
 import { HtabStateError, HtabUnavailableError } from '../errors.js';
 import { MAX_STREAM_ORDER, checkOrder, entryCount } from '../hpt/geometry.js';
 import type { HtabHandle, HtabVm, OpenHtabOptions } from '../vm/contract.js';
@@ -105,6 +105,7 @@ export class HptReader implements AsyncDisposable {
         'The "vm" argument must be an HtabVm: HptReader.open(vm); for a handle use new HptReader(handle)',
       );
     }
+    checkOptions(options);
     const { shared = false, order: given, bufferBytes, recycle, ...htab } = options;
     const vmOrder = vm.hptOrder;
     const order = streamOrder(vm, given);
@@ -148,6 +149,7 @@ export class HptReader implements AsyncDisposable {
     if (handle.access !== 'read') {
       throw invalidArgument('ERR_INVALID_ARG_VALUE', 'The "handle" argument must be open for reading');
     }
+    checkOptions(options);
     checkReaderOptions(options);
     this.#handle = handle;
     this.#entryCount = options.order === undefined ? undefined : entryCount(options.order);
@@ -182,6 +184,7 @@ export class HptReader implements AsyncDisposable {
   async *pass(
     options: { readonly signal?: AbortSignal | undefined } = {},
   ): AsyncGenerator<Uint8Array, void, undefined> {
+    checkOptions(options);
     // First: a pass that was abandoned without an end is under way for ever.
     if (this.#closed !== undefined) throw closedError();
     if (this.#inPass) throw new HtabStateError('busy', 'a pass of this reader is under way');

@@ -1,4 +1,4 @@
-import { invalidArgument } from '../arguments.js';
+import { checkMethod, checkOptions, invalidArgument } from '../arguments.js';
 import { HtabStateError } from '../errors.js';
 import { RecordCursor } from '../format/cursor.js';
 import { MAX_STREAM_ORDER, checkOrder, entryCount } from '../hpt/geometry.js';
@@ -33,8 +33,11 @@ import { streamOrder } from './stream-order.js';
 export async function resizeHpt(
   vm: HtabVm,
   order: number,
-  { signal }: { readonly signal?: AbortSignal | undefined } = {},
+  options: { readonly signal?: AbortSignal | undefined } = {},
 ): Promise<void> {
+  checkMethod('vm', vm, 'openHtab', 'an HtabVm');
+  checkOptions(options);
+  const { signal } = options;
   checkOrder(order, MAX_STREAM_ORDER);
   const oldOrder = streamOrder(vm);
   if (oldOrder === undefined) {

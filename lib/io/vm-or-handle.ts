@@ -1,4 +1,4 @@
-import { invalidArgument } from '../arguments.js';
+import { hasMethod, invalidType } from '../arguments.js';
 import type { HtabHandle, HtabVm } from '../vm/contract.js';
 
 // Told apart by what they can do, not by class: a caller's own implementation is as good as ours.
@@ -13,14 +13,7 @@ export function isHandle(value: unknown): value is HtabHandle {
   return hasMethod(value, 'writeRecords');
 }
 
-export function neitherVmNorHandle(name: string): TypeError {
-  return invalidArgument('ERR_INVALID_ARG_TYPE', `The "${name}" argument must be an HtabVm or an HtabHandle`);
-}
-
-function hasMethod(value: unknown, name: string): boolean {
-  return (
-    typeof value === 'object' &&
-    value !== null &&
-    typeof (value as Record<string, unknown>)[name] === 'function'
-  );
+/** @throws TypeError (`ERR_INVALID_ARG_TYPE`) */
+export function checkVmOrHandle(name: string, value: unknown): void {
+  if (!isVm(value) && !isHandle(value)) throw invalidType(name, 'an HtabVm or an HtabHandle', value);
 }

@@ -1,5 +1,5 @@
 import { Writable } from 'node:stream';
-import { invalidArgument } from '../arguments.js';
+import { checkOptions, invalidArgument } from '../arguments.js';
 import { type HtabError, HtabStateError, HtabSystemError } from '../errors.js';
 import { RecordCursor } from '../format/cursor.js';
 import type { HeaderByteOrder } from '../format/header.js';
@@ -9,7 +9,7 @@ import { destroyOnAbort } from './abort.js';
 import { BATCH_BYTES, RecordBatch } from './record-batch.js';
 import { explainRefusal } from './refusal.js';
 import { streamOrder } from './stream-order.js';
-import { isHandle, isVm, neitherVmNorHandle } from './vm-or-handle.js';
+import { checkVmOrHandle, isVm } from './vm-or-handle.js';
 
 /** How a stream of records is taken and checked. */
 export interface WriteStreamOptions {
@@ -17,6 +17,7 @@ export interface WriteStreamOptions {
   readonly order?: number;
   /** Byte order of the incoming headers; the kernel is given its own. Default `LE`. */
   readonly headerByteOrder?: HeaderByteOrder;
+  /** Destroys the stream with its reason, after the write in flight. */
   readonly signal?: AbortSignal | undefined;
 }
 
@@ -183,8 +184,9 @@ export function createWriteStream(
   target: HtabVm | HtabHandle,
   options: WriteStreamOptions = {},
 ): HtabWriteStream {
+  checkVmOrHandle('target', target);
+  checkOptions(options);
   const { signal, headerByteOrder } = options;
-  if (!isVm(target) && !isHandle(target)) throw neitherVmNorHandle('target');
   const vm = isVm(target) ? target : undefined;
   if (options.order !== undefined) checkOrder(options.order, MAX_STREAM_ORDER);
   const order = vm === undefined ? options.order : streamOrder(vm, options.order);

@@ -1,5 +1,7 @@
 import type { Duplex } from 'node:stream';
+import { invalidType } from '../arguments.js';
 import { Connection, unexpected } from './connection.js';
+import { isDuplex } from './dialer.js';
 import { silentJournal } from './failure.js';
 import type { AskedOutcome, Hello } from './protocol.js';
 import { within } from '../node/waiting.js';
@@ -14,6 +16,13 @@ export interface AcceptorOptions {
   readonly answer: (migrationId: string) => Promise<AskedOutcome>;
   /** Takes a connection of a source that has said hello. */
   readonly take: (connection: Connection, hello: Hello) => void | Promise<void>;
+}
+
+/** @throws TypeError (`ERR_INVALID_ARG_TYPE`) for what is neither a connection nor gives some */
+export function checkConnections(name: string, value: unknown): void {
+  if (isDuplex(value) || (typeof value === 'object' && value !== null && Symbol.asyncIterator in value))
+    return;
+  throw invalidType(name, 'a Duplex, or an async iterable of them', value);
 }
 
 /** Connections being accepted. */

@@ -1,7 +1,8 @@
 import type { Duplex } from 'node:stream';
 import { isVm } from '../io/vm-or-handle.js';
 import type { HtabVm } from '../vm/contract.js';
-import type { TargetTable } from './endpoints.js';
+import { checkConnections } from './acceptor.js';
+import { checkEndpoint, type TargetTable } from './endpoints.js';
 import { receiveSettings, type ReceiveOptions } from './receive-options.js';
 import { Receiver } from './receiver.js';
 import { Target } from './target.js';
@@ -57,7 +58,9 @@ export async function receiveHpt(
   options: ReceiveOptions = {},
 ): Promise<ReceiveReport> {
   const given = typeof target === 'function' ? undefined : target;
+  if (typeof target !== 'function') checkEndpoint('target', target);
   try {
+    checkConnections('channel', channel);
     const settings = receiveSettings(options);
     await using lazily = new Target(
       typeof target === 'function' ? target : () => Promise.resolve(target),

@@ -1,9 +1,21 @@
 import type { Duplex } from 'node:stream';
+import { hasMethod, invalidType } from '../arguments.js';
 import { brokenConnection } from './failure.js';
 import { pause, within } from '../node/waiting.js';
 
 /** What {@link sendHpt} is given: one connection, or how to make them. */
 export type Channel = Duplex | (() => Promise<Duplex>);
+
+/** @throws TypeError (`ERR_INVALID_ARG_TYPE`) for what is no {@link Channel} */
+export function checkChannel(channel: unknown): void {
+  if (typeof channel === 'function' || isDuplex(channel)) return;
+  throw invalidType('channel', 'a Duplex, or a function that makes them', channel);
+}
+
+/** Whether this can be written to and read from, as a stream of Node's is. */
+export function isDuplex(value: unknown): value is Duplex {
+  return hasMethod(value, 'write') && hasMethod(value, 'read') && hasMethod(value, 'on');
+}
 
 export interface DialerOptions {
   /** Longest time one attempt to connect may take. */

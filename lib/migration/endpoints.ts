@@ -1,10 +1,10 @@
-import { invalidArgument } from '../arguments.js';
+import { invalidArgument, invalidType } from '../arguments.js';
 import { HtabStateError, HtabUnavailableError } from '../errors.js';
 import { MAX_STREAM_ORDER, checkOrder } from '../hpt/geometry.js';
 import { HptReader } from '../io/reader.js';
 import { streamOrder } from '../io/stream-order.js';
 import { TableWriter } from '../io/table-writer.js';
-import { isVm } from '../io/vm-or-handle.js';
+import { isHandle, isVm } from '../io/vm-or-handle.js';
 import type { BackendName, HtabHandle, HtabVm } from '../vm/contract.js';
 import { hostOf, type HostModel } from '../vm/host.js';
 import { migrationError } from './failure.js';
@@ -79,6 +79,14 @@ export async function targetAccess(
   return isVm(target)
     ? new TargetVm(target, await hostOf(target, target.backend, host))
     : new TargetDescriptor(target, await hostOf(undefined, target.backend ?? 'kvm', host));
+}
+
+/**
+ * @throws TypeError for what is neither a VM nor a table with a handle: there is nothing to close then
+ */
+export function checkEndpoint(name: string, value: unknown): void {
+  if (isVm(value) || isHandle((value as Partial<SourceTable> | null | undefined)?.handle)) return;
+  throw invalidType(name, 'an HtabVm, or an object with a "handle" that is an HtabHandle', value);
 }
 
 /** @throws TypeError, RangeError for a descriptor of the wrong kind, or an order that cannot be */

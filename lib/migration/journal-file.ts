@@ -1,3 +1,4 @@
+import { checkPath } from '../arguments.js';
 import { HtabStateError } from '../errors.js';
 import { inDoubt, nameTwice } from './failure.js';
 import type { Decision, Journal, JournalEntry, JournalRecord, Side } from './journal.js';
@@ -17,6 +18,7 @@ import { JournalLog } from './journal-log.js';
  * @throws HtabError `ERR_HTAB_MIGRATION` if it is something else than a journal, or longer than one gets
  */
 export async function openJournal(file: string): Promise<Journal> {
+  checkPath('file', file);
   return new FileJournal(await JournalLog.open(file), file);
 }
 

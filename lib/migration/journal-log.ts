@@ -1,7 +1,7 @@
 import { open, readFile, realpath, rename, stat, type FileHandle } from 'node:fs/promises';
 import path from 'node:path';
 import { HtabSystemError } from '../errors.js';
-import { fileCall } from '../node/file-call.js';
+import { systemCall } from '../node/system-call.js';
 import { abandonedFiles, removeFiles, temporaryPath } from '../node/temporary-file.js';
 import { migrationError } from './failure.js';
 import { formatLine, LINE_START, parseLine, type Seal } from './journal-lines.js';
@@ -43,13 +43,13 @@ export class JournalLog {
    */
   static async open(name: string, compactBytes = COMPACT_BYTES): Promise<JournalLog> {
     const operation = `open the journal ${name}`;
-    const handle = await fileCall(operation, open(name, 'a+', OWNER_ONLY));
+    const handle = await systemCall(operation, open(name, 'a+', OWNER_ONLY));
     // What takes the file's place must not take that of a symbolic link.
     const file = await realpath(name).catch(() => name);
     const log = new JournalLog(handle, file, (await isMountPoint(file)) ? Infinity : compactBytes);
     try {
       await log.#checkStart();
-      await fileCall(operation, handle.sync());
+      await systemCall(operation, handle.sync());
       // Before the file is read: what these processes have sealed, if anything, is there then, and is followed.
       const abandoned = await abandonedFiles(path.dirname(file), purposeOf(file));
       await log.#syncFolder();
@@ -89,7 +89,7 @@ export class JournalLog {
         throw isThere ? uncertain(error) : error;
       });
       try {
-        await fileCall(`write to the journal ${this.#file}`, this.#handle.datasync());
+        await systemCall(`write to the journal ${this.#file}`, this.#handle.datasync());
         counts = !(await this.readOn());
       } catch (error) {
         throw uncertain(error);
@@ -138,7 +138,7 @@ export class JournalLog {
 
   async #write(bytes: Buffer): Promise<void> {
     const operation = `write to the journal ${this.#file}`;
-    const { bytesWritten } = await fileCall(operation, this.#handle.write(bytes));
+    const { bytesWritten } = await systemCall(operation, this.#handle.write(bytes));
     if (bytesWritten === bytes.length) return;
     throw migrationError(
       `${operation}: only ${bytesWritten} of ${bytes.length} bytes were taken; is the disk full?`,
@@ -158,7 +158,7 @@ export class JournalLog {
    * @throws HtabError `ERR_HTAB_MIGRATION` if it is longer
    */
   async #sizeAtMost(longest: number): Promise<number> {
-    const { size } = await fileCall(`read the journal ${this.#file}`, this.#handle.stat());
+    const { size } = await systemCall(`read the journal ${this.#file}`, this.#handle.stat());
     if (size <= longest) return size;
     throw migrationError(
       `${this.#file} has ${size} bytes, and a journal gets no more than ${MAX_BYTES}: begin another one`,
@@ -172,7 +172,7 @@ export class JournalLog {
     this.#size = size;
     const buffer = Buffer.alloc(Math.min(READ_BYTES, Math.max(0, size - this.#position)));
     while (this.#position < size) {
-      const { bytesRead } = await fileCall(
+      const { bytesRead } = await systemCall(
         operation,
         this.#handle.read(buffer, 0, buffer.length, this.#position),
       );
@@ -196,12 +196,12 @@ export class JournalLog {
   /** Goes on with the file that continues this one. */
   async #follow({ continuedIn }: Seal): Promise<void> {
     const operation = `continue the journal ${this.#file} in ${continuedIn}`;
-    await fileCall(operation, rename(path.join(path.dirname(this.#file), continuedIn), this.#file)).catch(
+    await systemCall(operation, rename(path.join(path.dirname(this.#file), continuedIn), this.#file)).catch(
       (error: unknown) => this.#checkRenamed(error),
     );
     // Also if another process has renamed it: what is written to it from here on must be found under this name.
     await this.#syncFolder();
-    const handle = await fileCall(operation, open(this.#file, 'a+', OWNER_ONLY));
+    const handle = await systemCall(operation, open(this.#file, 'a+', OWNER_ONLY));
     const before = this.#handle;
     this.#handle = handle;
     this.#position = 0;
@@ -218,7 +218,7 @@ export class JournalLog {
   /** A file of somebody else's is not appended to, let alone continued in another. */
   async #checkStart(): Promise<void> {
     const start = Buffer.alloc(LINE_START.length);
-    const { bytesRead } = await fileCall(
+    const { bytesRead } = await systemCall(
       `read the journal ${this.#file}`,
       this.#handle.read(start, 0, start.length, 0),
     );
@@ -228,9 +228,9 @@ export class JournalLog {
 
   async #syncFolder(): Promise<void> {
     const operation = `open the journal ${this.#file}`;
-    const folder = await fileCall(operation, open(path.dirname(this.#file), 'r'));
+    const folder = await systemCall(operation, open(path.dirname(this.#file), 'r'));
     try {
-      await fileCall(operation, folder.sync());
+      await systemCall(operation, folder.sync());
     } finally {
       await folder.close();
     }

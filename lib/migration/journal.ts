@@ -1,4 +1,4 @@
-import { checkInteger, checkOneOf, outOfRange } from '../arguments.js';
+import { checkInteger, checkMethod, checkOneOf, outOfRange } from '../arguments.js';
 import { isDigest } from '../framing/fields.js';
 import { MAX_STREAM_ORDER, MIN_ORDER } from '../hpt/geometry.js';
 import { inDoubt, migrationError, nameTwice } from './failure.js';
@@ -59,6 +59,11 @@ export interface Journal extends AsyncDisposable {
    */
   decide(side: Side, migrationId: string, decision: Decision): Promise<Decision>;
   close(): Promise<void>;
+}
+
+/** @throws TypeError (`ERR_INVALID_ARG_TYPE`): a promise of a journal, above all */
+export function checkJournal(journal: unknown): void {
+  checkMethod('journal', journal, 'decide', 'a Journal, as openJournal resolves to');
 }
 
 /** @internal @throws RangeError, TypeError for what names no entry */

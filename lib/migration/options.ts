@@ -14,7 +14,7 @@ export interface MigrationOptions {
    * the asking for the outcome.
    */
   readonly signal?: AbortSignal | undefined;
-  /** Processor of this host, where the VM or this machine does not tell. */
+  /** Processor of this host, where the VM or this machine does not tell: `power9` for later ones too. Default: not known. */
   readonly host?: HostModel | undefined;
   /** Longest time to be without a connection before the migration is given up, in ms, 0..2^31 - 1; default 60,000. */
   readonly reconnectMs?: number | undefined;

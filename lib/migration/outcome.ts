@@ -1,8 +1,10 @@
 import type { Duplex } from 'node:stream';
-import { acceptConnections } from './acceptor.js';
+import { checkOptions, invalidType } from '../arguments.js';
+import { acceptConnections, checkConnections } from './acceptor.js';
 import { Connection } from './connection.js';
+import { isDuplex } from './dialer.js';
 import { migrationError } from './failure.js';
-import type { Journal } from './journal.js';
+import { checkJournal, type Journal } from './journal.js';
 import { checkMigrationId, timeoutOf, type MigrationOptions } from './options.js';
 import { ask, type AskedOutcome } from './protocol.js';
 
@@ -25,6 +27,8 @@ export async function askOutcome(
   migrationId: string,
   options: OutcomeOptions = {},
 ): Promise<AskedOutcome> {
+  if (!isDuplex(channel)) throw invalidType('channel', 'a Duplex', channel);
+  checkOptions(options);
   const timeoutMs = timeoutOf(options);
   checkMigrationId(migrationId);
   const connection = new Connection(channel, timeoutMs, options.signal);
@@ -61,6 +65,9 @@ export async function answerOutcomes(
   connections: Duplex | AsyncIterable<Duplex>,
   options: OutcomeOptions = {},
 ): Promise<void> {
+  checkJournal(journal);
+  checkConnections('connections', connections);
+  checkOptions(options);
   const { signal } = options;
   await acceptConnections(connections, {
     timeoutMs: timeoutOf(options),

@@ -21,19 +21,23 @@ export interface PassReport extends PassCounts {
   readonly confirmMs: number;
 }
 
-/** What to do when the passes allowed have been made and the stop time is still too long. */
+/**
+ * What to do when the passes allowed have been made and the stop time is still too long: `stop` the guest all the same;
+ * `throttle` it, step by step, and give up if that is not enough; or `give-up`, and it runs on here.
+ */
 export type NotConverging = 'stop' | 'throttle' | 'give-up';
 
 /** When to stop the guest and send the rest. */
 export interface PrecopyLimits {
-  /** Longest time the guest shall stand still, in ms. */
+  /** Longest time the guest shall stand still, in ms, 0..2^31 - 1; default 300. */
   readonly downtimeMs: number;
-  /** Passes made at most while the guest runs; with 0 there is nothing to predict from. */
+  /** Passes made at most while the guest runs, 0..2^31 - 1; default 16. With 0 there is nothing to predict from. */
   readonly maxPasses: number;
-  /** The guest is stopped only after a pass that found no more entries changed than this. */
+  /** The guest is stopped only after a pass that found no more entries changed than this, 0..2^32; default 2^32. */
   readonly maxChangedEntries: number;
+  /** What to do when `maxPasses` were made and the guest would still stand for longer than `downtimeMs`; default `stop`. */
   readonly whenNotConverging: NotConverging;
-  /** Times the guest is slowed down at most, each followed by one more pass. */
+  /** Times the guest is slowed down at most, each followed by one more pass, 0..2^31 - 1; default 8. */
   readonly maxThrottleSteps: number;
 }
 

@@ -1,10 +1,10 @@
-import { checkInteger, integerOption, outOfRange } from '../arguments.js';
+import { checkInteger, checkOptions, integerOption, outOfRange } from '../arguments.js';
 import { MAX_STREAM_ORDER, MIN_ORDER } from '../hpt/geometry.js';
 import type { PageShift } from '../hpt/hpte.js';
 import type { HostModel } from '../vm/host.js';
 import type { TargetAccess } from './endpoints.js';
 import { EntryRules } from './entry-rules.js';
-import { MemoryJournal, type Journal } from './journal.js';
+import { checkJournal, MemoryJournal, type Journal } from './journal.js';
 import { reconnectTimeOf, timeoutOf, type MigrationOptions } from './options.js';
 import type { ReceiveProgress } from './receive-session.js';
 import type { CopyRules } from './table-copy.js';
@@ -21,11 +21,11 @@ export interface ReceiveOptions extends MigrationOptions {
    */
   readonly readBack?: boolean | undefined;
   /**
-   * Valid entries that a plausible table has when its first pass is complete. Default 1: a guest that has run at all has
+   * Valid entries that a plausible table has when its first pass is complete, 0..2^32. Default 1: a guest that has run at all has
    * entries, the kernel makes those of its real-mode area. 0 for a guest that has never run.
    */
   readonly minEntries?: number | undefined;
-  /** Bolted entries among them; default 0. Linux bolts its kernel's mapping, other guests need not. */
+  /** Bolted entries among them, 0..2^32; default 0. Linux bolts its kernel's mapping, other guests need not. */
   readonly minBoltedEntries?: number | undefined;
   /** log2 of the bytes of the only table that is taken, 18..36; default: any. */
   readonly expectedOrder?: number | undefined;
@@ -34,7 +34,7 @@ export interface ReceiveOptions extends MigrationOptions {
    * source's word, before anything else is known of the table.
    */
   readonly maxOrder?: number | undefined;
-  /** Page sizes that this host can map, as their log2; default: what the kernel takes, entry by entry. */
+  /** Page sizes that this host can map, as their log2: one or more of 12, 16, 24, 34; default: what the kernel takes, entry by entry. */
   readonly pageShifts?: readonly PageShift[] | undefined;
   /** Called after every data frame. */
   readonly onProgress?: ((progress: ReceiveProgress) => void) | undefined;
@@ -54,7 +54,9 @@ export interface ReceiveSettings {
 
 /** @throws RangeError for options out of range */
 export function receiveSettings(options: ReceiveOptions): ReceiveSettings {
+  checkOptions(options);
   const { host, signal, onProgress, pageShifts, journal = new MemoryJournal() } = options;
+  checkJournal(journal);
   const minEntries = integerOption('minEntries', options.minEntries, 1, 0, 2 ** 32);
   const minBoltedEntries = integerOption('minBoltedEntries', options.minBoltedEntries, 0, 0, 2 ** 32);
   if (pageShifts?.length === 0) throw outOfRange('pageShifts', 'at least one page size', pageShifts);

@@ -5,13 +5,13 @@ import {
   type GuestCallbacks,
 } from '../io/guest-control.js';
 import type { PassProgress } from '../io/pass-progress.js';
-import { MemoryJournal, type Journal } from './journal.js';
+import { checkJournal, MemoryJournal, type Journal } from './journal.js';
 import { checkMigrationId, reconnectTimeOf, timeoutOf, type MigrationOptions } from './options.js';
 import type { PassSettings } from './pass-sender.js';
 import type { NotConverging, PrecopyLimits } from './policy.js';
 import { MAX_DATA_BYTES } from './protocol.js';
 import { randomUUID } from 'node:crypto';
-import { integerOption, outOfRange } from '../arguments.js';
+import { checkOptions, integerOption, outOfRange } from '../arguments.js';
 
 /** A frame holds one read, and a read fills at most the buffer (kernel-abi.md 2.3). */
 const MIN_FRAME_BYTES = 4096;
@@ -25,17 +25,22 @@ export interface SendOptions extends MigrationOptions, GuestCallbacks, Partial<P
    * finds the migration `pending` there. Default: one that ends with this process.
    */
   readonly journal?: Journal | undefined;
-  /** Longest time one call of `pause`, `resume` or `throttle` may take, in ms; default 30,000. */
+  /** Longest time one call of `pause`, `resume` or `throttle` may take, in ms, 1..2^31 - 1; default 30,000. */
   readonly guestTimeoutMs?: number | undefined;
-  /** Record bytes per second while the guest runs; default: as fast as the destination takes them. */
+  /** Record bytes per second while the guest runs, 1..2^40; default: as fast as the destination takes them. */
   readonly bytesPerSecond?: number | undefined;
-  /** Longest data frame, 4096..2^20; default 2^20. Smaller ones give steadier progress and cost more calls. */
+  /** Bytes of records in a data frame at most, 4096..2^20; default 2^20. Smaller ones give steadier progress and cost more calls. */
   readonly frameBytes?: number | undefined;
-  /** Longest time the guest is kept stopped before the commit, in ms; default 120,000. After that it runs on here. */
+  /**
+   * Longest time the guest is kept stopped before the commit, in ms, 1..2^31 - 1; default 120,000. After that it runs on
+   * here.
+   */
   readonly stopLimitMs?: number | undefined;
-  /** Connections beyond the first; default 16. */
+  /** Connections beyond the first, 0..2^31 - 1; default 16. */
   readonly maxReconnects?: number | undefined;
-  /** Times the migration begins anew with a table that was resized, or of which changes were lost; default 3. */
+  /**
+   * Times the migration begins anew with a table that was resized, or of which changes were lost, 0..2^31 - 1; default 3.
+   */
   readonly maxRestarts?: number | undefined;
   /**
    * Once the guest stands still, read the whole table again through another descriptor and compare: finds every change
@@ -66,12 +71,14 @@ export interface SendSettings {
 
 /** @throws RangeError, TypeError for options that cannot be */
 export function sendSettings(options: SendOptions): SendSettings {
-  const { signal, onProgress, migrationId = randomUUID() } = options;
+  checkOptions(options);
+  const { signal, onProgress, migrationId = randomUUID(), journal = new MemoryJournal() } = options;
+  checkJournal(journal);
   checkGuestCallbacks(options);
   checkMigrationId(migrationId);
   return {
     migrationId,
-    journal: options.journal ?? new MemoryJournal(),
+    journal,
     limits: precopyLimits(options),
     guestTimeoutMs: integerOption('guestTimeoutMs', options.guestTimeoutMs, GUEST_TIMEOUT_MS, 1, MAX_COUNT),
     timeoutMs: timeoutOf(options),

@@ -1,8 +1,8 @@
 import { outOfRange } from '../arguments.js';
 import { isVm } from '../io/vm-or-handle.js';
 import type { HtabVm } from '../vm/contract.js';
-import { Dialer, type Channel } from './dialer.js';
-import { checkTable, sourceAccess, type SourceTable } from './endpoints.js';
+import { Dialer, checkChannel, type Channel } from './dialer.js';
+import { checkEndpoint, checkTable, sourceAccess, type SourceTable } from './endpoints.js';
 import { GuestControl } from '../io/guest-control.js';
 import type { PassReport } from './policy.js';
 import { SendMigration } from './send-migration.js';
@@ -58,7 +58,9 @@ export async function sendHpt(
   channel: Channel,
   options: SendOptions,
 ): Promise<SendReport> {
+  checkEndpoint('source', source);
   try {
+    checkChannel(channel);
     if (!isVm(source)) checkTable(source, 'read');
     const settings = sendSettings(options);
     const access = await sourceAccess(source, options.host);

@@ -2,7 +2,7 @@ import { HptTable } from '../hpt/table.js';
 import { isVm } from '../io/vm-or-handle.js';
 import type { HtabVm } from '../vm/contract.js';
 import type { HostModel } from '../vm/host.js';
-import { checkTable, targetAccess, type TargetAccess, type TargetTable } from './endpoints.js';
+import { checkEndpoint, checkTable, targetAccess, type TargetAccess, type TargetTable } from './endpoints.js';
 import type { CopyRules } from './table-copy.js';
 
 /** A target that is there, and what its table must be. */
@@ -50,6 +50,7 @@ export class Target implements AsyncDisposable {
 
   async #open(): Promise<OpenTarget> {
     const found = await this.#find();
+    checkEndpoint('target', found);
     try {
       if (!isVm(found)) checkTable(found, 'write');
       const access = await targetAccess(found, this.#host);

@@ -1,7 +1,7 @@
 import { invalidArgument } from '../arguments.js';
 import { open, realpath, rename, rm, stat, type FileHandle } from 'node:fs/promises';
 import path from 'node:path';
-import { fileCall } from '../node/file-call.js';
+import { systemCall } from '../node/system-call.js';
 import { abandonedFiles, removeFiles, temporaryPath } from '../node/temporary-file.js';
 import { within } from '../node/waiting.js';
 
@@ -36,7 +36,7 @@ export class AtomicFile {
     const folder = path.dirname(resolved);
     await removeFiles(await abandonedFiles(folder, PURPOSE));
     const temporary = temporaryPath(folder, PURPOSE);
-    const file = await fileCall(operation, open(temporary, 'wx', OWNER_ONLY));
+    const file = await systemCall(operation, open(temporary, 'wx', OWNER_ONLY));
     return new AtomicFile(resolved, temporary, operation, file);
   }
 
@@ -89,14 +89,14 @@ export class AtomicFile {
   }
 
   #call<T>(call: Promise<T>): Promise<T> {
-    return fileCall(this.#operation, call);
+    return systemCall(this.#operation, call);
   }
 }
 
 /** The name behind symbolic links; one that does not exist is its own. */
 async function resolve(target: string, operation: string): Promise<string> {
   const resolved = await realpath(target).catch(() => target);
-  const there = await fileCall(
+  const there = await systemCall(
     operation,
     stat(resolved).catch((error: unknown) => {
       if ((error as { code?: unknown }).code === 'ENOENT') return undefined;

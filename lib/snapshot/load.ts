@@ -1,9 +1,9 @@
-import { invalidArgument } from '../arguments.js';
+import { checkMethod, checkOptions, hasMethod, invalidArgument, invalidType } from '../arguments.js';
 import { HtabStateError, HtabUnavailableError } from '../errors.js';
 import type { HptTable } from '../hpt/table.js';
 import { checkAgainst } from '../io/read-back.js';
 import { TableWriter } from '../io/table-writer.js';
-import { isVm } from '../io/vm-or-handle.js';
+import { checkVmOrHandle, isHandle, isVm } from '../io/vm-or-handle.js';
 import type { HtabHandle, HtabVm } from '../vm/contract.js';
 import { firstEntryLostOn, hostOf, type HostModel } from '../vm/host.js';
 import type { Snapshot } from './decoder.js';
@@ -18,20 +18,21 @@ export interface LoadProgress {
 }
 
 export interface LoadOptions {
-  /** log2 of the bytes of the table behind a given descriptor, where it is known. */
+  /** log2 of the bytes of the table behind a given descriptor, 18..36, where it is known: another snapshot is refused. */
   readonly order?: number | undefined;
   /**
    * Processor of the host, where neither the VM nor this machine tells: entries that it cannot hold are refused before
-   * anything is written.
+   * anything is written. `power9` for later ones too.
    */
   readonly host?: HostModel | undefined;
   /**
    * Read the table back and compare it with the file: true for a VM; for a descriptor, a read descriptor of the same
-   * table that has not been read from, which is closed.
+   * table that has not been read from, which is closed. Default false.
    */
   readonly readBack?: boolean | HtabHandle | undefined;
   /** Load a snapshot whose table changed while it was saved (see `quiescent`). Default false. */
   readonly allowChanging?: boolean | undefined;
+  /** Ends it with its reason: a table that was being written is emptied. */
   readonly signal?: AbortSignal | undefined;
   /** Called after every MiB of records, and before the table is read back. */
   readonly onProgress?: ((progress: LoadProgress) => void) | undefined;
@@ -60,20 +61,30 @@ export async function loadSnapshot(
   target: HtabVm | HtabHandle,
   options: LoadOptions = {},
 ): Promise<SnapshotInfo> {
-  const { signal, readBack = false } = options;
+  checkVmOrHandle('target', target);
   try {
-    checkTarget(target, readBack);
-    const { info, table } =
-      typeof snapshot === 'string' ? await readSnapshot(snapshot, { signal }) : snapshot;
-    const vm = isVm(target) ? target : undefined;
-    const host = await hostOf(vm, vm?.backend ?? 'kvm', options.host);
-    checkFits(info, table, { ...options, host });
-    signal?.throwIfAborted();
-    await apply(table, target, options);
-    return info;
+    return await load(snapshot, target, options);
   } finally {
-    await closeHandles(target, readBack);
+    await closeHandles(target, options);
   }
+}
+
+async function load(
+  given: string | Snapshot,
+  target: HtabVm | HtabHandle,
+  options: LoadOptions,
+): Promise<SnapshotInfo> {
+  checkOptions(options);
+  const { signal, readBack = false } = options;
+  checkTarget(target, readBack);
+  if (typeof given !== 'string') checkSnapshot(given);
+  const { info, table } = typeof given === 'string' ? await readSnapshot(given, { signal }) : given;
+  const vm = isVm(target) ? target : undefined;
+  const host = await hostOf(vm, vm?.backend ?? 'kvm', options.host);
+  checkFits(info, table, { ...options, host });
+  signal?.throwIfAborted();
+  await apply(table, target, options);
+  return info;
 }
 
 async function apply(table: HptTable, target: HtabVm | HtabHandle, options: LoadOptions): Promise<void> {
@@ -98,7 +109,14 @@ async function apply(table: HptTable, target: HtabVm | HtabHandle, options: Load
   }
 }
 
+function checkSnapshot(snapshot: Partial<Snapshot> | null | undefined): void {
+  if (hasMethod(snapshot?.table, 'applyRecords') && typeof snapshot?.info === 'object') return;
+  throw invalidType('snapshot', 'a path or a Snapshot', snapshot);
+}
+
 function checkTarget(target: HtabVm | HtabHandle, readBack: boolean | HtabHandle): void {
+  if (typeof readBack !== 'boolean')
+    checkMethod('readBack', readBack, 'writeRecords', 'a boolean or an HtabHandle', 'option');
   let problem: string | undefined;
   if (!isVm(target)) {
     if (target.access !== 'write') problem = 'The "target" argument must be open for writing';
@@ -151,7 +169,9 @@ async function emptyAfter(error: unknown, writer: TableWriter, order: number): P
   }
 }
 
-async function closeHandles(target: HtabVm | HtabHandle, readBack: boolean | HtabHandle): Promise<void> {
+/** What is the caller's mistake in `options` may be anything. */
+async function closeHandles(target: HtabVm | HtabHandle, options: LoadOptions | null): Promise<void> {
   if (!isVm(target)) await target.close();
-  if (typeof readBack === 'object') await readBack.close();
+  const readBack = options?.readBack;
+  if (isHandle(readBack)) await readBack.close();
 }

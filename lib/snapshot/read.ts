@@ -1,9 +1,10 @@
 import { constants } from 'node:fs';
 import { open, type FileHandle } from 'node:fs/promises';
+import { checkOptions, checkPath } from '../arguments.js';
 import { HtabFormatError } from '../errors.js';
 import { FRAME_HEADER_BYTES } from '../framing/frame.js';
 import { type Snapshot, SnapshotDecoder } from './decoder.js';
-import { fileCall } from '../node/file-call.js';
+import { systemCall } from '../node/system-call.js';
 import { MAX_RECORDS_BYTES } from './layout.js';
 
 /**
@@ -18,14 +19,17 @@ import { MAX_RECORDS_BYTES } from './layout.js';
  */
 export async function readSnapshot(
   path: string,
-  { signal }: { readonly signal?: AbortSignal | undefined } = {},
+  options: { readonly signal?: AbortSignal | undefined } = {},
 ): Promise<Snapshot> {
+  checkPath('path', path);
+  checkOptions(options);
+  const { signal } = options;
   signal?.throwIfAborted();
   const operation = `read the snapshot ${path}`;
   // Without O_NONBLOCK, opening a FIFO would wait for a writer, and hold a thread of the pool.
-  const file = await fileCall(operation, open(path, constants.O_RDONLY | constants.O_NONBLOCK));
+  const file = await systemCall(operation, open(path, constants.O_RDONLY | constants.O_NONBLOCK));
   try {
-    if (!(await fileCall(operation, file.stat())).isFile()) {
+    if (!(await systemCall(operation, file.stat())).isFile()) {
       throw new HtabFormatError(`${path} is not a regular file`, { byteOffset: 0, recordIndex: 0 });
     }
     return await decode(file, operation, signal);
@@ -58,7 +62,7 @@ async function decode(
 async function fill(file: FileHandle, buffer: Uint8Array, operation: string): Promise<number> {
   let filled = 0;
   while (filled < buffer.length) {
-    const { bytesRead } = await fileCall(operation, file.read(buffer, filled, buffer.length - filled));
+    const { bytesRead } = await systemCall(operation, file.read(buffer, filled, buffer.length - filled));
     if (bytesRead === 0) break;
     filled += bytesRead;
   }

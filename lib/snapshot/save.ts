@@ -1,4 +1,4 @@
-import { integerOption, invalidArgument } from '../arguments.js';
+import { checkObject, checkOptions, checkPath, integerOption, invalidArgument } from '../arguments.js';
 import { HtabStateError } from '../errors.js';
 import {
   GUEST_TIMEOUT_MS,
@@ -10,7 +10,7 @@ import {
 import type { PassProgress } from '../io/pass-progress.js';
 import { HptReader } from '../io/reader.js';
 import { streamOrder } from '../io/stream-order.js';
-import { isVm } from '../io/vm-or-handle.js';
+import { checkVmOrHandle, isVm } from '../io/vm-or-handle.js';
 import { within } from '../node/waiting.js';
 import type { BackendName, HtabHandle, HtabVm } from '../vm/contract.js';
 import { hostOf, type HostModel } from '../vm/host.js';
@@ -25,7 +25,7 @@ export interface SaveOptions {
   readonly backend?: BackendName | undefined;
   /**
    * Processor of the host, where neither the VM nor this machine tells: a POWER9 host cannot hold every entry of a POWER8
-   * one.
+   * one. `power9` for later ones too.
    */
   readonly host?: HostModel | undefined;
   /** How to stop the guest, if it runs. Without it the guest is taken to stand still. */
@@ -36,13 +36,14 @@ export interface SaveOptions {
   readonly stopLimitMs?: number | undefined;
   /** Passes while the guest runs, or until a guest that stands still is known to: 1..2^31 - 1; default 16. */
   readonly maxPasses?: number | undefined;
-  /** The guest is paused after a pass that found no more entries changed than this; default 256. */
+  /** The guest is paused after a pass that found no more entries changed than this, 0..2^32; default 256. */
   readonly maxChangedEntries?: number | undefined;
   /**
    * Keep the snapshot even if the table still changed during the last pass: a mixture of moments, to look at and not to
    * load (see `quiescent`). Default false.
    */
   readonly allowChanging?: boolean | undefined;
+  /** Ends it with its reason: no file is left, and the guest is resumed if it was paused. */
   readonly signal?: AbortSignal | undefined;
   /** Called after every frame of records and at the end of every pass. */
   readonly onProgress?: ((progress: PassProgress) => void) | undefined;
@@ -81,7 +82,10 @@ export async function saveSnapshot(
   path: string,
   options: SaveOptions = {},
 ): Promise<SaveReport> {
+  checkVmOrHandle('source', source);
   try {
+    checkPath('path', path);
+    checkOptions(options);
     return await save(source, path, options);
   } finally {
     if (!isVm(source)) await source.close();
@@ -89,7 +93,7 @@ export async function saveSnapshot(
 }
 
 async function save(source: HtabVm | HtabHandle, path: string, options: SaveOptions): Promise<SaveReport> {
-  const limits = checkOptions(options);
+  const limits = passLimits(options);
   const vm = isVm(source) ? source : undefined;
   const order = vm === undefined ? options.order : streamOrder(vm, options.order);
   if (order === undefined) {
@@ -124,8 +128,11 @@ type PassLimits = Readonly<
   Record<'maxPasses' | 'maxChangedEntries' | 'guestTimeoutMs' | 'stopLimitMs', number>
 >;
 
-function checkOptions({ guest, ...options }: SaveOptions): PassLimits {
-  if (guest !== undefined) checkGuestCallbacks(guest);
+function passLimits({ guest, ...options }: SaveOptions): PassLimits {
+  if (guest !== undefined) {
+    checkObject('guest', guest, 'option');
+    checkGuestCallbacks(guest);
+  }
   return {
     maxPasses: integerOption('maxPasses', options.maxPasses, 16, 1, MAX_COUNT),
     maxChangedEntries: integerOption('maxChangedEntries', options.maxChangedEntries, 256, 0, 2 ** 32),

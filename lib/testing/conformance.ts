@@ -2,6 +2,7 @@ import { allocationCases } from './conformance/allocation.js';
 import {
   ConformanceContext,
   checkCapabilities,
+  type Capability,
   type ConformanceBackend,
   type ConformanceCase,
 } from './conformance/context.js';
@@ -55,10 +56,59 @@ export function reasonToSkip(
   return missing.length === 0 ? undefined : `${backend.name} has no ${missing.join(', ')}`;
 }
 
-/** Runs one case, and closes what it opened. Rejects if the backend behaves otherwise. */
+/**
+ * Runs one case, and closes what it opened. Rejects if the backend behaves otherwise; where that looks like a capability
+ * that was declared wrongly, or was not declared, the message says so.
+ */
 export async function runCase(conformanceCase: ConformanceCase, backend: ConformanceBackend): Promise<void> {
-  await using context = new ConformanceContext(backend);
+  try {
+    await attempt(conformanceCase, backend);
+  } catch (error) {
+    if (error instanceof Error) addHint(error, await hintFor(conformanceCase, backend));
+    throw error;
+  }
+}
+
+async function attempt(
+  conformanceCase: ConformanceCase,
+  backend: ConformanceBackend,
+  capabilities?: readonly Capability[],
+): Promise<void> {
+  await using context = new ConformanceContext(backend, capabilities);
   await conformanceCase.run(context);
+}
+
+/** What a failure may have to do with the capabilities declared. */
+async function hintFor(
+  conformanceCase: ConformanceCase,
+  backend: ConformanceBackend,
+): Promise<string | undefined> {
+  const { capabilities } = backend;
+  // The one that almost every case depends on, and not only those that require it.
+  const declared = capabilities.includes('lock-bit');
+  const others = capabilities.filter((each) => each !== 'lock-bit');
+  const passes = await attempt(conformanceCase, backend, declared ? others : [...others, 'lock-bit']).then(
+    () => true,
+    () => false,
+  );
+  if (passes && declared) {
+    return "It passes without the capability 'lock-bit': this backend's entries do not carry v bit 0x40, so do not declare it.";
+  }
+  if (passes) {
+    return "It passes with the capability 'lock-bit': this backend's entries carry v bit 0x40, so declare it.";
+  }
+  const { requires = [] } = conformanceCase;
+  return requires.length > 0
+    ? `This case runs because the backend declares ${requires.join(', ')}.`
+    : undefined;
+}
+
+function addHint(error: Error, hint: string | undefined): void {
+  if (hint === undefined) return;
+  const { message, stack } = error;
+  error.message = `${message}\n${hint}`;
+  // What consoles and test runners show.
+  if (stack !== undefined) error.stack = stack.replace(message, () => error.message);
 }
 
 /** How one case ended. */

@@ -15,6 +15,22 @@ const CAPABILITIES: readonly Capability[] = ['lock-bit', 'resize', 'bounded-writ
  *   console.log(outcome, title, reason ?? error ?? '');
  * });
  * process.exitCode = results.some(({ outcome }) => outcome === 'failed') ? 1 : 0;
+ *
+ * @example
+ * // What stands around a VM is tested around this one, and has the same capabilities. Its guest is that of the VM within.
+ * const emulated = emulatedBackend();
+ * const within = new WeakMap();
+ * await runConformance({
+ *   ...emulated,
+ *   name: 'my wrapper',
+ *   createVm: async () => {
+ *     const vm = await emulated.createVm();
+ *     const wrapper = new MyWrapper(vm);
+ *     within.set(wrapper, vm);
+ *     return wrapper;
+ *   },
+ *   guestOf: (wrapper) => emulated.guestOf(within.get(wrapper)),
+ * });
  */
 export function emulatedBackend({
   host = 'power9',
@@ -30,7 +46,9 @@ export function emulatedBackend({
 }
 
 function emulatedGuest(vm: HtabVm): ConformanceGuest {
-  if (!(vm instanceof EmulatedVm)) throw new TypeError('not an emulated VM');
+  if (!(vm instanceof EmulatedVm)) {
+    throw new TypeError('not an emulated VM: the guestOf of what stands around one must give the VM within');
+  }
   return {
     hcall: (opcode, args) => vm.hcall(opcode, args),
     access: (ptex, options) => vm.access(ptex, options),

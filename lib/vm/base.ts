@@ -1,4 +1,4 @@
-import { checkBytes, checkInteger, checkOneOf } from '../arguments.js';
+import { checkBytes, checkInteger, checkOneOf, checkOptions } from '../arguments.js';
 import {
   HtabFormatError,
   HtabStateError,
@@ -180,6 +180,7 @@ export abstract class BaseVm implements HtabVm {
   }
 
   async openHtab(options: OpenHtabOptions = {}): Promise<HtabHandle> {
+    checkOptions(options);
     const { access = 'read', startIndex = 0, signal } = options;
     checkOneOf('access', access, ['read', 'write']);
     checkInteger('startIndex', startIndex, 0, Number.MAX_SAFE_INTEGER);

@@ -11,10 +11,11 @@ export type BackendName = 'kvm' | 'emulated' | 'image';
 export interface OpenHtabOptions {
   /** A descriptor either reads or writes. Default `read`. */
   readonly access?: 'read' | 'write';
-  /** Report entries that are not bolted as invalid; a read descriptor's only (kernel-abi.md 2.6). */
+  /** Report entries that are not bolted as invalid; a read descriptor's only (kernel-abi.md 2.6). Default false. */
   readonly boltedOnly?: boolean;
-  /** ptex at which the first pass begins; the first pass covers it to the end of the table. Default 0. */
+  /** ptex at which the first pass begins; the first pass covers it to the end of the table, 0..2^53 - 1. Default 0. */
   readonly startIndex?: number;
+  /** Ends the opening with its reason; what `HptReader` and the streams do with it, they say. */
   readonly signal?: AbortSignal | undefined;
 }
 

@@ -1,4 +1,4 @@
-import { checkOneOf } from '../arguments.js';
+import { checkOneOf, invalidType } from '../arguments.js';
 import type { BackendName, HtabVm } from './contract.js';
 import { EmulatedVm, type EmulatedVmOptions } from './emulated/emulated-vm.js';
 import { ImageVm } from './image/image-vm.js';
@@ -23,12 +23,15 @@ const BACKENDS: readonly OpenVmOptions['backend'][] = ['kvm', 'emulated', 'image
 /**
  * Makes a VM of a backend; its `backend` says which one it is.
  *
- * @throws TypeError (`ERR_INVALID_ARG_VALUE`) for a backend that does not exist, or none
+ * @throws TypeError (`ERR_INVALID_ARG_VALUE`) for a backend that does not exist, or none; without options
  * @throws HtabUnavailableError if `kvm` is asked for and cannot be had: why, and what to do
  */
 export async function openVm(options: OpenVmOptions): Promise<HtabVm> {
-  // The likeliest mistake is no options at all.
-  checkOneOf('options.backend', (options as OpenVmOptions | undefined)?.backend, BACKENDS);
+  // The likeliest mistake is no options at all, or only the name.
+  if (typeof options !== 'object' || (options as OpenVmOptions | null) === null) {
+    throw invalidType('options', `an object with a backend: ${BACKENDS.join(', ')}`, options);
+  }
+  checkOneOf('options.backend', options.backend, BACKENDS);
   const { backend, kvm, emulated } = options;
   if (backend === 'emulated') return new EmulatedVm(emulated);
   if (backend === 'image') return new ImageVm();

@@ -77,6 +77,7 @@ describe('the demo', () => {
       /^source digest +([0-9a-f]{64})\ndestination digest +([0-9a-f]{64})$/m.exec(text)!;
     expect(source).toBe(destination);
     expect(text).toMatch(/\nverified: all [\d,]+ entries are the same in both tables\n$/);
+    expect(output.stderr.text).toMatch(/^two emulated machines; the rate is limited to [\d.]+ MB\/s/);
     expect(output.stderr.text).toMatch(/^pass 1 100%: /m);
   });
 
@@ -87,6 +88,7 @@ describe('the demo', () => {
     const output = captureOutput();
     expect(await run(['demo', '--json', '--order', order, '--seed', seed, ...BUSY], output)).toBe(0);
     const outcome = JSON.parse(output.stdout.text) as Outcome;
+    expect(output.stdout.text).not.toMatch(/\.\d{4}/);
     expect(outcome).not.toHaveProperty('port');
     expect(outcome).toMatchObject({
       format: 1,

@@ -53,7 +53,7 @@ describe('kvm-htab save', () => {
     expect(stdout.text).toContain(`Saved the table of an emulated VM to ${file}, `);
     expect(stdout.text).toContain('order 20, 65,536 entries, ');
     expect(stdout.text).toMatch(/^pass +entries +bytes\n1 +[\d,]+ +[\d.]+ kB\n2 +0 +0 B$/m);
-    expect(stdout.text).toContain(`guest stopped for  not at all\ndigest             ${info.digest}\n`);
+    expect(stdout.text).toContain(`guest              was not stopped\ndigest             ${info.digest}\n`);
     expect(stdout.text).not.toContain('STILL CHANGED');
     expect(stderr.text).toMatch(/^pass 1, guest stopped 100%: [\d,]+ entries/m);
     expect(statSync(file).mode & 0o777).toBe(0o600);

@@ -8,7 +8,7 @@ import { setTimeout as delay } from 'node:timers/promises';
 import { Worker } from 'node:worker_threads';
 import { HptReader } from '../../lib/io/reader.js';
 import { encode, removal, render, run } from '../../lib/testing/conformance/stream.js';
-import { receiveHtab } from '../../lib/vm/kvm/handover.js';
+import { requestHtab } from '../../lib/vm/kvm/handover.js';
 import { KvmVm } from '../../lib/vm/kvm/kvm-vm.js';
 import { WORKER_STEPS } from './lifecycle-worker.js';
 import type { Test, TestContext } from './runner.js';
@@ -92,7 +92,7 @@ export function lifecycleSuite(test: Test): void {
     await untilDescriptors(before, t);
   });
 
-  test('a VMM of thirty lines of C hands a descriptor over', async (t) => {
+  test('the VMM in the README hands descriptors over, as many as it is asked for', async (t) => {
     const socketPath = join(mkdtempSync(join(tmpdir(), 'handover-')), 'socket');
     const child = spawn('bin/handover', [socketPath], { stdio: 'inherit' });
     const exited = once(child, 'exit');
@@ -100,10 +100,15 @@ export function lifecycleSuite(test: Test): void {
       t.signal.throwIfAborted();
       await delay(10);
     }
-    await using handle = await receiveHtab(socketPath);
-    assert.deepEqual(await exited, [0, null]);
-    assert.equal(handle.access, 'read');
-    assert.equal(await handle.read(new Uint8Array(1 << 16)), 8 * 17);
+    for (let k = 0; k < 2; k++) {
+      const { handle, text } = await requestHtab(socketPath, { request: 'open-read\n' });
+      assert.equal(text, 'ok 24\n');
+      assert.equal(handle.access, 'read');
+      assert.equal(await handle.read(new Uint8Array(1 << 16)), 8 * 17);
+      await handle.close();
+    }
+    child.kill();
+    assert.deepEqual(await exited, [null, 'SIGTERM']);
   });
 }
 

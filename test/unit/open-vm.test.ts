@@ -6,7 +6,8 @@ test.each([[{ backend: 'qemu' }], [{ backend: 'Emulated' }], [{}], ['emulated'],
   async (options) => {
     await expect(openVm(options as OpenVmOptions)).rejects.toMatchObject({
       name: 'TypeError',
-      code: 'ERR_INVALID_ARG_VALUE',
+      code:
+        typeof options === 'object' && options !== null ? 'ERR_INVALID_ARG_VALUE' : 'ERR_INVALID_ARG_TYPE',
       message: expect.stringMatching(/kvm, emulated, image, auto/) as string,
     });
   },

@@ -5,7 +5,9 @@ import { GuestWorkload } from '../../testing/workload.js';
 import type { HtabVm } from '../../vm/contract.js';
 import { EmulatedVm } from '../../vm/emulated/emulated-vm.js';
 import { EXIT_CODES } from '../exit-codes.js';
+import { jsonDocument } from '../json.js';
 import type { Output } from '../program.js';
+import { formatBytes } from '../format.js';
 import { createProgressDisplay } from '../progress.js';
 import { loadTable, readGuestTable, replaceTable } from './guest-image.js';
 import { connectLoopback, type Loopback } from './loopback.js';
@@ -77,9 +79,7 @@ export async function demo(options: DemoOptions, output: Output, signal: AbortSi
     ...verdict,
     verified,
   };
-  output.stdout.write(
-    options.json === true ? `${JSON.stringify(outcome, null, 2)}\n` : describeOutcome(outcome),
-  );
+  output.stdout.write(options.json === true ? jsonDocument(outcome) : describeOutcome(outcome));
   return outcome.verified ? EXIT_CODES.ok : EXIT_CODES.failed;
 }
 
@@ -94,6 +94,10 @@ async function move(
 ): Promise<SendReport> {
   const display = createProgressDisplay(output.stderr);
   const bytesPerSecond = Math.max(BYTES_PER_SECOND, rate * BYTES_PER_STEP);
+  output.stderr.write(
+    `two emulated machines; the rate is limited to ${formatBytes(bytesPerSecond)}/s, so that there is something to see
+`,
+  );
   const sending = sendHpt(source, client, {
     pause: () => guest.pause(),
     resume: () => {

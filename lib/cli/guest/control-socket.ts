@@ -2,6 +2,7 @@ import { once } from 'node:events';
 import { connect, type Socket } from 'node:net';
 import { setImmediate } from 'node:timers/promises';
 import { HtabSystemError, HtabUnavailableError } from '../../errors.js';
+import { systemCall, type Hints } from '../../node/system-call.js';
 import type { ControlledGuest } from './controlled-guest.js';
 
 /** Longest answer read; a VMM that says more is not one that speaks this protocol. */
@@ -10,9 +11,9 @@ const MAX_ANSWER = 4096;
 const MORE_ANSWERS = 'there is more than one answer';
 
 /** What usually stands behind a connection that is refused. */
-const HINTS: Readonly<Record<string, string>> = {
+const HINTS: Hints = {
   ENOENT: 'no VMM listens there: does it run, and is this the path of its control socket?',
-  ECONNREFUSED: 'nobody listens there any more: does the VMM still run?',
+  ECONNREFUSED: 'nobody listens there: does the VMM still run, and is this a socket of its?',
   EACCES: "the socket is not writable for this user: run as the VMM's, or join its group",
   ENOTSOCK: "this is no socket: give the path of the VMM's control socket",
   EAGAIN: 'the VMM takes no connection: does it stand still?',
@@ -51,19 +52,14 @@ export class ControlSocket implements ControlledGuest {
   static async open(path: string, timeoutMs: number): Promise<ControlSocket> {
     const control = new ControlSocket(path, timeoutMs);
     const signal = AbortSignal.timeout(timeoutMs);
+    const operation = `connect to the VMM at ${path}`;
     try {
-      await control.#connect(signal);
+      await systemCall(operation, control.#connect(signal), HINTS);
       return control;
     } catch (error) {
       control.close();
-      const errno = signal.aborted ? 'ETIMEDOUT' : (error as NodeJS.ErrnoException).code;
-      if (errno === undefined) throw error;
-      const hint = HINTS[errno];
-      throw new HtabSystemError('connect', errno, {
-        operation: `connect to the VMM at ${path}`,
-        ...(hint !== undefined && { hint }),
-        cause: error,
-      });
+      if (!signal.aborted) throw error;
+      throw new HtabSystemError('connect', 'ETIMEDOUT', { operation, cause: error });
     }
   }
 

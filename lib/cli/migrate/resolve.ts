@@ -3,9 +3,11 @@ import type { Decision, Journal, JournalEntry, JournalRecord, Side } from '../..
 import { openJournal } from '../../migration/journal-file.js';
 import { askOutcome } from '../../migration/outcome.js';
 import { isMigrationId, type AskedOutcome } from '../../migration/protocol.js';
+import { about } from '../about.js';
 import type { PeerOptions } from '../commands/options.js';
 import { describeError } from '../describe-error.js';
 import { EXIT_CODES } from '../exit-codes.js';
+import { jsonLine } from '../json.js';
 import type { Output } from '../program.js';
 import type { Address } from '../transport/address.js';
 import { connect } from '../transport/connect.js';
@@ -58,7 +60,8 @@ export async function resolve(
 ): Promise<number> {
   checkUsage(migrationId, options);
   const { side, json } = options;
-  const journal = options.journal === undefined ? undefined : await openJournal(options.journal);
+  const journal =
+    options.journal === undefined ? undefined : await about('--journal', openJournal(options.journal));
   try {
     const entries = await entriesOf(journal, side, migrationId);
     if (entries.length === 0 && json !== true) output.stdout.write(`nothing is undecided${NOTHING[side]}\n`);
@@ -70,9 +73,9 @@ export async function resolve(
       const { migrationId: id, order, digest } = entry;
       const line =
         json === true
-          ? JSON.stringify({ migrationId: id, side, state, order, digest })
-          : `${id} ${state}: ${MEANINGS[side][state]}`;
-      output.stdout.write(`${line}\n`);
+          ? jsonLine({ migrationId: id, side, state, order, digest })
+          : `${id} ${state}: ${MEANINGS[side][state]}\n`;
+      output.stdout.write(line);
     }
     return exitCode;
   } finally {
@@ -91,7 +94,8 @@ function checkUsage(
     throw new UsageError('without a --journal, say which migration it is about and whom to --ask');
   }
   // One that is begun here would have nothing undecided in it, which says nothing about any guest.
-  if (journal !== undefined && !existsSync(journal)) throw new UsageError(`there is no journal ${journal}`);
+  if (journal !== undefined && !existsSync(journal))
+    throw new UsageError(`--journal: there is no journal ${journal}`);
   if (decide !== undefined && migrationId === undefined) {
     throw new UsageError('--decide needs the migration that it is about');
   }

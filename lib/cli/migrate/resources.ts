@@ -2,6 +2,7 @@ import { silentJournal } from '../../migration/failure.js';
 import type { Journal } from '../../migration/journal.js';
 import { openJournal } from '../../migration/journal-file.js';
 import { within } from '../../node/waiting.js';
+import { about } from '../about.js';
 import type { MigrationCommandOptions } from '../commands/options.js';
 import type { Reporter } from '../reporter.js';
 
@@ -30,7 +31,7 @@ export class Resources {
   async serveMetrics({ metrics }: MigrationCommandOptions, reporter: Reporter): Promise<void> {
     if (metrics === undefined) return;
     const { serveMetrics } = await import('../metrics.js');
-    const server = await serveMetrics(metrics.host, metrics.port);
+    const server = await about('--metrics', serveMetrics(metrics.host, metrics.port));
     this.add(() => server.close());
     reporter.say(`metrics at ${server.url}`, 'metrics', { url: server.url });
   }
@@ -41,7 +42,8 @@ export class Resources {
     signal: AbortSignal,
   ): Promise<Journal | undefined> {
     if (file === undefined) return undefined;
-    const journal = await within(openJournal(file), timeoutMs, signal, () => silentJournal(timeoutMs));
+    const opening = about('--journal', openJournal(file));
+    const journal = await within(opening, timeoutMs, signal, () => silentJournal(timeoutMs));
     this.add(() => journal.close());
     return journal;
   }

@@ -8,6 +8,7 @@ import type { EndpointOptions } from '../commands/endpoint-options.js';
 import { openTarget, type TargetEndpoint } from '../endpoints.js';
 import { EXIT_CODES } from '../exit-codes.js';
 import { formatCount } from '../format.js';
+import { jsonDocument } from '../json.js';
 import { placeOf } from '../place.js';
 import type { Output } from '../program.js';
 import { UsageError } from '../usage-error.js';
@@ -63,9 +64,7 @@ export async function load(
   }
   const { info } = snapshot;
   if (json) {
-    output.stdout.write(
-      `${JSON.stringify({ file, target: target.name, ...info, verified: readBack }, null, 2)}\n`,
-    );
+    output.stdout.write(jsonDocument({ file, target: target.name, ...info, verified: readBack }));
   } else if (!quiet) {
     output.stdout.write(describe(file, target, info, readBack));
   }

@@ -1,5 +1,6 @@
 import { probe, type ProbeResult } from '../../vm/kvm/probe.js';
 import { EXIT_CODES } from '../exit-codes.js';
+import { jsonDocument } from '../json.js';
 import type { Output } from '../program.js';
 
 /** What `kvm-htab probe` takes. */
@@ -19,7 +20,7 @@ export async function probeMachine(
   output: Output,
 ): Promise<number> {
   const findings = await probe({ device });
-  if (json) output.stdout.write(`${JSON.stringify(asDocument(findings), null, 2)}\n`);
+  if (json) output.stdout.write(jsonDocument(asDocument(findings)));
   else if (!quiet) output.stdout.write(describe(findings));
   return findings.problem === undefined ? EXIT_CODES.ok : EXIT_CODES.unavailable;
 }

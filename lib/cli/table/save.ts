@@ -5,6 +5,7 @@ import type { EndpointOptions } from '../commands/endpoint-options.js';
 import { openSource, type SourceEndpoint } from '../endpoints.js';
 import { EXIT_CODES } from '../exit-codes.js';
 import { formatBytes, formatCount, formatDuration, formatTable } from '../format.js';
+import { jsonDocument } from '../json.js';
 import { hooksOf, type ControlOptions } from '../guest/hook-options.js';
 import type { Output } from '../program.js';
 import { createProgressDisplay } from '../progress.js';
@@ -54,7 +55,7 @@ export async function save(
     display?.stop();
     await source.close();
   }
-  if (json) output.stdout.write(`${JSON.stringify({ file, source: source.name, ...report }, null, 2)}\n`);
+  if (json) output.stdout.write(jsonDocument({ file, source: source.name, ...report }));
   else if (!quiet) output.stdout.write(describe(file, source, report));
   return EXIT_CODES.ok;
 }
@@ -72,7 +73,7 @@ ${formatCount(validEntries)} of them valid.
 
 ${formatTable([['pass', 'entries', 'bytes'], ...rows])}
 
-guest stopped for  ${stopMs === undefined ? 'not at all' : formatDuration(stopMs)}
+${stopMs === undefined ? 'guest              was not stopped' : `guest stopped for  ${formatDuration(stopMs)}`}
 digest             ${digest}
 ${quiescent ? '' : 'THE TABLE STILL CHANGED: the snapshot mixes moments, to be looked at and not to be loaded\n'}`;
 }

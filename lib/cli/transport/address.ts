@@ -15,6 +15,9 @@ export type Address =
   /** The socket that systemd listens at and has passed to this process; for listeners. */
   | { readonly kind: 'systemd' };
 
+/** sockaddr_un has room for 108 with the NUL, and libuv cuts what is longer: it would be another socket. */
+const MAX_SOCKET_PATH_BYTES = 107;
+
 const loopback = new BlockList();
 loopback.addSubnet('127.0.0.0', 8, 'ipv4');
 loopback.addAddress('::1', 'ipv6');
@@ -26,11 +29,16 @@ loopback.addAddress('::1', 'ipv6');
  */
 export function parseAddress(text: string): Address {
   if (text === 'systemd') return { kind: 'systemd' };
-  if (text.startsWith('unix:') && text.length > 5) return { kind: 'unix', path: text.slice(5) };
+  if (text.startsWith('unix:') && text.length > 5) return unixAddress(text.slice(5));
   const [, kind, place] = /^(tcp|tls):\/\/(.*)$/.exec(text) ?? [];
   const hostAndPort = place === undefined ? undefined : parseHostAndPort(place);
   if (hostAndPort !== undefined) return { kind: kind === 'tls' ? 'tls' : 'tcp', ...hostAndPort };
   throw new TypeError('It must be tls://HOST:PORT, tcp://HOST:PORT or unix:PATH.');
+}
+
+function unixAddress(path: string): Address {
+  if (Buffer.byteLength(path) <= MAX_SOCKET_PATH_BYTES) return { kind: 'unix', path };
+  throw new TypeError(`The path of a Unix socket has at most ${MAX_SOCKET_PATH_BYTES} bytes.`);
 }
 
 /** Reads `HOST:PORT` or `[IPV6]:PORT`. */

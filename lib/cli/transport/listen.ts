@@ -10,6 +10,8 @@ import {
 } from 'node:net';
 import type { Duplex } from 'node:stream';
 import { createServer as createTlsServer, type TLSSocket } from 'node:tls';
+import { systemCall, type Hints } from '../../node/system-call.js';
+import { about } from '../about.js';
 import { inheritedSocket } from './activation.js';
 import { formatAddress, type Address } from './address.js';
 import { checkPeerName, checkPlaintext, type Security } from './security.js';
@@ -19,6 +21,13 @@ const MAX_CONNECTIONS = 64;
 const HANDSHAKE_TIMEOUT_MS = 10_000;
 /** Only this user may connect to a Unix socket of ours. */
 const OWNER_ONLY_UMASK = 0o177;
+
+/** Of a socket that a process is to listen at. */
+export const LISTEN_HINTS: Hints = {
+  EADDRINUSE: 'another process listens there, or, with unix:, another file has this path',
+  EADDRNOTAVAIL: 'this machine has no such address',
+  EACCES: 'this user may not listen there, or the folder does not exist',
+};
 
 /** Something that listens; gives the connections one after the other, until it is closed. */
 export interface Listener extends AsyncIterable<Duplex> {
@@ -35,7 +44,8 @@ export type RefusalReporter = (reason: Error, from: string | undefined) => void;
  * Listens. With TLS, only peers with a right certificate come through.
  *
  * @throws UsageError for plaintext that would come from beyond this machine
- * @throws Error of node:net
+ * @throws HtabSystemError for what the kernel refuses
+ * @throws Error of node:dns or node:tls
  */
 export async function listen(
   address: Address,
@@ -45,8 +55,9 @@ export async function listen(
   const queue = new ConnectionQueue();
   const server = createServer(security, queue, onRefused);
   server.maxConnections = MAX_CONNECTIONS;
+  const operation = `listen at ${formatAddress(address)}`;
   try {
-    await bind(server, address, security);
+    await about(operation, systemCall(operation, bind(server, address, security), LISTEN_HINTS));
   } catch (error) {
     server.close();
     throw error;

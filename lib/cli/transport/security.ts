@@ -1,5 +1,8 @@
+import { createPrivateKey, X509Certificate } from 'node:crypto';
 import { readFile } from 'node:fs/promises';
-import { checkServerIdentity, type TLSSocket } from 'node:tls';
+import { checkServerIdentity, createSecureContext, type TLSSocket } from 'node:tls';
+import { systemCall } from '../../node/system-call.js';
+import { about } from '../about.js';
 import { UsageError } from '../usage-error.js';
 import { isLoopback, type Address } from './address.js';
 
@@ -40,7 +43,7 @@ export interface Security {
  *
  * @throws UsageError if certificates are missing for TLS, or given where there is none: nobody is to think that a plaintext
  *   connection is protected
- * @throws Error of `readFile`
+ * @throws HtabSystemError for a file that cannot be read; Error for one that does not hold what it should
  */
 export async function loadSecurity(address: Address, options: SecurityOptions): Promise<Security> {
   const { cert, key, ca, peerName, insecurePlaintext = false } = options;
@@ -52,14 +55,14 @@ export async function loadSecurity(address: Address, options: SecurityOptions): 
       );
     }
     if (insecurePlaintext) throw new UsageError('--insecure-plaintext contradicts TLS');
-    const files = await Promise.all([readFile(cert), readFile(key), readFile(ca)]);
     const identity: Identity = {
-      cert: files[0],
-      key: files[1],
-      ca: files[2],
+      cert: await readPem('--cert', cert, 'certificate', (pem) => new X509Certificate(pem)),
+      key: await readPem('--key', key, 'private key', createPrivateKey),
+      ca: await readPem('--ca', ca, 'certificate', (pem) => new X509Certificate(pem)),
       minVersion: 'TLSv1.3',
       rejectUnauthorized: true,
     };
+    check('--cert and --key cannot be used together', () => createSecureContext(identity));
     return { identity, peerName, insecurePlaintext };
   }
   if (given || peerName !== undefined) {
@@ -68,6 +71,26 @@ export async function loadSecurity(address: Address, options: SecurityOptions): 
     );
   }
   return { identity: undefined, peerName: undefined, insecurePlaintext };
+}
+
+/** node:tls says only that a file is wrong, later, and not which one. */
+async function readPem(
+  option: string,
+  file: string,
+  content: string,
+  parse: (pem: Buffer) => unknown,
+): Promise<Buffer> {
+  const pem = await about(option, systemCall(`read ${file}`, readFile(file)));
+  check(`${option}: ${file} holds no ${content} (PEM)`, () => parse(pem));
+  return pem;
+}
+
+function check(problem: string, use: () => unknown): void {
+  try {
+    use();
+  } catch (cause) {
+    throw new Error(problem, { cause });
+  }
 }
 
 /** @throws UsageError unless plaintext to or at this IP address stays on this machine, or is allowed to leave it */

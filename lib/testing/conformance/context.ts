@@ -44,6 +44,13 @@ export interface ConformanceGuest {
   setRadix?(radix: boolean): void | Promise<void>;
 }
 
+/** What the guest must be able to do for each capability. */
+const GUEST_METHODS: Readonly<Partial<Record<Capability, readonly (keyof ConformanceGuest)[]>>> = {
+  vcpu: ['hcall', 'access'],
+  running: ['setRunning'],
+  radix: ['setRadix'],
+};
+
 /** A backend to run the suite on. */
 export interface ConformanceBackend {
   readonly name: string;
@@ -76,16 +83,19 @@ export function checkCapabilities({ capabilities }: ConformanceBackend): void {
 /** What a case works with: VMs and descriptors that are closed after it, and comparisons of exact bytes. */
 export class ConformanceContext implements AsyncDisposable {
   readonly #backend: ConformanceBackend;
+  readonly #capabilities: readonly Capability[];
   readonly #open: AsyncDisposable[] = [];
   readonly #writers = new Map<HtabVm, HtabHandle>();
 
-  constructor(backend: ConformanceBackend) {
+  /** @param capabilities what the backend is taken to be capable of, whatever it declares */
+  constructor(backend: ConformanceBackend, capabilities = backend.capabilities) {
     checkCapabilities(backend);
     this.#backend = backend;
+    this.#capabilities = capabilities;
   }
 
   has(capability: Capability): boolean {
-    return this.#backend.capabilities.includes(capability);
+    return this.#capabilities.includes(capability);
   }
 
   /** A VM with an empty table of this order, or with none. */
@@ -97,8 +107,15 @@ export class ConformanceContext implements AsyncDisposable {
   }
 
   guest(vm: HtabVm): Required<ConformanceGuest> {
+    const { name, capabilities } = this.#backend;
     const guest = this.#backend.guestOf?.(vm);
-    assert.ok(guest, `backend ${this.#backend.name} declares a capability that needs guestOf()`);
+    assert.ok(guest, `backend ${name} declares a capability that needs guestOf()`);
+    for (const capability of capabilities) {
+      for (const method of GUEST_METHODS[capability] ?? []) {
+        const problem = `backend ${name} declares '${capability}', and its guest has no ${method}(): give it one, or do not declare it`;
+        assert.ok(typeof guest[method] === 'function', problem);
+      }
+    }
     return guest as Required<ConformanceGuest>;
   }
 

@@ -1,5 +1,5 @@
 import { constants } from 'node:os';
-import { checkInteger, outOfRange } from '../../arguments.js';
+import { checkInteger, checkObject, outOfRange } from '../../arguments.js';
 import { HtabStateError } from '../../errors.js';
 import { HPTE_R_PP, HPTE_R_PP0_HIGH, actualPageShift, basePageShift } from '../../hpt/hpte.js';
 import type { HptTable } from '../../hpt/table.js';
@@ -23,7 +23,7 @@ export interface EmulatedVmOptions {
   readonly host?: HostModel;
   /** log2 of the host's page size: 12 or 16. Default 16. */
   readonly pageShift?: number;
-  /** The guest's memory; without it all of it is present, behind pages of any size. */
+  /** The guest's memory, which must not overlap; without it all of it is present, behind pages of any size. */
   readonly memoryRegions?: readonly MemoryRegion[];
 }
 
@@ -50,6 +50,7 @@ export class EmulatedVm extends BaseVm {
   /** @throws RangeError for a page size or a region that no host has */
   constructor(options: EmulatedVmOptions = {}) {
     super();
+    checkObject('options', options);
     const { host = 'power9', pageShift = 16, memoryRegions } = options;
     if (!HOSTS.includes(host)) throw outOfRange('host', HOSTS.join(' or '), host);
     if (pageShift !== 12 && pageShift !== 16) throw outOfRange('pageShift', '12 or 16', pageShift);

@@ -3,9 +3,11 @@ import { HPTE_R_C, HPTE_R_R } from '../../hpt/hpte.js';
 
 /** A stretch of guest memory (a KVM memslot) and the host pages behind it. */
 export interface MemoryRegion {
+  /** Guest physical address of its first byte: a multiple of the host's page size, 0..2^60 - 1. */
   readonly guestAddress: bigint;
+  /** Its bytes: 1 to 2^31 - 1 of the host's pages, and not beyond 2^60. */
   readonly size: bigint;
-  /** log2 of the size of the host pages behind it: 12, 16, 24 or larger. */
+  /** log2 of the size of the host pages behind it, from the host's own `pageShift` (12 or 16) to 34: 24 for 16 MiB. */
   readonly hostPageShift: number;
   /** Whether every host page is present from the start; otherwise a page comes with its first access. */
   readonly populated: boolean;

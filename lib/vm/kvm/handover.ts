@@ -1,5 +1,5 @@
 import { constants } from 'node:fs';
-import { checkInteger, checkString } from '../../arguments.js';
+import { checkInteger, checkObject, checkOptions, checkString } from '../../arguments.js';
 import { HtabUnavailableError } from '../../errors.js';
 import { type Addon, type Descriptor, loadAddon } from './addon.js';
 import { attempt } from './failure.js';
@@ -21,7 +21,9 @@ export interface AdoptOptions {
 
 /** A descriptor of another process. */
 export interface ForeignDescriptor {
+  /** Number of the process, 1..2^31 - 1. */
   readonly pid: number;
+  /** Number of the descriptor in it, 0..2^31 - 1. */
   readonly fd: number;
 }
 
@@ -46,7 +48,9 @@ export interface ReceivedHtab {
  * @throws HtabUnavailableError `unsupported` if it is something else; the number stays its owner's then
  * @throws HtabSystemError EBADF if it is not open, EBUSY if it has been adopted already
  */
-export async function adoptHtab(fd: number, { duplicate = false }: AdoptOptions = {}): Promise<KvmHandle> {
+export async function adoptHtab(fd: number, options: AdoptOptions = {}): Promise<KvmHandle> {
+  checkObject('options', options);
+  const { duplicate = false } = options;
   const addon = loadAddon();
   return toHandle(addon, await adoptFile(addon, fd, duplicate, HTAB));
 }
@@ -57,7 +61,9 @@ export async function adoptHtab(fd: number, { duplicate = false }: AdoptOptions 
  *
  * @throws HtabSystemError EPERM without the right to trace the process, ESRCH, EBADF
  */
-export async function takeHtab({ pid, fd }: ForeignDescriptor): Promise<KvmHandle> {
+export async function takeHtab(descriptor: ForeignDescriptor): Promise<KvmHandle> {
+  checkObject('descriptor', descriptor);
+  const { pid, fd } = descriptor;
   checkInteger('pid', pid, 1, INT_MAX);
   checkInteger('fd', fd, 0, INT_MAX);
   const addon = loadAddon();
@@ -78,13 +84,12 @@ export async function receiveHtab(socketPath: string, options: ReceiveOptions = 
 }
 
 /** {@link receiveHtab} from a peer whose message also says something, such as the table's order. */
-export async function requestHtab(
-  socketPath: string,
-  { request = '', ...options }: ReceiveOptions = {},
-): Promise<ReceivedHtab> {
+export async function requestHtab(socketPath: string, options: ReceiveOptions = {}): Promise<ReceivedHtab> {
+  checkOptions(options);
+  const { request = '', ...passing } = options;
   checkString('options.request', request);
   const addon = loadAddon();
-  const { descriptors, text } = await receiveMessage(addon, socketPath, request, options);
+  const { descriptors, text } = await receiveMessage(addon, socketPath, request, passing);
   const [descriptor, ...others] = descriptors;
   if (descriptor !== undefined && others.length === 0) {
     return { handle: await toHandle(addon, descriptor), text };

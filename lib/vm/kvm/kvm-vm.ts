@@ -1,5 +1,5 @@
 import { constants } from 'node:os';
-import { checkInteger } from '../../arguments.js';
+import { checkInteger, checkObject } from '../../arguments.js';
 import { MAX_ORDER, MIN_ORDER } from '../../hpt/geometry.js';
 import { BaseVm, type CallResult, checkCall } from '../base.js';
 import type { OpenHtabOptions } from '../contract.js';
@@ -32,7 +32,7 @@ export interface KvmVmOptions {
 export interface FromFdOptions {
   /** Keep a duplicate and leave the number to its owner. Default false: the number is ours, and closed with the VM. */
   readonly duplicate?: boolean;
-  /** log2 of the table's bytes, where the caller knows it; the kernel does not tell. */
+  /** log2 of the table's bytes, 18..46, where the caller knows it; the kernel does not tell. */
   readonly hptOrder?: number;
 }
 
@@ -65,6 +65,7 @@ export class KvmVm extends BaseVm {
    * @throws HtabSystemError KVM_CREATE_VM: EINVAL where the kernel has no VM of that type
    */
   static async create(options: KvmVmOptions = {}): Promise<KvmVm> {
+    checkObject('options', options);
     const { device = DEFAULT_DEVICE, type = process.arch === 'ppc64' ? 1 : 0 } = options;
     const addon = loadAddon();
     const kvm = await openDevice(addon, device);
@@ -81,7 +82,9 @@ export class KvmVm extends BaseVm {
    * @throws HtabUnavailableError `unsupported` if `fd` is not a VM's; the number stays its owner's then
    * @throws HtabSystemError EBADF if it is not open, EBUSY if it has been adopted already
    */
-  static async fromFd(fd: number, { duplicate = false, hptOrder }: FromFdOptions = {}): Promise<KvmVm> {
+  static async fromFd(fd: number, options: FromFdOptions = {}): Promise<KvmVm> {
+    checkObject('options', options);
+    const { duplicate = false, hptOrder } = options;
     if (hptOrder !== undefined) checkInteger('hptOrder', hptOrder, MIN_ORDER, MAX_ORDER);
     const addon = loadAddon();
     return new KvmVm(addon, await adoptFile(addon, fd, duplicate, VM), hptOrder);

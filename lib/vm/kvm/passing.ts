@@ -8,7 +8,7 @@ import { attempt } from './failure.js';
 
 /** How long the two ends of a Unix socket wait for each other. */
 export interface PassingOptions {
-  /** Milliseconds for everything together. Default 10,000. */
+  /** Milliseconds for everything together, 0..2^31 - 1. Default 10,000. */
   readonly timeoutMs?: number;
   /** Ends the wait: the promise rejects with the signal's reason. */
   readonly signal?: AbortSignal | undefined;

@@ -1,4 +1,5 @@
 import { endianness, release } from 'node:os';
+import { checkObject } from '../../arguments.js';
 import { HtabSystemError, HtabUnavailableError } from '../../errors.js';
 import { type Addon, loadAddon } from './addon.js';
 import { checkCall } from '../base.js';
@@ -57,9 +58,9 @@ type Findings = { -readonly [Field in keyof ProbeResult]: ProbeResult[Field] };
  * Looks at this machine's KVM: opens the device, makes an empty VM and closes both again. What it does not find it
  * says in `problem`.
  */
-export async function probe({
-  device = DEFAULT_DEVICE,
-}: { readonly device?: string | undefined } = {}): Promise<ProbeResult> {
+export async function probe(options: { readonly device?: string | undefined } = {}): Promise<ProbeResult> {
+  checkObject('options', options);
+  const { device = DEFAULT_DEVICE } = options;
   const findings: Findings = {
     platform: process.platform,
     arch: process.arch,

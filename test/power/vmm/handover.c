@@ -1,36 +1,103 @@
-// Hands a read descriptor of a guest's hashed page table to one other process: handover SOCKET
+// A VMM as kvm-htab's commands talk to it, with a guest that never runs: handover SOCKET
 
+#include <errno.h>
 #include <fcntl.h>
 #include <linux/kvm.h>
+#include <pthread.h>
 #include <stdint.h>
+#include <stdio.h>
 #include <string.h>
 #include <sys/ioctl.h>
 #include <sys/socket.h>
 #include <sys/un.h>
+#include <unistd.h>
+
+static int vm;
+static int order = 24;
+
+// Sends an answer, and a descriptor with it unless that is -1. That a peer has gone shows in the
+// next read.
+static void Answer(int peer, char* line, int fd) {
+  struct iovec text = {line, strlen(line)};
+  struct msghdr message = {.msg_iov = &text, .msg_iovlen = 1};
+  char control[CMSG_SPACE(sizeof fd)] __attribute__((aligned(8))) = {0};
+  if (fd >= 0) {
+    message.msg_control = control;
+    message.msg_controllen = sizeof control;
+    struct cmsghdr* part = CMSG_FIRSTHDR(&message);
+    *part = (struct cmsghdr){CMSG_LEN(sizeof fd), SOL_SOCKET, SCM_RIGHTS};
+    memcpy(CMSG_DATA(part), &fd, sizeof fd);
+  }
+  // MSG_NOSIGNAL: else a peer that has gone ends the VMM (SIGPIPE).
+  while (sendmsg(peer, &message, MSG_NOSIGNAL) < 0 && errno == EINTR) continue;
+}
+
+static void Serve(int peer, const char* request) {
+  if (strcmp(request, "open-read") == 0) {
+    struct kvm_get_htab_fd how = {.flags = 0};  // KVM_GET_HTAB_WRITE for open-write
+    int htab = ioctl(vm, KVM_PPC_GET_HTAB_FD, &how);
+    char line[64];
+    snprintf(line, sizeof line, htab < 0 ? "error %d\n" : "ok %d\n", htab < 0 ? errno : order);
+    Answer(peer, line, htab);
+    if (htab >= 0) close(htab);  // the peer has its own, and an open one slows the guest down
+  } else if (strcmp(request, "pause") == 0 || strcmp(request, "resume") == 0) {
+    // Here a VMM stops its vcpus, or lets them run, and answers once that is done.
+    Answer(peer, "ok\n", -1);
+  } else {
+    Answer(peer, "error no such request\n", -1);
+  }
+}
+
+// Any number of requests, one a line, however they are cut.
+static void* ServePeer(void* argument) {
+  int peer = (intptr_t)argument;
+  char text[256];
+  size_t length = 0;
+  while (length < sizeof text - 1) {
+    ssize_t got = read(peer, text + length, sizeof text - 1 - length);
+    if (got < 0 && errno == EINTR) continue;
+    if (got <= 0) break;
+    length += got;
+    text[length] = '\0';
+    for (char* end; (end = strchr(text, '\n')) != NULL;) {
+      *end = '\0';
+      Serve(peer, text);
+      length -= end + 1 - text;
+      memmove(text, end + 1, length + 1);
+    }
+  }
+  close(peer);
+  return NULL;
+}
+
+static int Failed(const char* what) {
+  perror(what);
+  return 1;
+}
 
 int main(int argc, char** argv) {
-  if (argc != 2) return 2;
-  int kvm = open("/dev/kvm", O_RDWR | O_CLOEXEC);
-  int vm = ioctl(kvm, KVM_CREATE_VM, 1);
-  uint32_t order = 24;
-  if (ioctl(vm, KVM_PPC_ALLOCATE_HTAB, &order) < 0) return 1;
-  struct kvm_get_htab_fd request = {.flags = 0};  // KVM_GET_HTAB_WRITE for a write descriptor
-  int htab = ioctl(vm, KVM_PPC_GET_HTAB_FD, &request);
-  if (htab < 0) return 1;
-
   struct sockaddr_un address = {.sun_family = AF_UNIX};
-  strncpy(address.sun_path, argv[1], sizeof address.sun_path - 1);
-  int listener = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
-  if (bind(listener, (struct sockaddr*)&address, sizeof address) < 0) return 1;
-  if (listen(listener, 1) < 0) return 1;
-  int peer = accept(listener, NULL, NULL);
+  if (argc != 2 || strlen(argv[1]) >= sizeof address.sun_path) return 2;
+  strcpy(address.sun_path, argv[1]);
+  int kvm = open("/dev/kvm", O_RDWR | O_CLOEXEC);
+  vm = ioctl(kvm, KVM_CREATE_VM, 1);
+  if (vm < 0) return Failed("KVM_CREATE_VM");
+  if (ioctl(vm, KVM_PPC_ALLOCATE_HTAB, &order) < 0) return Failed("KVM_PPC_ALLOCATE_HTAB");
 
-  char control[CMSG_SPACE(sizeof htab)] __attribute__((aligned(8))) = {0};
-  struct iovec text = {"\n", 1};  // a message needs a byte to carry a descriptor
-  struct msghdr message = {.msg_iov = &text, .msg_iovlen = 1, .msg_control = control};
-  message.msg_controllen = sizeof control;
-  struct cmsghdr* part = CMSG_FIRSTHDR(&message);
-  *part = (struct cmsghdr){CMSG_LEN(sizeof htab), SOL_SOCKET, SCM_RIGHTS};
-  memcpy(CMSG_DATA(part), &htab, sizeof htab);
-  return sendmsg(peer, &message, 0) == 1 ? 0 : 1;
+  int listener = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+  if (bind(listener, (struct sockaddr*)&address, sizeof address) < 0) return Failed("bind");
+  if (listen(listener, SOMAXCONN) < 0) return Failed("listen");
+  for (;;) {
+    int peer = accept(listener, NULL, NULL);
+    if (peer < 0 && (errno == EINTR || errno == ECONNABORTED)) continue;
+    if (peer < 0) return Failed("accept");
+    // Side by side: a command keeps one connection while it asks over another. And not by fork: a
+    // VM's calls are taken from the process that created it alone.
+    pthread_t thread;
+    if (pthread_create(&thread, NULL, ServePeer, (void*)(intptr_t)peer) == 0) {
+      pthread_detach(thread);
+    } else {
+      close(peer);
+    }
+  }
 }

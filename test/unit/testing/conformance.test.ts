@@ -61,6 +61,65 @@ describe('a capability that does not exist', () => {
   });
 });
 
+describe('a failure says what it may have to do with the capabilities declared:', () => {
+  const emulated = emulatedBackend();
+  const without = (missing: string): ConformanceBackend => ({
+    ...emulated,
+    capabilities: emulated.capabilities.filter((each) => each !== missing),
+  });
+  const failuresOf = async (backend: ConformanceBackend): Promise<Error[]> => {
+    const results = await runConformance(backend);
+    return results.filter(({ outcome }) => outcome === 'failed').map(({ error }) => error as Error);
+  };
+
+  test('lock-bit, which is there and not declared', async () => {
+    const failures = await failuresOf(without('lock-bit'));
+    expect(failures.length).toBeGreaterThan(10);
+    const hint =
+      "It passes with the capability 'lock-bit': this backend's entries carry v bit 0x40, so declare it.";
+    for (const { message, stack } of failures) {
+      expect(
+        message.endsWith(`
+${hint}`),
+      ).toBe(true);
+      expect(stack).toContain(hint);
+    }
+  });
+
+  test('lock-bit, which is declared and not there', async () => {
+    const [first] = await failuresOf({ ...image, capabilities: [...image.capabilities, 'lock-bit'] });
+    expect(first?.message).toMatch(
+      /\nIt passes without the capability 'lock-bit': .* so do not declare it\.$/,
+    );
+  });
+
+  test('the one without which the case would not run', async () => {
+    const failures = await failuresOf({ ...emulated, capabilities: ['lock-bit', 'power8'] });
+    expect(failures.map(({ message }) => message.split('\n').at(-1))).toEqual([
+      'This case runs because the backend declares power8.',
+    ]);
+  });
+
+  test('one that needs a guest which can do more', async () => {
+    const backend: ConformanceBackend = {
+      ...emulated,
+      guestOf: (vm) => ({ ...emulated.guestOf!(vm), access: undefined as never }),
+    };
+    const [first] = await failuresOf(backend);
+    expect(first?.message).toContain(
+      "declares 'vcpu', and its guest has no access(): give it one, or do not declare it",
+    );
+  });
+
+  test('none where it has nothing to do with them', async () => {
+    const error: unknown = await runCase(
+      conformanceCases[0]!,
+      faulty({ kind: 'answer', call: 'read', result: 0, times: Infinity }),
+    ).catch((reason: unknown) => reason);
+    expect((error as Error).message).not.toMatch(/capability|declare/);
+  });
+});
+
 describe('emulatedBackend', () => {
   test.each([
     [{}, 'emulated POWER9 with 64K pages', 'power9'],

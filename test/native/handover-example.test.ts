@@ -1,0 +1,117 @@
+import { execFileSync, spawn, spawnSync } from 'node:child_process';
+import { once } from 'node:events';
+import { existsSync, writeFileSync } from 'node:fs';
+import { connect, type Socket } from 'node:net';
+import path from 'node:path';
+import { setTimeout as delay } from 'node:timers/promises';
+import { afterAll, beforeAll, describe, expect, test } from 'vitest';
+import { ControlSocket } from '../../lib/cli/guest/control-socket.js';
+import { receiveMessage } from '../../lib/vm/kvm/passing.js';
+import { addonIfBuilt, scratchFolder } from './support.js';
+
+/** Of the README's VMM, all but the kernel: its ioctls succeed, and an HTAB descriptor is one of /dev/zero. */
+const NO_KERNEL = `
+#include <fcntl.h>
+#include <linux/kvm.h>
+#include <sys/ioctl.h>
+#ifndef __powerpc__
+struct kvm_get_htab_fd { __u64 flags, start_index, reserved[2]; };
+#endif
+static inline int Ioctl(int fd, unsigned long request, ...) {
+  (void)fd;
+  return request == KVM_PPC_GET_HTAB_FD ? open("/dev/zero", O_RDONLY | O_CLOEXEC) : 0;
+}
+#define ioctl Ioctl
+`;
+
+const addon = addonIfBuilt();
+const hasCompiler = spawnSync('cc', ['--version']).status === 0;
+
+const CROSS_COMPILER = 'powerpc64le-linux-gnu-gcc';
+const source = path.resolve(import.meta.dirname, '../power/vmm/handover.c');
+const warnings = ['-Wall', '-Wextra', '-Werror'];
+
+test.skipIf(spawnSync(CROSS_COMPILER, ['--version']).status !== 0)(
+  "the README's VMM compiles for POWER without a warning",
+  () => {
+    execFileSync(CROSS_COMPILER, [...warnings, '-O2', '-c', '-o', '/dev/null', source], { stdio: 'inherit' });
+  },
+);
+
+describe.skipIf(addon === undefined || !hasCompiler)("the README's VMM", () => {
+  const folder = scratchFolder();
+  const socketPath = path.join(folder, 'socket');
+  const program = path.join(folder, 'handover');
+  let stop: () => Promise<unknown>;
+
+  beforeAll(async () => {
+    const header = path.join(folder, 'no-kernel.h');
+    writeFileSync(header, NO_KERNEL);
+    const flags = [...warnings, '-pthread', '-include', header];
+    execFileSync('cc', [...flags, '-o', program, source], { stdio: 'inherit' });
+    const child = spawn(program, [socketPath], { stdio: 'inherit' });
+    const exited = once(child, 'exit');
+    stop = () => {
+      child.kill();
+      return exited;
+    };
+    while (!existsSync(socketPath)) await delay(5);
+  });
+
+  // By this signal, and nothing before it.
+  afterAll(async () => {
+    expect(await stop()).toEqual([null, 'SIGTERM']);
+  });
+
+  const descriptor = async (): Promise<string> => {
+    const { descriptors, text } = await receiveMessage(addon!, socketPath, 'open-read\n', {});
+    expect(descriptors.length).toBe(1);
+    for (const each of descriptors) await each.close();
+    return text;
+  };
+
+  async function dial(): Promise<Socket> {
+    const socket = connect(socketPath);
+    await once(socket, 'connect');
+    // The VMM may be gone from it, with answers that nobody has read.
+    return socket.on('error', () => undefined);
+  }
+
+  test('hands over a descriptor, a fresh one to everybody who asks, also while a command is connected', async () => {
+    const control = await ControlSocket.open(socketPath, 5000);
+    await control.pause();
+    expect(await descriptor()).toBe('ok 24\n');
+    expect(await descriptor()).toBe('ok 24\n');
+    await control.resume();
+    await expect(control.throttle(1)).rejects.toThrow('refuses to throttle 1: "error no such request"');
+    control.close();
+  });
+
+  test('answers each of several requests on one connection, however they are cut', async () => {
+    const socket = await dial();
+    let answers = '';
+    socket.on('data', (chunk: Buffer) => (answers += chunk.toString()));
+    socket.write('pause\nresume\nwhat\npau');
+    await once(socket, 'data');
+    socket.write('se\n');
+    while (answers.split('\n').length <= 4) await once(socket, 'data');
+    expect(answers).toBe('ok\nok\nerror no such request\nok\n');
+    socket.destroy();
+  });
+
+  test('drops whoever sends what is no request', async () => {
+    const socket = await dial();
+    socket.resume().write('x'.repeat(1000));
+    await new Promise((resolve) => socket.once('close', resolve));
+  });
+
+  test('outlives a peer that goes without waiting for its answers', async () => {
+    for (let peer = 0; peer < 20; peer++) {
+      const socket = await dial();
+      socket.write('open-read\n'.repeat(100));
+      socket.destroySoon();
+      socket.resume();
+    }
+    expect(await descriptor()).toBe('ok 24\n');
+  });
+});
