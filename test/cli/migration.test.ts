@@ -3,6 +3,7 @@ import { once } from 'node:events';
 import { readFileSync, writeFileSync } from 'node:fs';
 import { createServer } from 'node:net';
 import { describe, expect, test } from 'vitest';
+import { openJournal } from '../../lib/migration/journal-file.js';
 import { scratchFiles } from '../scratch.js';
 import { Authority, noCertificates } from '../unit/transport/certificates.js';
 import { CommitProxy } from './commit-proxy.js';
@@ -253,16 +254,26 @@ describe.skipIf(notCompiled !== undefined)(
         );
         return { sent: await sender.ended, received: await receiver.ended, log: log() };
       };
-      const [source, destination, impatient] = await Promise.all([
+      const decide = async (): Promise<Ended> => {
+        const file = temporary('pending');
+        const journal = await openJournal(file);
+        await journal.begin({ side: 'source', migrationId: 'm-1', order: 18, digest: 'a'.repeat(64) });
+        await journal.close();
+        const decision = ['--decide', 'aborted', '--timeout-ms', '300'];
+        return new CommandProcess(['resolve', 'm-1', '--journal', file, ...decision], hanging).ended;
+      };
+      const [source, destination, impatient, resolved] = await Promise.all([
         move(true),
         move(false),
         move(false, '--stop-limit-ms', '300'),
+        decide(),
       ]);
+      expect(resolved.stderr).toContain('the journal has not answered within 300 ms');
       expect(errorOf(source.sent)).toBe(
         'the journal cannot be written: the source will not commit without it',
       );
       expect(errorOf(destination.received)).toContain('the journal has not answered within 1000 ms');
-      for (const { code, signal, stderr } of [source.sent, destination.received]) {
+      for (const { code, signal, stderr } of [source.sent, destination.received, resolved]) {
         expect({ code, signal }).toEqual({ code: null, signal: 'SIGKILL' });
         expect(stderr).toContain('a file call hangs');
       }

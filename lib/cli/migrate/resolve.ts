@@ -1,9 +1,9 @@
 import { existsSync } from 'node:fs';
 import type { Decision, Journal, JournalEntry, JournalRecord, Side } from '../../migration/journal.js';
-import { openJournal } from '../../migration/journal-file.js';
+import { silentJournal } from '../../migration/failure.js';
 import { askOutcome } from '../../migration/outcome.js';
 import { isMigrationId, type AskedOutcome } from '../../migration/protocol.js';
-import { about } from '../about.js';
+import { within } from '../../node/waiting.js';
 import type { PeerOptions } from '../commands/options.js';
 import { describeError } from '../describe-error.js';
 import { EXIT_CODES } from '../exit-codes.js';
@@ -13,6 +13,7 @@ import type { Address } from '../transport/address.js';
 import { connect } from '../transport/connect.js';
 import { loadSecurity } from '../transport/security.js';
 import { UsageError } from '../usage-error.js';
+import { Resources } from './resources.js';
 
 export interface ResolveCommandOptions extends PeerOptions {
   readonly journal?: string;
@@ -59,11 +60,11 @@ export async function resolve(
   signal: AbortSignal,
 ): Promise<number> {
   checkUsage(migrationId, options);
-  const { side, json } = options;
-  const journal =
-    options.journal === undefined ? undefined : await about('--journal', openJournal(options.journal));
-  try {
-    const entries = await entriesOf(journal, side, migrationId);
+  return Resources.use(async (resources) => {
+    const { side, json, timeoutMs } = options;
+    const journal = await resources.openJournal(options, signal);
+    const known = entriesOf(journal, side, migrationId);
+    const entries = await within(known, timeoutMs, signal, () => silentJournal(timeoutMs));
     if (entries.length === 0 && json !== true) output.stdout.write(`nothing is undecided${NOTHING[side]}\n`);
     let exitCode: number = EXIT_CODES.ok;
     for (const entry of entries) {
@@ -78,9 +79,7 @@ export async function resolve(
       output.stdout.write(line);
     }
     return exitCode;
-  } finally {
-    await journal?.close();
-  }
+  });
 }
 
 function checkUsage(
@@ -125,7 +124,9 @@ async function settle(
   signal: AbortSignal,
 ): Promise<JournalEntry['state']> {
   const { ask, decide, timeoutMs } = options;
-  if (journal !== undefined && decide !== undefined) return journal.decide(side, migrationId, decide);
+  const write = (known: Journal, decision: Decision): Promise<Decision> =>
+    within(known.decide(side, migrationId, decision), timeoutMs, signal, () => silentJournal(timeoutMs));
+  if (journal !== undefined && decide !== undefined) return write(journal, decide);
   if (ask === undefined) return 'pending';
   const security = await loadSecurity(ask, options);
   let outcome: AskedOutcome;
@@ -142,7 +143,7 @@ async function settle(
   if (outcome === 'unknown') return 'pending';
   if (journal === undefined) return outcome;
   try {
-    return await journal.decide(side, migrationId, outcome);
+    return await write(journal, outcome);
   } catch (error) {
     // A journal that is damaged does not make the answer less true.
     stderr.write(

@@ -38,7 +38,7 @@ export class Resources {
 
   /** Opens the journal if there is to be one. */
   async openJournal(
-    { journal: file, timeoutMs }: MigrationCommandOptions,
+    { journal: file, timeoutMs }: { readonly journal?: string; readonly timeoutMs: number },
     signal: AbortSignal,
   ): Promise<Journal | undefined> {
     if (file === undefined) return undefined;
