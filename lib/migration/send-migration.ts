@@ -10,7 +10,7 @@ import { NOTE_MS, type Decision } from './journal.js';
 import { LiveTable } from './live-table.js';
 import { askOutcome } from './outcome.js';
 import type { SendSettings } from './send-options.js';
-import { greet, sendTable, type Prepared } from './send-session.js';
+import { greet, sendTable, stoppedTooLong, type Prepared } from './send-session.js';
 import type { SendReport } from './source.js';
 import { States } from './states.js';
 import type { SourceState } from './two-phase.js';
@@ -119,7 +119,7 @@ export class SendMigration {
   }
 
   async #prepare(connection: Connection, table: LiveTable): Promise<Prepared> {
-    const { migrationId, journal, timeoutMs, signal } = this.#settings;
+    const { migrationId, journal, timeoutMs, stopLimitMs, signal } = this.#settings;
     const context = { access: this.#access, settings: this.#settings, table, guest: this.#guest };
     const rules = await greet(connection, context, this.#dialer.connections);
     this.#dialer.heard();
@@ -136,8 +136,11 @@ export class SendMigration {
       order: table.order,
       digest: prepared.recordsDigest,
     });
+    // The guest stands still for this disk no longer than for anything else.
+    const stopMs = Math.max(0, prepared.stopEndsAt - performance.now());
+    const late = (): Error => (stopMs < timeoutMs ? stoppedTooLong(stopLimitMs) : silentJournal(timeoutMs));
     try {
-      await within(begun, timeoutMs, signal, () => silentJournal(timeoutMs));
+      await within(begun, Math.min(stopMs, timeoutMs), signal, late);
     } catch (error) {
       signal?.throwIfAborted();
       // Whatever its journal is in doubt about, the source has not committed.

@@ -32,6 +32,8 @@ export interface Prepared {
   readonly validEntries: number;
   readonly passes: readonly PassReport[];
   readonly predictedStopMs: number | undefined;
+  /** Until when the guest may stand still for what is left to do, on `performance`'s clock. */
+  readonly stopEndsAt: number;
 }
 
 /** Makes sure that the other side can take this guest, and has an empty table for it. */
@@ -73,17 +75,16 @@ export async function sendTable(
   const predictedStopMs = predictStopMs(sender.reports);
   await guest.pause(settings.signal);
   context.stopped();
+  const stopEndsAt = performance.now() + settings.stopLimitMs;
   const limit = setTimeout(() => {
-    connection.fail(
-      migrationError(`the guest has been stopped for ${settings.stopLimitMs} ms, as long as is allowed`),
-    );
+    connection.fail(stoppedTooLong(settings.stopLimitMs));
   }, settings.stopLimitMs);
   try {
     await sendRest(sender, table, publish);
     await (settings.recheckSource ? table.recheck(settings.signal) : table.spotCheck());
     const { validCount: validEntries } = table.fold;
     const recordsDigest = await agree(connection, sender.digest, validEntries);
-    return { recordsDigest, validEntries, passes: sender.reports, predictedStopMs };
+    return { recordsDigest, validEntries, passes: sender.reports, predictedStopMs, stopEndsAt };
   } finally {
     clearTimeout(limit);
   }
@@ -125,6 +126,11 @@ async function agree(connection: Connection, digest: string, validEntries: numbe
   const prepared = await connection.expect('prepared');
   if (prepared.digest === digest) return digest;
   throw verifyError(`the destination has digest ${prepared.digest}, the source ${digest}`);
+}
+
+/** @returns what ends a migration that keeps its guest stopped */
+export function stoppedTooLong(stopLimitMs: number): Error {
+  return migrationError(`the guest has been stopped for ${stopLimitMs} ms, as long as is allowed`);
 }
 
 function notConverging(passes: readonly PassReport[], { limits }: SendSettings): Error {

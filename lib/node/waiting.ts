@@ -1,3 +1,6 @@
+/** A timer that is to wait longer fires at once; this is 24 days. */
+const MAX_TIMER_MS = 2 ** 31 - 1;
+
 /**
  * Waits for a promise, but not for ever. What becomes of it afterwards is the caller's to care for.
  *
@@ -28,9 +31,12 @@ export function within<T>(
     const timer =
       ms === Infinity
         ? undefined
-        : setTimeout(() => {
-            fail(expired());
-          }, ms);
+        : setTimeout(
+            () => {
+              fail(expired());
+            },
+            Math.min(ms, MAX_TIMER_MS),
+          );
     signal?.addEventListener('abort', abort, { once: true });
     if (signal?.aborted === true) abort();
     promise.then((value) => {

@@ -24,6 +24,9 @@ static inline int Ioctl(int fd, unsigned long request, ...) {
 #define ioctl Ioctl
 `;
 
+/** Fewer than there are peers in a test. */
+const MAX_DESCRIPTORS = 32;
+
 const addon = addonIfBuilt();
 const hasCompiler = spawnSync('cc', ['--version']).status === 0;
 
@@ -49,7 +52,8 @@ describe.skipIf(addon === undefined || !hasCompiler)("the README's VMM", () => {
     writeFileSync(header, NO_KERNEL);
     const flags = [...warnings, '-pthread', '-include', header];
     execFileSync('cc', [...flags, '-o', program, source], { stdio: 'inherit' });
-    const child = spawn(program, [socketPath], { stdio: 'inherit' });
+    const limited = `ulimit -n ${MAX_DESCRIPTORS}; exec "$0" "$@"`;
+    const child = spawn('/bin/sh', ['-c', limited, program, socketPath], { stdio: 'inherit' });
     const exited = once(child, 'exit');
     stop = () => {
       child.kill();
@@ -103,6 +107,14 @@ describe.skipIf(addon === undefined || !hasCompiler)("the README's VMM", () => {
     const socket = await dial();
     socket.resume().write('x'.repeat(1000));
     await new Promise((resolve) => socket.once('close', resolve));
+  });
+
+  test('outlives more peers than it may have files open', async () => {
+    const peers = await Promise.all(Array.from({ length: 2 * MAX_DESCRIPTORS }, dial));
+    // Those beyond are connected by the kernel, and wait to be accepted.
+    await delay(50);
+    for (const peer of peers) peer.destroy();
+    expect(await descriptor()).toBe('ok 24\n');
   });
 
   test('outlives a peer that goes without waiting for its answers', async () => {

@@ -44,7 +44,8 @@ export async function connect(address: Address, security: Security, signal: Abor
     signal.throwIfAborted();
     if (!timeout.aborted) throw error;
     const hint = `no connection within ${CONNECT_TIMEOUT_MS} ms`;
-    throw new HtabSystemError('connect', 'ETIMEDOUT', { operation, hint, cause: error });
+    // Why it was given up is all that the cause could say.
+    throw new HtabSystemError('connect', 'ETIMEDOUT', { operation, hint });
   }
   if (address.kind !== 'unix') socket.setNoDelay(true).setKeepAlive(true);
   return socket;

@@ -90,6 +90,11 @@ int main(int argc, char** argv) {
   for (;;) {
     int peer = accept(listener, NULL, NULL);
     if (peer < 0 && (errno == EINTR || errno == ECONNABORTED)) continue;
+    if (peer < 0 && (errno == EMFILE || errno == ENFILE || errno == ENOBUFS || errno == ENOMEM)) {
+      // Too many peers are no reason to end the guest: some will go.
+      usleep(100 * 1000);
+      continue;
+    }
     if (peer < 0) return Failed("accept");
     // Side by side: a command keeps one connection while it asks over another. And not by fork: a
     // VM's calls are taken from the process that created it alone.

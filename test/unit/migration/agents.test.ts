@@ -69,6 +69,16 @@ describe('a guest that changes its table too fast', () => {
     expect((reasonOf(sent) as Error).message).toContain('the guest has been stopped for 5000 ms');
     expect(guest).toMatchObject({ state: 'running', pauses: 1, resumes: 1 });
   });
+
+  test('does not stand still for longer than the limit for the journal either', async () => {
+    const guest = await startGuest();
+    const journal = new MemoryJournal();
+    vi.spyOn(journal, 'begin').mockReturnValue(new Promise(() => undefined));
+    const { sent } = await move(guest, { send: { stopLimitMs: 5000, journal } });
+    const { cause } = reasonOf(sent) as Error;
+    expect((cause as Error).message).toContain('the guest has been stopped for 5000 ms');
+    expect(guest).toMatchObject({ state: 'running', pauses: 1, resumes: 1 });
+  });
 });
 
 describe('the outcome', () => {
