@@ -1,4 +1,5 @@
 #include <napi.h>
+#include <unistd.h>
 
 #include <cerrno>
 #include <optional>
@@ -260,6 +261,13 @@ Napi::Value Offer(const CallbackInfo& info) {
       SettleVoid);
 }
 
+// exit(3) waits for the threads of the pool, of which one may never come back from its system call.
+Napi::Value ExitNow(const CallbackInfo& info) {
+  int code = 0;
+  if (IntegerArgument(info[0], &code)) _exit(code);
+  return {};
+}
+
 Napi::Object Init(Napi::Env env, Napi::Object exports) {
   Descriptor::Define(env);
   const auto define = [&](const char* name, auto function) {
@@ -287,6 +295,7 @@ Napi::Object Init(Napi::Env env, Napi::Object exports) {
   define("send", FromBytes<sys::SendOnce, SettleResult>);
   define("receive", Receive);
   define("offer", Offer);
+  define("exitNow", ExitNow);
   return exports;
 }
 

@@ -1,7 +1,7 @@
 import { constants } from 'node:os';
 
 /** SIGHUP: the terminal has gone, as where a connection to the host was lost. */
-const INTERRUPTIONS = ['SIGINT', 'SIGTERM', 'SIGHUP'] as const;
+export const INTERRUPTIONS = ['SIGINT', 'SIGTERM', 'SIGHUP'] as const;
 type Interruption = (typeof INTERRUPTIONS)[number];
 
 /** The reason of an abort that a signal to this process has caused. */

@@ -33,8 +33,7 @@ Exit codes:
   3    what the command needs is not on this machine
   4    in doubt: the guest may run at the destination, and must stay stopped here (see resolve)
   5    failed, and the guest, which is here and unharmed, could not be resumed: it is stopped
-  130  interrupted (SIGINT); 143 ended (SIGTERM); 129 its terminal has gone (SIGHUP)
-  137  killed (SIGKILL): by itself, when all has been said, if a disk hangs for ever`;
+  130  interrupted (SIGINT); 143 ended (SIGTERM); 129 its terminal has gone (SIGHUP)`;
 
 /**
  * Runs the `kvm-htab` command.

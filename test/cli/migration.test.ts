@@ -2,6 +2,7 @@ import { execFileSync } from 'node:child_process';
 import { once } from 'node:events';
 import { readFileSync, writeFileSync } from 'node:fs';
 import { createServer } from 'node:net';
+import { setTimeout as delay } from 'node:timers/promises';
 import { describe, expect, test } from 'vitest';
 import { openJournal } from '../../lib/migration/journal-file.js';
 import { scratchFiles } from '../scratch.js';
@@ -232,10 +233,18 @@ describe.skipIf(notCompiled !== undefined)(
         preload,
         `import { open } from 'node:fs/promises';
          const file = await open(${JSON.stringify(preload)});
-         Object.getPrototypeOf(file).datasync = () => open(${JSON.stringify(fifo)});
+         const prototype = Object.getPrototypeOf(file);
+         const { datasync } = prototype;
+         let calls = 0;
+         prototype.datasync = function () {
+           return ++calls > Number(process.env.GOOD_CALLS) ? open(${JSON.stringify(fifo)}) : datasync.call(this);
+         };
          await file.close();`,
       );
-      const hanging = { shell: `NODE_OPTIONS="--import ${preload}" exec "$@"` };
+      const hangingAfter = (calls: number): { shell: string } => ({
+        shell: `GOOD_CALLS=${calls} NODE_OPTIONS="--import ${preload}" exec "$@"`,
+      });
+      const hanging = hangingAfter(0);
       const args = ['--timeout-ms', '1000', ...NO_RETRY];
       const move = async (
         atSource: boolean,
@@ -262,19 +271,31 @@ describe.skipIf(notCompiled !== undefined)(
         const decision = ['--decide', 'aborted', '--timeout-ms', '300'];
         return new CommandProcess(['resolve', 'm-1', '--journal', file, ...decision], hanging).ended;
       };
-      const [source, destination, impatient, resolved] = await Promise.all([
+      const interruptWhenDone = async (): Promise<Ended> => {
+        const { address } = await startReceive(ANY_PORT, '--emulated');
+        const journal = ['--journal', temporary('journal')];
+        const sender = new CommandProcess(['send', address, ...GUEST, ...journal], hangingAfter(1));
+        await sender.event('digest');
+        // What it has opened is waited for a second.
+        await delay(2000);
+        sender.kill('SIGINT');
+        return sender.ended;
+      };
+      const [source, destination, impatient, resolved, interrupted] = await Promise.all([
         move(true),
         move(false),
         move(false, '--stop-limit-ms', '300'),
         decide(),
+        interruptWhenDone(),
       ]);
+      expect(interrupted).toMatchObject({ code: 0, stderr: '' });
       expect(resolved.stderr).toContain('the journal has not answered within 300 ms');
       expect(errorOf(source.sent)).toBe(
         'the journal cannot be written: the source will not commit without it',
       );
       expect(errorOf(destination.received)).toContain('the journal has not answered within 1000 ms');
       for (const { code, signal, stderr } of [source.sent, destination.received, resolved]) {
-        expect({ code, signal }).toEqual({ code: null, signal: 'SIGKILL' });
+        expect({ code, signal }).toEqual({ code: 1, signal: null });
         expect(stderr).toContain('a file call hangs');
       }
       expect([source.received.code, destination.sent.code]).toEqual([1, 1]);

@@ -64,6 +64,7 @@ describe.skipIf(built === undefined)('the addon', () => {
       send: true,
       receive: true,
       offer: true,
+      exitNow: true,
     };
     expect(Object.keys(addon).sort()).toEqual(Object.keys(names).sort());
   });

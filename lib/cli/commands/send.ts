@@ -10,7 +10,7 @@ import { address, byteRate, integer } from './values.js';
 const HELP = `
 The guest stays here unless this ends with 0; it is resumed if the migration fails, or is interrupted, before the commit.
 With exit code 4 it is stopped, and only the destination knows whether it runs there: see kvm-htab resolve. A process that
-was killed (137) says nothing, and may have left it stopped: its journal tells whether it had committed.
+was killed says nothing, and may have left it stopped: its journal tells whether it had committed.
 
 --on-pause must end only when no vcpu runs any more; status 0 says that it is so. --on-throttle gets the step in
 KVM_HTAB_THROTTLE: from 1 on slower each time, 0 for full speed again.

@@ -83,6 +83,8 @@ export interface Addon {
   receive(peer: Descriptor): Promise<Message>;
   /** Accepts one connection and sends it a duplicate of `descriptor`. */
   offer(listener: Descriptor, descriptor: Descriptor): Promise<void>;
+  /** Ends the process, whatever its threads are at: nothing else is done first. */
+  exitNow(code: number): never;
 }
 
 const PACKAGE = packageRoot();
