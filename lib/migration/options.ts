@@ -1,5 +1,6 @@
 import { integerOption, outOfRange } from '../arguments.js';
 import type { HostModel } from '../vm/host.js';
+import { MAX_MS } from '../node/waiting.js';
 import { isMigrationId } from './protocol.js';
 
 /** What both ends of a migration take. */
@@ -19,8 +20,6 @@ export interface MigrationOptions {
   /** Longest time to be without a connection before the migration is given up, in ms, 0..2^31 - 1; default 60,000. */
   readonly reconnectMs?: number | undefined;
 }
-
-const MAX_MS = 2 ** 31 - 1;
 
 /** The `timeoutMs` of these options. */
 export function timeoutOf({ timeoutMs }: Pick<MigrationOptions, 'timeoutMs'>): number {

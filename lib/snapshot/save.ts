@@ -11,7 +11,7 @@ import type { PassProgress } from '../io/pass-progress.js';
 import { HptReader } from '../io/reader.js';
 import { streamOrder } from '../io/stream-order.js';
 import { checkVmOrHandle, isVm } from '../io/vm-or-handle.js';
-import { within } from '../node/waiting.js';
+import { MAX_MS, within } from '../node/waiting.js';
 import type { BackendName, HtabHandle, HtabVm } from '../vm/contract.js';
 import { hostOf, type HostModel } from '../vm/host.js';
 import { AtomicFile } from './atomic-file.js';
@@ -136,8 +136,8 @@ function passLimits({ guest, ...options }: SaveOptions): PassLimits {
   return {
     maxPasses: integerOption('maxPasses', options.maxPasses, 16, 1, MAX_COUNT),
     maxChangedEntries: integerOption('maxChangedEntries', options.maxChangedEntries, 256, 0, 2 ** 32),
-    guestTimeoutMs: integerOption('guestTimeoutMs', options.guestTimeoutMs, GUEST_TIMEOUT_MS, 1, MAX_COUNT),
-    stopLimitMs: integerOption('stopLimitMs', options.stopLimitMs, STOP_LIMIT_MS, 1, MAX_COUNT),
+    guestTimeoutMs: integerOption('guestTimeoutMs', options.guestTimeoutMs, GUEST_TIMEOUT_MS, 1, MAX_MS),
+    stopLimitMs: integerOption('stopLimitMs', options.stopLimitMs, STOP_LIMIT_MS, 1, MAX_MS),
   };
 }
 

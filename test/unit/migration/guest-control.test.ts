@@ -392,6 +392,19 @@ describe('a destination', () => {
     expect(received.status).toBe('fulfilled');
   });
 
+  test('with the longest limits there are waits for its journal, and not for no time at all', async () => {
+    const guest = await startGuest(300);
+    const journal = new MemoryJournal();
+    const decide: Journal['decide'] = async (...args) => {
+      await after(1000);
+      return journal.decide(...args);
+    };
+    const limits = { timeoutMs: 2 ** 31 - 1, reconnectMs: 2 ** 31 - 1 };
+    const receive = { ...limits, journal: withCalls(journal, { decide }) };
+    const { sent, received } = await move(guest, { send: limits, receive });
+    expect([sent.status, received.status]).toEqual(['fulfilled', 'fulfilled']);
+  });
+
   test.each([
     [{ maxOrder: 18 }, undefined],
     [{ expectedOrder: 18 }, undefined],
