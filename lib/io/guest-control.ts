@@ -1,6 +1,6 @@
 import { checkFunction } from '../arguments.js';
 import { HtabError, HtabStateError } from '../errors.js';
-import { within } from '../node/waiting.js';
+import { settled, within } from '../node/waiting.js';
 
 /** Stops a guest and lets it run again. Nothing here may take longer than `guestTimeoutMs`. */
 export interface GuestCallbacks {
@@ -175,7 +175,7 @@ class Call {
   async unlessSettled(timeoutMs: number): Promise<this | undefined> {
     const leftMs = this.#begunAt + timeoutMs - performance.now();
     const waitMs = Math.max(leftMs, Math.min(GRACE_MS, timeoutMs));
-    await within(this.result, waitMs, undefined, () => undefined).catch(() => undefined);
+    await settled(this.result, waitMs);
     return this.#settled ? undefined : this;
   }
 

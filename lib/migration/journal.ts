@@ -85,9 +85,6 @@ export function checkDecision(side: Side, migrationId: string, decision: Decisio
   checkOneOf('decision', decision, ['committed', 'aborted']);
 }
 
-/** @internal Time for what is only noted, in ms: nobody's outcome hangs on it, and a disk that hangs delays no error. */
-export const NOTE_MS = 1000;
-
 const KEPT_DECISIONS = 1000;
 
 /** @internal What the journal comes to, over its lines in the order in which they were written. */
