@@ -1,4 +1,4 @@
-import { invalidArgument } from '../arguments.js';
+import { invalidValue } from '../arguments.js';
 import { open, realpath, rename, rm, stat, type FileHandle } from 'node:fs/promises';
 import path from 'node:path';
 import { systemCall } from '../node/system-call.js';
@@ -103,8 +103,5 @@ async function resolve(target: string, operation: string): Promise<string> {
     }),
   );
   if (there === undefined || there.isFile()) return resolved;
-  throw invalidArgument(
-    'ERR_INVALID_ARG_VALUE',
-    `The "path" argument must name a regular file, or nothing: ${target}`,
-  );
+  throw invalidValue(`The "path" argument must name a regular file, or nothing: ${target}`);
 }

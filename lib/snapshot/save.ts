@@ -1,4 +1,4 @@
-import { checkObject, checkOptions, checkPath, integerOption, invalidArgument } from '../arguments.js';
+import { checkObject, checkOptions, checkPath, integerOption, invalidValue } from '../arguments.js';
 import { HtabStateError } from '../errors.js';
 import {
   GUEST_TIMEOUT_MS,
@@ -97,10 +97,7 @@ async function save(source: HtabVm | HtabHandle, path: string, options: SaveOpti
   const vm = isVm(source) ? source : undefined;
   const order = vm === undefined ? options.order : streamOrder(vm, options.order);
   if (order === undefined) {
-    throw invalidArgument(
-      'ERR_INVALID_ARG_VALUE',
-      'The "order" option is needed: the source does not tell its table\'s order',
-    );
+    throw invalidValue('The "order" option is needed: the source does not tell its table\'s order');
   }
   const { signal } = options;
   signal?.throwIfAborted();
@@ -130,7 +127,7 @@ type PassLimits = Readonly<
 
 function passLimits({ guest, ...options }: SaveOptions): PassLimits {
   if (guest !== undefined) {
-    checkObject('guest', guest, 'option');
+    checkObject('guest', guest);
     checkGuestCallbacks(guest);
   }
   return {

@@ -35,7 +35,7 @@ describe('a guest', () => {
     const options = guest.options(callbacks as unknown as Partial<SendOptions>);
     await expect(sendHpt(guest.vm, channel, options)).rejects.toMatchObject({
       code: 'ERR_INVALID_ARG_TYPE',
-      message: expect.stringContaining(`"${name}" option must be a function`) as unknown,
+      message: expect.stringContaining(`"${name}" argument must be a function`) as unknown,
     });
     expect(channel.destroyed).toBe(false);
   });
