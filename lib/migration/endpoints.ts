@@ -90,7 +90,10 @@ export function checkEndpoint(name: string, value: unknown): void {
 }
 
 /** @throws TypeError, RangeError for a descriptor of the wrong kind, or an order that cannot be */
-export function checkTable({ handle, order }: SourceTable | TargetTable, access: 'read' | 'write'): void {
+export function checkDescriptor(
+  { handle, order }: SourceTable | TargetTable,
+  access: 'read' | 'write',
+): void {
   checkOrder(order, MAX_STREAM_ORDER);
   if (handle.access === access) return;
   throw invalidValue(`The "handle" argument must be open for ${access === 'read' ? 'reading' : 'writing'}`);

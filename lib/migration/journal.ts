@@ -61,7 +61,7 @@ export interface Journal extends AsyncDisposable {
   close(): Promise<void>;
 }
 
-/** @throws TypeError (`ERR_INVALID_ARG_TYPE`): a promise of a journal, above all */
+/** @throws TypeError (`ERR_INVALID_ARG_TYPE`): most likely the promise that `openJournal` returns, not awaited */
 export function checkJournal(journal: unknown): void {
   checkMethod('journal', journal, 'decide', 'a Journal, as openJournal resolves to');
 }

@@ -6,8 +6,8 @@ import { isMigrationId } from './protocol.js';
 /** What both ends of a migration take. */
 export interface MigrationOptions {
   /**
-   * Longest time the peer may show no sign of life, or the journal not answer, in ms, 100..2^31 - 1; default 30,000. The
-   * decision of a destination has `reconnectMs` more: so long the source asks for it.
+   * Longest time the peer may show no sign of life, or the journal not answer, in ms, 100..2^31 - 1; default 30,000. A
+   * destination's journal has `reconnectMs` more for the decision, as the source asks for it until then.
    */
   readonly timeoutMs?: number | undefined;
   /**

@@ -170,7 +170,7 @@ async function emptyAfter(error: unknown, writer: TableWriter, order: number): P
   }
 }
 
-/** What is the caller's mistake in `options` may be anything. */
+/** Also after wrong arguments, so `options` may be anything. */
 async function closeHandles(target: HtabVm | HtabHandle, options: LoadOptions | null): Promise<void> {
   if (!isVm(target)) await target.close();
   const readBack = options?.readBack;

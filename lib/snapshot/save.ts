@@ -168,7 +168,7 @@ class PassSaver {
     let quiescent: boolean;
     try {
       await control.pause(signal);
-      // Whatever they wait for, a disk or the kernel: the guest does not, and the descriptors close under them.
+      // The guest does not wait for a disk or a kernel that hangs; the passes go on until their descriptors are closed.
       quiescent = await within(this.#untilQuiescent(MAX_STOPPED_PASSES), stopLimitMs, signal, () =>
         this.#stoppedTooLong(stopLimitMs),
       );

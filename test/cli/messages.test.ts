@@ -77,7 +77,7 @@ test.each<[what: string, path: () => string, args: (path: string) => string[], m
     'a VMM that is a file',
     junk,
     (path) => ['save', '/nowhere', '--htab-socket', path],
-    '--htab-socket: connect to the VMM at PATH: connect failed with ECONNREFUSED; nobody listens there: does the VMM still run, and is this a socket of its?',
+    '--htab-socket: connect to the VMM at PATH: connect failed with ECONNREFUSED; nobody listens there: does the VMM still run, and is this its control socket?',
   ],
   [
     'a destination that is not there',
