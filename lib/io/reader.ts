@@ -7,7 +7,7 @@ import { isHandle, isVm } from './vm-or-handle.js';
 import { streamOrder } from './stream-order.js';
 
 /** Bytes one read may fill if the caller does not say: larger buffers gain little and fall out of the caches. */
-export const DEFAULT_BUFFER_BYTES = 1 << 20;
+const DEFAULT_BUFFER_BYTES = 1 << 20;
 /** Into 24 bytes and less the kernel reads nothing, and that looks like a quiet table (kernel-abi.md 2.4). */
 const MIN_BUFFER_BYTES = 25;
 const MAX_BUFFER_BYTES = 1 << 30;
