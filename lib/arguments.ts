@@ -2,25 +2,17 @@ import { inspect, types } from 'node:util';
 
 // Checks of what only callers without types can get wrong, and where it would go unnoticed.
 
-/** A `TypeError` shaped like Node's own, for an argument that a call cannot take. */
-export function invalidArgument(
-  code: 'ERR_INVALID_ARG_TYPE' | 'ERR_INVALID_ARG_VALUE',
-  message: string,
-): TypeError {
-  return Object.assign(new TypeError(message), { code });
+/** A `TypeError` shaped like Node's own, for an argument that a call cannot take though its type is right. */
+export function invalidValue(message: string): TypeError {
+  return Object.assign(new TypeError(message), { code: 'ERR_INVALID_ARG_VALUE' });
 }
 
-type Role = 'argument' | 'option';
-
-/** The `TypeError` for a value of another kind than a call takes. */
-export function invalidType(
-  name: string,
-  kind: string,
-  received: unknown,
-  what: Role = 'argument',
-): TypeError {
+/** A `TypeError` shaped like Node's own, for an argument of another type than a call takes. */
+export function invalidType(name: string, kind: string, received: unknown): TypeError {
   const shown = received === null ? 'null' : typeof received;
-  return invalidArgument('ERR_INVALID_ARG_TYPE', `The "${name}" ${what} must be ${kind}. Received ${shown}`);
+  return Object.assign(new TypeError(`The "${name}" argument must be ${kind}. Received ${shown}`), {
+    code: 'ERR_INVALID_ARG_TYPE',
+  });
 }
 
 /** A `RangeError` shaped like Node's own, for an argument outside what a call can take. */
@@ -40,8 +32,7 @@ export function outOfRange(name: string, range: string, received: unknown): Rang
  */
 export function checkOneOf(name: string, value: unknown, allowed: readonly string[]): void {
   if (allowed.some((one) => one === value)) return;
-  throw invalidArgument(
-    'ERR_INVALID_ARG_VALUE',
+  throw invalidValue(
     `The "${name}" argument must be one of: ${allowed.join(', ')}. Received ${String(value)}`,
   );
 }
@@ -64,12 +55,12 @@ export function checkInteger(name: string, value: unknown, min: number, max: num
 export function checkPath(name: string, value: unknown): void {
   checkString(name, value);
   if (!(value as string).includes('\0')) return;
-  throw invalidArgument('ERR_INVALID_ARG_VALUE', `The "${name}" argument must not contain a NUL`);
+  throw invalidValue(`The "${name}" argument must not contain a NUL`);
 }
 
 /** @throws TypeError (`ERR_INVALID_ARG_TYPE`) */
 export function checkFunction(name: string, value: unknown): void {
-  if (typeof value !== 'function') throw invalidType(name, 'a function', value, 'option');
+  if (typeof value !== 'function') throw invalidType(name, 'a function', value);
 }
 
 /** @throws TypeError (`ERR_INVALID_ARG_TYPE`) */
@@ -78,11 +69,11 @@ export function checkBigint(name: string, value: unknown): void {
 }
 
 /** @throws TypeError (`ERR_INVALID_ARG_TYPE`) */
-export function checkObject(name: string, value: unknown, what: Role = 'argument'): void {
-  if (typeof value !== 'object' || value === null) throw invalidType(name, 'an object', value, what);
+export function checkObject(name: string, value: unknown): void {
+  if (typeof value !== 'object' || value === null) throw invalidType(name, 'an object', value);
 }
 
-/** Whether a value can do this: objects are told apart so, not by class, and a caller's own are as good as ours. */
+/** Whether this is an object with such a method. Not its class counts: a caller's own implementation is as good as ours. */
 export function hasMethod(value: unknown, name: string): boolean {
   return (
     typeof value === 'object' &&
@@ -92,30 +83,25 @@ export function hasMethod(value: unknown, name: string): boolean {
 }
 
 /**
- * Refuses what cannot do what it is given for.
+ * Refuses an object without this method.
  *
  * @param kind what has this method, as `an HtabVm`
  * @throws TypeError (`ERR_INVALID_ARG_TYPE`)
  */
-export function checkMethod(
-  name: string,
-  value: unknown,
-  method: string,
-  kind: string,
-  what: Role = 'argument',
-): void {
-  if (!hasMethod(value, method)) throw invalidType(name, kind, value, what);
+export function checkMethod(name: string, value: unknown, method: string, kind: string): void {
+  if (!hasMethod(value, method)) throw invalidType(name, kind, value);
 }
 
 /**
- * Refuses what are no options, and the two of them that most calls have and that would only be missed later.
+ * Refuses options that are no object, and the two that most calls have if they are of another type: that would show only
+ * when they are first used.
  *
  * @throws TypeError (`ERR_INVALID_ARG_TYPE`)
  */
 export function checkOptions(options: unknown): void {
   checkObject('options', options);
   const { signal, onProgress } = options as Readonly<Record<'signal' | 'onProgress', unknown>>;
-  if (signal !== undefined) checkMethod('signal', signal, 'throwIfAborted', 'an AbortSignal', 'option');
+  if (signal !== undefined) checkMethod('signal', signal, 'throwIfAborted', 'an AbortSignal');
   if (onProgress !== undefined) checkFunction('onProgress', onProgress);
 }
 
@@ -151,10 +137,7 @@ export function checkBytes(name: string, value: unknown, length?: number): void 
   if (!types.isUint8Array(value)) throw invalidType(name, 'a Uint8Array', value);
   const { length: left } = value;
   if (left === (length ?? left) && !(left === 0 && isDetached(value.buffer))) return;
-  throw invalidArgument(
-    'ERR_INVALID_ARG_VALUE',
-    `The memory of the "${name}" argument was transferred away or resized`,
-  );
+  throw invalidValue(`The memory of the "${name}" argument was transferred away or resized`);
 }
 
 function isDetached(memory: ArrayBufferLike): boolean {

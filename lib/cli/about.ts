@@ -1,6 +1,6 @@
 /**
- * Awaits what an option or an address of the command line asked for. If that fails, the message begins with its name,
- * unless it does already: of several files and sockets, the user is to see which one it is. Class, code and fields stay.
+ * Awaits what an option or an address of the command line asked for. Puts its name before the message of a failure that
+ * does not begin with it: the user has given several files and sockets. The error stays the same object, with its code.
  *
  * @param subject such as `--journal`
  */
@@ -8,7 +8,7 @@ export async function about<T>(subject: string, job: Promise<T>): Promise<T> {
   try {
     return await job;
   } catch (error) {
-    // What has no code is no failure of this job's own: the reason of an abort, above all, which others hold too.
+    // An error without a code is not this job's own: a signal's reason above all, which others hold and report too.
     if (hasCode(error) && !error.message.startsWith(subject)) error.message = `${subject}: ${error.message}`;
     throw error;
   }

@@ -1,4 +1,4 @@
-import { checkBytes, checkObject, invalidArgument } from '../arguments.js';
+import { checkBytes, checkObject, invalidValue } from '../arguments.js';
 import { type FormatErrorDetails, HtabFormatError, HtabStateError } from '../errors.js';
 import { HPTE_BYTES, MAX_STREAM_ORDER, checkOrder, entryCount } from '../hpt/geometry.js';
 import { checkLittleEndian, swapBigEndian } from '../hpt/wire.js';
@@ -320,7 +320,7 @@ export class RecordCursor {
   /** Throws if the window's memory has gone since it was opened. */
   #checkMemory(): void {
     if (this.bytes.length >= this.#end * 4 + this.#tailBytes) return;
-    throw invalidArgument('ERR_INVALID_ARG_VALUE', 'The memory of the "chunk" argument was transferred away');
+    throw invalidValue('The memory of the "chunk" argument was transferred away');
   }
 
   /** Throws if the header at the window's place is not right. */

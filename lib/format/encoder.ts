@@ -1,4 +1,4 @@
-import { checkInteger, checkObject, invalidType, outOfRange } from '../arguments.js';
+import { checkFunction, checkInteger, checkObject, outOfRange } from '../arguments.js';
 import { HtabStateError } from '../errors.js';
 import { HPTE_BYTES } from '../hpt/geometry.js';
 import {
@@ -61,7 +61,7 @@ export class RecordEncoder {
    * @throws TypeError for a `headerByteOrder` that is none
    */
   constructor(sink: RecordSink, options: RecordEncoderOptions = {}) {
-    if (typeof sink !== 'function') throw invalidType('sink', 'a function', sink);
+    checkFunction('sink', sink);
     checkObject('options', options);
     const { headerByteOrder = 'LE', maxValid = MAX_RUN, bufferBytes = 65_536 } = options;
     const { allocate = (bytes: number) => Buffer.allocUnsafeSlow(bytes) } = options;

@@ -1,4 +1,4 @@
-import { invalidArgument } from '../arguments.js';
+import { invalidType } from '../arguments.js';
 import { HPTE_BYTES } from '../hpt/geometry.js';
 import { RecordCursor, type RecordCursorOptions } from './cursor.js';
 import type { RecordHeader } from './header.js';
@@ -46,10 +46,7 @@ function checkIterable(chunks: unknown): void {
   if (typeof chunks === 'object' && chunks !== null) {
     if (Symbol.iterator in chunks || Symbol.asyncIterator in chunks) return;
   }
-  throw invalidArgument(
-    'ERR_INVALID_ARG_TYPE',
-    'The "chunks" argument must be a Uint8Array, or an iterable of them such as reader.pass()',
-  );
+  throw invalidType('chunks', 'a Uint8Array, or an iterable of them such as reader.pass()', chunks);
 }
 
 function* decodeSync(

@@ -44,8 +44,8 @@ export class PageGroups {
   /**
    * @param valid the bitmap: from here on the page's bits are changed here only
    * @param ptex any entry of the page
-   * @param before the page below it: a pass fills one after the other, and this one likely as far as that. To have the
-   *   room at once saves a fifth of the time of storing a table for the first time
+   * @param before the page below it, from which the room needed is guessed: a pass fills page after page, mostly as far
+   *   as the one before. Without the guess arrays grow and are copied, a fifth more time for a first pass
    */
   constructor(valid: SparseBitmap, ptex: number, before: PageGroups | undefined) {
     this.#places = before === undefined ? MIN_PLACES : likelySize(before.#held);

@@ -1,6 +1,6 @@
 import { checkFunction } from '../arguments.js';
 import { HtabError, HtabStateError } from '../errors.js';
-import { within } from '../node/waiting.js';
+import { settled, within } from '../node/waiting.js';
 
 /** Stops a guest and lets it run again. Nothing here may take longer than `guestTimeoutMs`. */
 export interface GuestCallbacks {
@@ -25,7 +25,7 @@ export const GUEST_TIMEOUT_MS = 30_000;
 /** Longest time a guest stands still, once its `pause` has settled, if nobody says, in ms. */
 export const STOP_LIMIT_MS = 120_000;
 
-/** Callbacks often have the same limit as we, and end themselves when it is over: so long they are waited for beyond it. */
+/** A callback often ends itself at the very limit that it has here: it is waited for this much longer, in ms. */
 const GRACE_MS = 1000;
 
 /**
@@ -39,7 +39,10 @@ export function checkGuestCallbacks({ pause, resume, throttle }: GuestCallbacks)
   if (throttle !== undefined) checkFunction('throttle', throttle);
 }
 
-/** Those of which a call was given up, and its end, or the `resume` after it, is still to come: that would undo the next one. */
+/**
+ * Those of which a call was given up and has not ended, or the `resume` after it has not: that one would let a guest run
+ * which the next call of `pause` has stopped.
+ */
 const givenUp = new WeakSet<GuestCallbacks['pause']>();
 
 /** Controls a guest, and knows whether it stands still, and for how long. */
@@ -175,7 +178,7 @@ class Call {
   async unlessSettled(timeoutMs: number): Promise<this | undefined> {
     const leftMs = this.#begunAt + timeoutMs - performance.now();
     const waitMs = Math.max(leftMs, Math.min(GRACE_MS, timeoutMs));
-    await within(this.result, waitMs, undefined, () => undefined).catch(() => undefined);
+    await settled(this.result, waitMs);
     return this.#settled ? undefined : this;
   }
 

@@ -1,4 +1,4 @@
-import { checkOptions, invalidArgument } from '../arguments.js';
+import { checkOptions, invalidValue } from '../arguments.js';
 import { HtabStateError } from '../errors.js';
 import { RecordCursor } from '../format/cursor.js';
 import { foldRecords } from '../format/fold.js';
@@ -36,10 +36,7 @@ export async function readTable(
     const { order: given, signal } = options;
     const order = isVm(source) ? streamOrder(source, given) : given;
     if (order === undefined) {
-      throw invalidArgument(
-        'ERR_INVALID_ARG_VALUE',
-        'The "order" option is needed: the source does not tell its table\'s order',
-      );
+      throw invalidValue('The "order" option is needed: the source does not tell its table\'s order');
     }
     await using reader = isVm(source)
       ? await HptReader.open(source, { order, signal })

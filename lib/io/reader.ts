@@ -1,4 +1,4 @@
-import { checkInteger, checkOptions, invalidArgument } from '../arguments.js';
+import { checkInteger, checkOptions, invalidValue, invalidType } from '../arguments.js';
 import { HtabStateError, HtabUnavailableError } from '../errors.js';
 import { MAX_STREAM_ORDER, checkOrder, entryCount } from '../hpt/geometry.js';
 import type { HtabHandle, HtabVm, OpenHtabOptions } from '../vm/contract.js';
@@ -7,7 +7,7 @@ import { isHandle, isVm } from './vm-or-handle.js';
 import { streamOrder } from './stream-order.js';
 
 /** Bytes one read may fill if the caller does not say: larger buffers gain little and fall out of the caches. */
-export const DEFAULT_BUFFER_BYTES = 1 << 20;
+const DEFAULT_BUFFER_BYTES = 1 << 20;
 /** Into 24 bytes and less the kernel reads nothing, and that looks like a quiet table (kernel-abi.md 2.4). */
 const MIN_BUFFER_BYTES = 25;
 const MAX_BUFFER_BYTES = 1 << 30;
@@ -99,12 +99,7 @@ export class HptReader implements AsyncDisposable {
    * @throws RangeError for options out of range, or an `order` that is not the VM's
    */
   static async open(vm: HtabVm, options: OpenReaderOptions = {}): Promise<HptReader> {
-    if (!isVm(vm)) {
-      throw invalidArgument(
-        'ERR_INVALID_ARG_TYPE',
-        'The "vm" argument must be an HtabVm: HptReader.open(vm); for a handle use new HptReader(handle)',
-      );
-    }
+    if (!isVm(vm)) throw invalidType('vm', 'an HtabVm (of a handle: new HptReader(handle))', vm);
     checkOptions(options);
     const { shared = false, order: given, bufferBytes, recycle, ...htab } = options;
     const vmOrder = vm.hptOrder;
@@ -141,13 +136,10 @@ export class HptReader implements AsyncDisposable {
    */
   constructor(handle: HtabHandle, options: HptReaderOptions = {}) {
     if (!isHandle(handle)) {
-      throw invalidArgument(
-        'ERR_INVALID_ARG_TYPE',
-        'The "handle" argument must be an HtabHandle: new HptReader(handle); for a VM use HptReader.open(vm)',
-      );
+      throw invalidType('handle', 'an HtabHandle (of a VM: HptReader.open(vm))', handle);
     }
     if (handle.access !== 'read') {
-      throw invalidArgument('ERR_INVALID_ARG_VALUE', 'The "handle" argument must be open for reading');
+      throw invalidValue('The "handle" argument must be open for reading');
     }
     checkOptions(options);
     checkReaderOptions(options);

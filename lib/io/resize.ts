@@ -1,4 +1,4 @@
-import { checkMethod, checkOptions, invalidArgument } from '../arguments.js';
+import { checkOptions, invalidValue, invalidType } from '../arguments.js';
 import { HtabStateError } from '../errors.js';
 import { RecordCursor } from '../format/cursor.js';
 import { MAX_STREAM_ORDER, checkOrder, entryCount } from '../hpt/geometry.js';
@@ -9,6 +9,7 @@ import type { HtabVm } from '../vm/contract.js';
 import { pause } from '../node/waiting.js';
 import { HptReader } from './reader.js';
 import { streamOrder } from './stream-order.js';
+import { isVm } from './vm-or-handle.js';
 
 /**
  * Resizes a VM's table: prepares another, waits for it, checks that the kernel will survive the move, commits. Bolted
@@ -35,16 +36,13 @@ export async function resizeHpt(
   order: number,
   options: { readonly signal?: AbortSignal | undefined } = {},
 ): Promise<void> {
-  checkMethod('vm', vm, 'openHtab', 'an HtabVm');
+  if (!isVm(vm)) throw invalidType('vm', 'an HtabVm', vm);
   checkOptions(options);
   const { signal } = options;
   checkOrder(order, MAX_STREAM_ORDER);
   const oldOrder = streamOrder(vm);
   if (oldOrder === undefined) {
-    throw invalidArgument(
-      'ERR_INVALID_ARG_VALUE',
-      'The "vm" argument has no table, or does not know its order',
-    );
+    throw invalidValue('The "vm" argument has no table, or does not know its order');
   }
   signal?.throwIfAborted();
   try {

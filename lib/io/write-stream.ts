@@ -1,5 +1,5 @@
 import { Writable } from 'node:stream';
-import { checkOptions, invalidArgument } from '../arguments.js';
+import { checkOptions, invalidValue } from '../arguments.js';
 import { type HtabError, HtabStateError, HtabSystemError } from '../errors.js';
 import { RecordCursor } from '../format/cursor.js';
 import type { HeaderByteOrder } from '../format/header.js';
@@ -191,7 +191,7 @@ export function createWriteStream(
   if (options.order !== undefined) checkOrder(options.order, MAX_STREAM_ORDER);
   const order = vm === undefined ? options.order : streamOrder(vm, options.order);
   if (!isVm(target) && target.access !== 'write') {
-    throw invalidArgument('ERR_INVALID_ARG_VALUE', 'The "target" argument must be open for writing');
+    throw invalidValue('The "target" argument must be open for writing');
   }
   const cursor = new RecordCursor({ order, headerByteOrder });
   const open = (): Promise<HtabHandle> =>

@@ -1,4 +1,4 @@
-import { invalidArgument, invalidType } from '../arguments.js';
+import { invalidValue, invalidType } from '../arguments.js';
 import { HtabStateError, HtabUnavailableError } from '../errors.js';
 import { MAX_STREAM_ORDER, checkOrder } from '../hpt/geometry.js';
 import { HptReader } from '../io/reader.js';
@@ -90,13 +90,13 @@ export function checkEndpoint(name: string, value: unknown): void {
 }
 
 /** @throws TypeError, RangeError for a descriptor of the wrong kind, or an order that cannot be */
-export function checkTable({ handle, order }: SourceTable | TargetTable, access: 'read' | 'write'): void {
+export function checkDescriptor(
+  { handle, order }: SourceTable | TargetTable,
+  access: 'read' | 'write',
+): void {
   checkOrder(order, MAX_STREAM_ORDER);
   if (handle.access === access) return;
-  throw invalidArgument(
-    'ERR_INVALID_ARG_VALUE',
-    `The "handle" property must be open for ${access === 'read' ? 'reading' : 'writing'}`,
-  );
+  throw invalidValue(`The "handle" argument must be open for ${access === 'read' ? 'reading' : 'writing'}`);
 }
 
 class SourceVm implements SourceAccess {

@@ -1,8 +1,16 @@
 import { checkPath } from '../arguments.js';
 import { HtabStateError } from '../errors.js';
 import { inDoubt, nameTwice } from './failure.js';
-import type { Decision, Journal, JournalEntry, JournalRecord, Side } from './journal.js';
-import { checkDecision, checkName, checkRecord } from './journal.js';
+import {
+  checkDecision,
+  checkName,
+  checkRecord,
+  type Decision,
+  type Journal,
+  type JournalEntry,
+  type JournalRecord,
+  type Side,
+} from './journal.js';
 import { JournalLog } from './journal-log.js';
 
 /**

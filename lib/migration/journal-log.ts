@@ -10,7 +10,10 @@ import { JournalEntries, type JournalEntry } from './journal.js';
 const OWNER_ONLY = 0o600;
 /** Nothing is appended to a journal that would be longer. */
 const MAX_BYTES = 64 << 20;
-/** What is longer is no journal of ours: of those who see room for a line at the same moment, only one is right. */
+/**
+ * What is longer is no journal of ours. Beyond MAX_BYTES, because processes that see room for one more line at the same
+ * moment all append theirs.
+ */
 const READABLE_BYTES = MAX_BYTES + (1 << 20);
 const COMPACT_BYTES = 1 << 20;
 const READ_BYTES = 64 << 10;

@@ -61,7 +61,7 @@ export interface Journal extends AsyncDisposable {
   close(): Promise<void>;
 }
 
-/** @throws TypeError (`ERR_INVALID_ARG_TYPE`): a promise of a journal, above all */
+/** @throws TypeError (`ERR_INVALID_ARG_TYPE`): most likely the promise that `openJournal` returns, not awaited */
 export function checkJournal(journal: unknown): void {
   checkMethod('journal', journal, 'decide', 'a Journal, as openJournal resolves to');
 }
@@ -84,9 +84,6 @@ export function checkDecision(side: Side, migrationId: string, decision: Decisio
   checkName(side, migrationId);
   checkOneOf('decision', decision, ['committed', 'aborted']);
 }
-
-/** @internal Time for what is only noted, in ms: nobody's outcome hangs on it, and a disk that hangs delays no error. */
-export const NOTE_MS = 1000;
 
 const KEPT_DECISIONS = 1000;
 

@@ -1,12 +1,13 @@
 import { integerOption, outOfRange } from '../arguments.js';
 import type { HostModel } from '../vm/host.js';
+import { MAX_MS } from '../node/waiting.js';
 import { isMigrationId } from './protocol.js';
 
 /** What both ends of a migration take. */
 export interface MigrationOptions {
   /**
-   * Longest time the peer may show no sign of life, or the journal not answer, in ms, 100..2^31 - 1; default 30,000. The
-   * decision of a destination has `reconnectMs` more: so long the source asks for it.
+   * Longest time the peer may show no sign of life, or the journal not answer, in ms, 100..2^31 - 1; default 30,000. A
+   * destination's journal has `reconnectMs` more for the decision, as the source asks for it until then.
    */
   readonly timeoutMs?: number | undefined;
   /**
@@ -19,8 +20,6 @@ export interface MigrationOptions {
   /** Longest time to be without a connection before the migration is given up, in ms, 0..2^31 - 1; default 60,000. */
   readonly reconnectMs?: number | undefined;
 }
-
-const MAX_MS = 2 ** 31 - 1;
 
 /** The `timeoutMs` of these options. */
 export function timeoutOf({ timeoutMs }: Pick<MigrationOptions, 'timeoutMs'>): number {

@@ -198,7 +198,7 @@ export class ReceiveSession {
   async #decide(): Promise<void> {
     const { migrationId } = this.#states;
     const { journal, timeoutMs, reconnectMs } = this.#context;
-    // So long the source waits and asks, and a slow disk costs nothing but time.
+    // Until then the source waits and asks: up to here a slow disk costs nothing but time.
     const longestMs = timeoutMs + reconnectMs;
     this.#states.become('deciding');
     this.#connection.ignoreSignal();

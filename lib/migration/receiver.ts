@@ -1,12 +1,11 @@
 import type { Duplex } from 'node:stream';
 import { lazyDigest } from '../hpt/digest.js';
-import { within } from '../node/waiting.js';
+import { settled, within } from '../node/waiting.js';
 import { acceptConnections, type Accepting } from './acceptor.js';
 import type { Connection } from './connection.js';
 import type { ReceiveReport } from './destination.js';
 import { publishOutcome } from './events.js';
 import { brokenConnection, isBrokenConnection, migrationError, nameTwice } from './failure.js';
-import { NOTE_MS } from './journal.js';
 import { outcomeOf } from './outcome.js';
 import type { AskedOutcome, Hello } from './protocol.js';
 import type { ReceiveSettings } from './receive-options.js';
@@ -156,8 +155,7 @@ export class Receiver {
       publishOutcome({ side: 'destination', migrationId, outcome: 'in-doubt', error });
       return;
     }
-    const noted = outcomeOf(this.#settings.journal, migrationId);
-    await within(noted, NOTE_MS, undefined, () => undefined).catch(() => undefined);
+    await settled(outcomeOf(this.#settings.journal, migrationId));
     states.become('aborted');
     publishOutcome({ side: 'destination', migrationId, outcome: 'stayed', error });
   }

@@ -6,7 +6,7 @@ import type { SourceAccess } from './endpoints.js';
 import { publishOutcome } from './events.js';
 import { inDoubt, isBrokenConnection, migrationError, silentJournal } from './failure.js';
 import type { GuestControl } from '../io/guest-control.js';
-import { NOTE_MS, type Decision } from './journal.js';
+import type { Decision } from './journal.js';
 import { LiveTable } from './live-table.js';
 import { askOutcome } from './outcome.js';
 import type { SendSettings } from './send-options.js';
@@ -14,7 +14,7 @@ import { greet, sendTable, stoppedTooLong, type Prepared } from './send-session.
 import type { SendReport } from './source.js';
 import { States } from './states.js';
 import type { SourceState } from './two-phase.js';
-import { within } from '../node/waiting.js';
+import { settled, within } from '../node/waiting.js';
 
 type Moved = Omit<SendReport, 'migrationId' | 'attempts'>;
 
@@ -223,7 +223,6 @@ export class SendMigration {
   /** What has been learnt is true whether it can be written down or not; without it a restarted source asks again. */
   async #record(decision: Decision): Promise<void> {
     const { journal, migrationId } = this.#settings;
-    const decided = journal.decide('source', migrationId, decision);
-    await within(decided, NOTE_MS, undefined, () => undefined).catch(() => undefined);
+    await settled(journal.decide('source', migrationId, decision));
   }
 }

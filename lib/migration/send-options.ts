@@ -5,6 +5,7 @@ import {
   type GuestCallbacks,
 } from '../io/guest-control.js';
 import type { PassProgress } from '../io/pass-progress.js';
+import { MAX_MS } from '../node/waiting.js';
 import { checkJournal, MemoryJournal, type Journal } from './journal.js';
 import { checkMigrationId, reconnectTimeOf, timeoutOf, type MigrationOptions } from './options.js';
 import type { PassSettings } from './pass-sender.js';
@@ -80,7 +81,7 @@ export function sendSettings(options: SendOptions): SendSettings {
     migrationId,
     journal,
     limits: precopyLimits(options),
-    guestTimeoutMs: integerOption('guestTimeoutMs', options.guestTimeoutMs, GUEST_TIMEOUT_MS, 1, MAX_COUNT),
+    guestTimeoutMs: integerOption('guestTimeoutMs', options.guestTimeoutMs, GUEST_TIMEOUT_MS, 1, MAX_MS),
     timeoutMs: timeoutOf(options),
     reconnectMs: reconnectTimeOf(options),
     maxReconnects: integerOption('maxReconnects', options.maxReconnects, 16, 0, MAX_COUNT),
@@ -92,7 +93,7 @@ export function sendSettings(options: SendOptions): SendSettings {
       MIN_FRAME_BYTES,
       MAX_DATA_BYTES,
     ),
-    stopLimitMs: integerOption('stopLimitMs', options.stopLimitMs, STOP_LIMIT_MS, 1, MAX_COUNT),
+    stopLimitMs: integerOption('stopLimitMs', options.stopLimitMs, STOP_LIMIT_MS, 1, MAX_MS),
     recheckSource: options.recheckSource ?? false,
     signal,
     passes: {
@@ -112,7 +113,7 @@ function precopyLimits(options: SendOptions): PrecopyLimits {
     throw outOfRange('throttle', "a function with whenNotConverging 'throttle'", undefined);
   }
   return {
-    downtimeMs: integerOption('downtimeMs', options.downtimeMs, 300, 0, MAX_COUNT),
+    downtimeMs: integerOption('downtimeMs', options.downtimeMs, 300, 0, MAX_MS),
     maxPasses: integerOption('maxPasses', options.maxPasses, 16, 0, MAX_COUNT),
     maxChangedEntries: integerOption('maxChangedEntries', options.maxChangedEntries, 2 ** 32, 0, 2 ** 32),
     whenNotConverging,

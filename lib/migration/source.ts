@@ -2,7 +2,7 @@ import { outOfRange } from '../arguments.js';
 import { isVm } from '../io/vm-or-handle.js';
 import type { HtabVm } from '../vm/contract.js';
 import { Dialer, checkChannel, type Channel } from './dialer.js';
-import { checkEndpoint, checkTable, sourceAccess, type SourceTable } from './endpoints.js';
+import { checkEndpoint, checkDescriptor, sourceAccess, type SourceTable } from './endpoints.js';
 import { GuestControl } from '../io/guest-control.js';
 import type { PassReport } from './policy.js';
 import { SendMigration } from './send-migration.js';
@@ -61,7 +61,7 @@ export async function sendHpt(
   checkEndpoint('source', source);
   try {
     checkChannel(channel);
-    if (!isVm(source)) checkTable(source, 'read');
+    if (!isVm(source)) checkDescriptor(source, 'read');
     const settings = sendSettings(options);
     const access = await sourceAccess(source, options.host);
     if (settings.recheckSource && !access.canReopen) {

@@ -2,7 +2,13 @@ import { HptTable } from '../hpt/table.js';
 import { isVm } from '../io/vm-or-handle.js';
 import type { HtabVm } from '../vm/contract.js';
 import type { HostModel } from '../vm/host.js';
-import { checkEndpoint, checkTable, targetAccess, type TargetAccess, type TargetTable } from './endpoints.js';
+import {
+  checkEndpoint,
+  checkDescriptor,
+  targetAccess,
+  type TargetAccess,
+  type TargetTable,
+} from './endpoints.js';
 import type { CopyRules } from './table-copy.js';
 
 /** A target that is there, and what its table must be. */
@@ -52,7 +58,7 @@ export class Target implements AsyncDisposable {
     const found = await this.#find();
     checkEndpoint('target', found);
     try {
-      if (!isVm(found)) checkTable(found, 'write');
+      if (!isVm(found)) checkDescriptor(found, 'write');
       const access = await targetAccess(found, this.#host);
       return { access, rules: this.#rulesFor(access) };
     } catch (error) {

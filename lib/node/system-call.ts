@@ -49,7 +49,7 @@ function isRefusal(error: unknown): error is NodeJS.ErrnoException & { readonly 
   );
 }
 
-/** Of a name with several addresses, each of which refused, node:net says it once for each. */
+/** For a name with several addresses node:net throws one error with those of all addresses in it; only they have the call. */
 function syscallOf(error: NodeJS.ErrnoException): string {
   const [first = error] = error instanceof AggregateError ? (error.errors as NodeJS.ErrnoException[]) : [];
   return first.syscall ?? 'system call';

@@ -1,10 +1,10 @@
-/** A timer that is to wait longer fires at once; this is 24 days. */
-const MAX_TIMER_MS = 2 ** 31 - 1;
+/** Longest time of a timer, in ms: one that is set for longer goes off at once. */
+export const MAX_MS = 2 ** 31 - 1;
 
 /**
  * Waits for a promise, but not for ever. What becomes of it afterwards is the caller's to care for.
  *
- * @param ms longest time; Infinity for none
+ * @param ms longest time; beyond {@link MAX_MS}, as the sum of two limits can be, there is none
  * @param expired makes the error once the time has passed
  * @throws the signal's reason
  */
@@ -29,14 +29,11 @@ export function within<T>(
       fail(signal?.reason);
     };
     const timer =
-      ms === Infinity
+      ms > MAX_MS
         ? undefined
-        : setTimeout(
-            () => {
-              fail(expired());
-            },
-            Math.min(ms, MAX_TIMER_MS),
-          );
+        : setTimeout(() => {
+            fail(expired());
+          }, ms);
     signal?.addEventListener('abort', abort, { once: true });
     if (signal?.aborted === true) abort();
     promise.then((value) => {
@@ -44,6 +41,14 @@ export function within<T>(
       resolve(value);
     }, fail);
   });
+}
+
+/** Time for what no outcome hangs on, in ms: a disk that hangs does not keep back what is to be told. */
+const ASIDE_MS = 1000;
+
+/** Waits until it has settled, whatever came of it, but not for long. Never rejects. */
+export async function settled(promise: Promise<unknown>, ms = ASIDE_MS): Promise<void> {
+  await within(promise, ms, undefined, () => undefined).catch(() => undefined);
 }
 
 /**

@@ -1,14 +1,13 @@
-import { invalidArgument } from '../arguments.js';
+import { invalidValue } from '../arguments.js';
 import { open, realpath, rename, rm, stat, type FileHandle } from 'node:fs/promises';
 import path from 'node:path';
 import { systemCall } from '../node/system-call.js';
 import { abandonedFiles, removeFiles, temporaryPath } from '../node/temporary-file.js';
-import { within } from '../node/waiting.js';
+import { settled } from '../node/waiting.js';
 
 /** A guest's table says where everything is in its memory: nobody else's to read. */
 const OWNER_ONLY = 0o600;
 const PURPOSE = 'kvm-htab';
-const DISCARD_MS = 1000;
 
 /**
  * A file that is there whole or not at all: it is written under another name in the same folder, and gets its own only
@@ -80,7 +79,7 @@ export class AtomicFile {
   async discard(): Promise<void> {
     if (!this.#pending) return;
     this.#pending = false;
-    await within(this.#remove(), DISCARD_MS, undefined, () => undefined).catch(() => undefined);
+    await settled(this.#remove());
   }
 
   async #remove(): Promise<void> {
@@ -104,8 +103,5 @@ async function resolve(target: string, operation: string): Promise<string> {
     }),
   );
   if (there === undefined || there.isFile()) return resolved;
-  throw invalidArgument(
-    'ERR_INVALID_ARG_VALUE',
-    `The "path" argument must name a regular file, or nothing: ${target}`,
-  );
+  throw invalidValue(`The "path" argument must name a regular file, or nothing: ${target}`);
 }

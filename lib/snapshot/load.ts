@@ -1,4 +1,4 @@
-import { checkMethod, checkOptions, hasMethod, invalidArgument, invalidType } from '../arguments.js';
+import { checkOptions, hasMethod, invalidValue, invalidType } from '../arguments.js';
 import { HtabStateError, HtabUnavailableError } from '../errors.js';
 import type { HptTable } from '../hpt/table.js';
 import { checkAgainst } from '../io/read-back.js';
@@ -115,18 +115,19 @@ function checkSnapshot(snapshot: Partial<Snapshot> | null | undefined): void {
 }
 
 function checkTarget(target: HtabVm | HtabHandle, readBack: boolean | HtabHandle): void {
-  if (typeof readBack !== 'boolean')
-    checkMethod('readBack', readBack, 'writeRecords', 'a boolean or an HtabHandle', 'option');
+  if (typeof readBack !== 'boolean' && !isHandle(readBack)) {
+    throw invalidType('readBack', 'a boolean or an HtabHandle', readBack);
+  }
   let problem: string | undefined;
   if (!isVm(target)) {
     if (target.access !== 'write') problem = 'The "target" argument must be open for writing';
     else if (readBack === true)
-      problem = 'The "readBack" option must be a handle, as the "target" argument is';
+      problem = 'The "readBack" argument must be a handle, as the "target" argument is';
   }
   if (typeof readBack === 'object' && readBack.access !== 'read') {
-    problem = 'The "readBack" option must be open for reading';
+    problem = 'The "readBack" argument must be open for reading';
   }
-  if (problem !== undefined) throw invalidArgument('ERR_INVALID_ARG_VALUE', problem);
+  if (problem !== undefined) throw invalidValue(problem);
 }
 
 function checkFits(
@@ -169,7 +170,7 @@ async function emptyAfter(error: unknown, writer: TableWriter, order: number): P
   }
 }
 
-/** What is the caller's mistake in `options` may be anything. */
+/** Also after wrong arguments, so `options` may be anything. */
 async function closeHandles(target: HtabVm | HtabHandle, options: LoadOptions | null): Promise<void> {
   if (!isVm(target)) await target.close();
   const readBack = options?.readBack;

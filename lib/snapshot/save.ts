@@ -1,4 +1,4 @@
-import { checkObject, checkOptions, checkPath, integerOption, invalidArgument } from '../arguments.js';
+import { checkObject, checkOptions, checkPath, integerOption, invalidValue } from '../arguments.js';
 import { HtabStateError } from '../errors.js';
 import {
   GUEST_TIMEOUT_MS,
@@ -11,7 +11,7 @@ import type { PassProgress } from '../io/pass-progress.js';
 import { HptReader } from '../io/reader.js';
 import { streamOrder } from '../io/stream-order.js';
 import { checkVmOrHandle, isVm } from '../io/vm-or-handle.js';
-import { within } from '../node/waiting.js';
+import { MAX_MS, within } from '../node/waiting.js';
 import type { BackendName, HtabHandle, HtabVm } from '../vm/contract.js';
 import { hostOf, type HostModel } from '../vm/host.js';
 import { AtomicFile } from './atomic-file.js';
@@ -97,10 +97,7 @@ async function save(source: HtabVm | HtabHandle, path: string, options: SaveOpti
   const vm = isVm(source) ? source : undefined;
   const order = vm === undefined ? options.order : streamOrder(vm, options.order);
   if (order === undefined) {
-    throw invalidArgument(
-      'ERR_INVALID_ARG_VALUE',
-      'The "order" option is needed: the source does not tell its table\'s order',
-    );
+    throw invalidValue('The "order" option is needed: the source does not tell its table\'s order');
   }
   const { signal } = options;
   signal?.throwIfAborted();
@@ -130,14 +127,14 @@ type PassLimits = Readonly<
 
 function passLimits({ guest, ...options }: SaveOptions): PassLimits {
   if (guest !== undefined) {
-    checkObject('guest', guest, 'option');
+    checkObject('guest', guest);
     checkGuestCallbacks(guest);
   }
   return {
     maxPasses: integerOption('maxPasses', options.maxPasses, 16, 1, MAX_COUNT),
     maxChangedEntries: integerOption('maxChangedEntries', options.maxChangedEntries, 256, 0, 2 ** 32),
-    guestTimeoutMs: integerOption('guestTimeoutMs', options.guestTimeoutMs, GUEST_TIMEOUT_MS, 1, MAX_COUNT),
-    stopLimitMs: integerOption('stopLimitMs', options.stopLimitMs, STOP_LIMIT_MS, 1, MAX_COUNT),
+    guestTimeoutMs: integerOption('guestTimeoutMs', options.guestTimeoutMs, GUEST_TIMEOUT_MS, 1, MAX_MS),
+    stopLimitMs: integerOption('stopLimitMs', options.stopLimitMs, STOP_LIMIT_MS, 1, MAX_MS),
   };
 }
 
@@ -171,7 +168,7 @@ class PassSaver {
     let quiescent: boolean;
     try {
       await control.pause(signal);
-      // Whatever they wait for, a disk or the kernel: the guest does not, and the descriptors close under them.
+      // The guest does not wait for a disk or a kernel that hangs; the passes go on until their descriptors are closed.
       quiescent = await within(this.#untilQuiescent(MAX_STOPPED_PASSES), stopLimitMs, signal, () =>
         this.#stoppedTooLong(stopLimitMs),
       );

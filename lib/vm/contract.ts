@@ -15,7 +15,7 @@ export interface OpenHtabOptions {
   readonly boltedOnly?: boolean;
   /** ptex at which the first pass begins; the first pass covers it to the end of the table, 0..2^53 - 1. Default 0. */
   readonly startIndex?: number;
-  /** Ends the opening with its reason; what `HptReader` and the streams do with it, they say. */
+  /** Ends the opening with its reason; `createReadStream` destroys its stream with it at any time. */
   readonly signal?: AbortSignal | undefined;
 }
 

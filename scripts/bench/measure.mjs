@@ -5,7 +5,7 @@ import { runInNewContext } from 'node:vm';
 import { addon } from './baseline.mjs';
 
 /** Odd, so that the median is one of them. */
-export const ROUNDS = 9;
+const ROUNDS = 9;
 /** A sample lasts at least so long: shorter ones measure the clock. */
 const SAMPLE_NS = 2e6;
 /** Long enough for V8 to have compiled what it will. */
@@ -26,7 +26,7 @@ const WARM_UP_NS = 200e6;
  */
 
 /** CPU time of this thread: for deeds that compute. Work of others on the machine does not show. @type {Clock} */
-export const cpuTime = addon.threadCpuTime;
+const cpuTime = addon.threadCpuTime;
 /** CPU time of all of this process: for deeds that compute on several threads, or in the kernel. @type {Clock} */
 export const processTime = () => {
   const { user, system } = process.cpuUsage();
@@ -36,7 +36,7 @@ export const processTime = () => {
 export const wallTime = () => performance.now() * 1e6;
 
 /** @param {number[]} values */
-export const median = (values) => values.toSorted((a, b) => a - b)[values.length >>> 1] ?? NaN;
+const median = (values) => values.toSorted((a, b) => a - b)[values.length >>> 1] ?? NaN;
 
 /**
  * Mean time of `runs` runs, ns.

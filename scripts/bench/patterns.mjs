@@ -14,7 +14,7 @@ export function numbers(seed = 0x9e3779b9) {
 }
 
 /** @returns {() => number} numbers from 0 up to but without 1 */
-export function fractions(seed = 0x9e3779b9) {
+function fractions(seed = 0x9e3779b9) {
   const next = numbers(seed);
   return () => next() / 2 ** 32;
 }

@@ -77,7 +77,7 @@ test.each<[what: string, path: () => string, args: (path: string) => string[], m
     'a VMM that is a file',
     junk,
     (path) => ['save', '/nowhere', '--htab-socket', path],
-    '--htab-socket: connect to the VMM at PATH: connect failed with ECONNREFUSED; nobody listens there: does the VMM still run, and is this a socket of its?',
+    '--htab-socket: connect to the VMM at PATH: connect failed with ECONNREFUSED; nobody listens there: does the VMM still run, and is this its control socket?',
   ],
   [
     'a destination that is not there',
@@ -132,8 +132,13 @@ test('a host of several addresses, none of which answers, is named once', async 
 
 test('the path of a socket that the system would cut is wrong usage', async () => {
   const path = `/tmp/${'x'.repeat(103)}`;
-  const { code, message } = await failureOf('receive', `unix:${path}`, '--emulated');
-  expect([code, message]).toEqual([2, expect.stringContaining('at most 107 bytes')]);
+  for (const args of [
+    ['receive', `unix:${path}`, '--emulated'],
+    ['save', '/nowhere', '--htab-socket', path],
+  ]) {
+    const { code, message } = await failureOf(...args);
+    expect([code, message]).toEqual([2, expect.stringContaining('at most 107 bytes')]);
+  }
 });
 
 test.skipIf(noCertificates !== undefined)('a file for TLS that holds something else is named', async () => {

@@ -101,12 +101,18 @@ const mistakes: Readonly<Record<string, Readonly<Record<string, readonly [readon
     options: [NOT_AN_OBJECT, (it) => api.resizeHpt(vm, 18, it)],
   },
   openVm: { options: [[undefined, ...NOT_AN_OBJECT], (it) => api.openVm(it)] },
-  probe: { options: [NOT_AN_OBJECT, (it) => api.probe(it)] },
+  probe: {
+    options: [NOT_AN_OBJECT, (it) => api.probe(it)],
+    device: [NO_PATH.slice(1), (it) => api.probe({ device: it })],
+  },
   'new EmulatedVm': { options: [NOT_AN_OBJECT, (it) => new api.EmulatedVm(it)] },
   'vm.openHtab': { options: [NOT_AN_OBJECT, (it) => vm.openHtab(it)] },
   'handle.read': { buffer: [NOTHING_USEFUL, (it) => handle.read(it)] },
   'ImageVm.fromImage': { image: [NOTHING_USEFUL, (it) => api.ImageVm.fromImage(it)] },
-  'KvmVm.create': { options: [NOT_AN_OBJECT, (it) => api.KvmVm.create(it)] },
+  'KvmVm.create': {
+    options: [NOT_AN_OBJECT, (it) => api.KvmVm.create(it)],
+    device: [NO_PATH.slice(1), (it) => api.KvmVm.create({ device: it })],
+  },
   'KvmVm.fromFd': { options: [NOT_AN_OBJECT, (it) => api.KvmVm.fromFd(0, it)] },
   adoptHtab: { options: [NOT_AN_OBJECT, (it) => api.adoptHtab(0, it)] },
   takeHtab: { descriptor: [[undefined, ...NOT_AN_OBJECT], (it) => api.takeHtab(it)] },
@@ -190,7 +196,7 @@ test.each(rows)('$name refuses a wrong $argument by its name', async ({ argument
     await expect(attempt(call, value), `for ${JSON.stringify(value)}`).rejects.toMatchObject({
       name: 'TypeError',
       code: 'ERR_INVALID_ARG_TYPE',
-      message: expect.stringMatching(`"${argument}" (argument|option) must be `) as unknown,
+      message: expect.stringMatching(`"${argument}" argument must be `) as unknown,
     });
   }
 });
@@ -200,6 +206,10 @@ const WITHOUT = new Set([
   ...['primaryGroup', 'secondaryGroup', 'entryCount', 'ptegCount', 'tableBytes', 'isHtabError'],
   ...['HptTable', 'MemoryJournal', 'capabilityNumbers'],
 ]);
+
+test.each([-1, 1.5, 2 ** 31, NaN])('a VM of type %s cannot be made', async (type) => {
+  await expect(api.KvmVm.create({ type })).rejects.toMatchObject({ code: 'ERR_OUT_OF_RANGE' });
+});
 
 test('every public function is among them', () => {
   const tried = new Set(Object.keys(mistakes).map((name) => name.replace(/^new /, '').split('.')[0]!));

@@ -1,8 +1,8 @@
-import { type Command, InvalidArgumentError, Option } from 'commander';
+import { type Command, Option } from 'commander';
 import { MAX_STREAM_ORDER, MIN_ORDER } from '../../hpt/geometry.js';
 import { type EmulatedSpec, SPEC_HELP, parseEmulatedSpec } from '../emulated-spec.js';
 import { PLACES } from '../place.js';
-import { integer } from './values.js';
+import { argument, integer, unixPath } from './values.js';
 
 /** Where a guest's table is, as the command line says it. Exactly one place must be given. */
 export interface EndpointOptions {
@@ -30,9 +30,9 @@ export function addEndpointOptions(command: Command, role: 'source' | 'target'):
         .conflicts(others('htabFd')),
     )
     .addOption(
-      new Option('--htab-socket <path>', 'control socket of a VMM that hands the descriptor over').conflicts(
-        others('htabSocket'),
-      ),
+      new Option('--htab-socket <path>', 'control socket of a VMM that hands the descriptor over')
+        .argParser(unixPath)
+        .conflicts(others('htabSocket')),
     )
     .addOption(
       new Option('--pid <n>', 'process to take the descriptor --pid-fd from')
@@ -42,7 +42,7 @@ export function addEndpointOptions(command: Command, role: 'source' | 'target'):
     .addOption(new Option('--pid-fd <n>', 'its number in that process').argParser(integer(0, 2 ** 31 - 1)))
     .addOption(
       new Option('--emulated [spec]', `no guest: an emulated VM, which =SPEC describes: ${SPEC_HELP[role]}`)
-        .argParser((text) => specOf(text, role))
+        .argParser(argument((text) => parseEmulatedSpec(text, role)))
         .conflicts([...others('emulated'), 'order']),
     )
     .addOption(
@@ -55,12 +55,4 @@ export function addEndpointOptions(command: Command, role: 'source' | 'target'):
 /** A bare `--emulated` as `--emulated=`: else it would take the command's file for its value. */
 export function bareEmulated(args: readonly string[]): string[] {
   return args.map((arg) => (arg === '--emulated' ? '--emulated=' : arg));
-}
-
-function specOf(text: string, role: 'source' | 'target'): EmulatedSpec {
-  try {
-    return parseEmulatedSpec(text, role);
-  } catch (error) {
-    throw new InvalidArgumentError((error as Error).message);
-  }
 }

@@ -1,5 +1,6 @@
 import type { Command } from 'commander';
 import { GUEST_TIMEOUT_MS, STOP_LIMIT_MS } from '../../io/guest-control.js';
+import { MAX_MS } from '../../node/waiting.js';
 import { integer } from './values.js';
 
 /** Gives a command the options of {@link ControlOptions}, but for `--on-throttle`. */
@@ -10,13 +11,13 @@ export function addGuestOptions(command: Command): Command {
     .option(
       '--pause-timeout-ms <ms>',
       'longest time for one of these commands, or one answer of the VMM',
-      integer(1, 2 ** 31 - 1),
+      integer(1, MAX_MS),
       GUEST_TIMEOUT_MS,
     )
     .option(
       '--stop-limit-ms <ms>',
       'longest time the guest is kept stopped; after it, it runs on here',
-      integer(1, 2 ** 31 - 1),
+      integer(1, MAX_MS),
       STOP_LIMIT_MS,
     );
 }

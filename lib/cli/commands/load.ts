@@ -1,4 +1,5 @@
 import { type Command, Option } from 'commander';
+import { MAX_MS } from '../../node/waiting.js';
 import type { LoadCommandOptions } from '../table/load.js';
 import type { CommandContext } from './context.js';
 import { addEndpointOptions } from './endpoint-options.js';
@@ -21,7 +22,7 @@ export function defineLoad(program: Command, context: CommandContext): void {
   addEndpointOptions(command, 'target')
     .option('--read-back', 'read the table back and compare it with the file')
     .option('--allow-changing', 'load a snapshot of a table that changed while it was saved')
-    .option('--timeout-ms <ms>', 'longest time for one answer of the VMM', integer(100, 2 ** 31 - 1), 30_000)
+    .option('--timeout-ms <ms>', 'longest time for one answer of the VMM', integer(100, MAX_MS), 30_000)
     .addOption(new Option('--json', 'print the result as one JSON document').conflicts('quiet'))
     .option('--quiet', 'print errors only')
     .addHelpText('after', EXAMPLES)

@@ -1,9 +1,8 @@
 import { Option, type Command } from 'commander';
+import { MAX_MS } from '../../node/waiting.js';
 import type { ReportOptions } from '../reporter.js';
 import type { SecurityOptions } from '../transport/security.js';
 import { integer, localPort } from './values.js';
-
-const MAX_MS = 2 ** 31 - 1;
 
 /** Options of every command that talks to a peer. */
 export interface PeerOptions extends SecurityOptions {

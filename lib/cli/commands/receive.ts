@@ -1,5 +1,6 @@
 import type { Command } from 'commander';
 import { MAX_STREAM_ORDER, MIN_ORDER } from '../../hpt/geometry.js';
+import { MAX_MS } from '../../node/waiting.js';
 import type { ReceiveCommandOptions } from '../migrate/receive.js';
 import type { Address } from '../transport/address.js';
 import type { CommandContext } from './context.js';
@@ -41,7 +42,7 @@ export function defineReceive(program: Command, context: CommandContext): void {
     .option(
       '--answer-ms <ms>',
       'time to go on answering the source once the guest is here',
-      integer(0, 2 ** 31 - 1),
+      integer(0, MAX_MS),
       0,
     );
   addMigrationOptions(command)

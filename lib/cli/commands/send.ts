@@ -1,4 +1,5 @@
 import { Option, type Command } from 'commander';
+import { MAX_MS } from '../../node/waiting.js';
 import type { SendCommandOptions } from '../migrate/send.js';
 import type { Address } from '../transport/address.js';
 import type { CommandContext } from './context.js';
@@ -34,7 +35,7 @@ export function defineSend(program: Command, context: CommandContext): void {
     .argument('<address>', 'tls://HOST:PORT, tcp://HOST:PORT or unix:PATH', address);
   addGuestOptions(addEndpointOptions(command, 'source'))
     .option('--on-throttle <command>', 'shell command that slows it down')
-    .option('--downtime-ms <ms>', 'longest time the guest shall stand still', integer(0, 2 ** 31 - 1), 300)
+    .option('--downtime-ms <ms>', 'longest time the guest shall stand still', integer(0, MAX_MS), 300)
     .option('--max-passes <n>', 'passes made at most while it runs', integer(0, 2 ** 31 - 1), 16)
     .addOption(
       new Option('--if-not-converging <what>', 'what to do if it would stand still for longer then')

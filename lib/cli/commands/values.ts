@@ -1,5 +1,5 @@
 import { InvalidArgumentError } from 'commander';
-import { parseAddress, parseHostAndPort, type Address } from '../transport/address.js';
+import { parseAddress, parseHostAndPort, socketPath } from '../transport/address.js';
 
 /** Reads an option's value as an integer in `min..max`. */
 export function integer(min: number, max: number): (text: string) => number {
@@ -23,12 +23,20 @@ export function byteRate(text: string): number {
 }
 
 /** Reads where to connect to, or to listen at. */
-export function address(text: string): Address {
-  try {
-    return parseAddress(text);
-  } catch (error) {
-    throw new InvalidArgumentError((error as Error).message);
-  }
+export const address = argument(parseAddress);
+
+/** Reads the path of a Unix socket. */
+export const unixPath = argument(socketPath);
+
+/** What reads the command line's text; what it throws is wrong usage. */
+export function argument<T>(parse: (text: string) => T): (text: string) => T {
+  return (text) => {
+    try {
+      return parse(text);
+    } catch (error) {
+      throw new InvalidArgumentError((error as Error).message);
+    }
+  };
 }
 
 /** Reads `PORT`, of this machine alone, or `HOST:PORT`. */

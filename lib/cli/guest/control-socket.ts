@@ -13,7 +13,7 @@ const MORE_ANSWERS = 'there is more than one answer';
 /** What usually stands behind a connection that is refused. */
 const HINTS: Hints = {
   ENOENT: 'no VMM listens there: does it run, and is this the path of its control socket?',
-  ECONNREFUSED: 'nobody listens there: does the VMM still run, and is this a socket of its?',
+  ECONNREFUSED: 'nobody listens there: does the VMM still run, and is this its control socket?',
   EACCES: "the socket is not writable for this user: run as the VMM's, or join its group",
   ENOTSOCK: "this is no socket: give the path of the VMM's control socket",
   EAGAIN: 'the VMM takes no connection: does it stand still?',

@@ -1,3 +1,4 @@
+import { MAX_MS } from '../../node/waiting.js';
 import { UsageError } from '../usage-error.js';
 import type { ControlledGuest } from './controlled-guest.js';
 import { Hooks } from './hooks.js';
@@ -26,4 +27,9 @@ export function hooksOf(options: Omit<ControlOptions, 'stopLimitMs'>): Controlle
   }
   if (onPause === undefined && onResume === undefined && onThrottle === undefined) return undefined;
   throw new UsageError('--on-pause and --on-resume go together, and --on-throttle with both');
+}
+
+/** The `guestTimeoutMs` to go with them: the control has its own limit, and says more about what it could not do. */
+export function guestTimeoutOf({ pauseTimeoutMs }: Pick<ControlOptions, 'pauseTimeoutMs'>): number {
+  return Math.min(pauseTimeoutMs + 1000, MAX_MS);
 }

@@ -1,17 +1,14 @@
 import { silentJournal } from '../../migration/failure.js';
 import type { Journal } from '../../migration/journal.js';
 import { openJournal } from '../../migration/journal-file.js';
-import { within } from '../../node/waiting.js';
+import { settled, within } from '../../node/waiting.js';
 import { about } from '../about.js';
 import type { MigrationCommandOptions } from '../commands/options.js';
 import type { Reporter } from '../reporter.js';
 
-/** A disk that hangs must not keep back how a migration ended. */
-const RELEASE_MS = 1000;
-
 /** What a command has opened: released when it ends, the last first, each whatever becomes of the others. */
 export class Resources {
-  readonly #releases: (() => unknown)[] = [];
+  readonly #releases: (() => Promise<unknown>)[] = [];
 
   /** Runs a job, and releases whatever it has added. */
   static async use<T>(job: (resources: Resources) => Promise<T>): Promise<T> {
@@ -24,7 +21,7 @@ export class Resources {
   }
 
   add(release: () => unknown): void {
-    this.#releases.push(release);
+    this.#releases.push(async () => await release());
   }
 
   /** Serves metrics if they are asked for, and says where. */
@@ -50,11 +47,8 @@ export class Resources {
 
   async #release(): Promise<void> {
     for (let release = this.#releases.pop(); release !== undefined; release = this.#releases.pop()) {
-      try {
-        await within(Promise.resolve(release()), RELEASE_MS, undefined, () => undefined);
-      } catch {
-        // What ends the command matters more; and whatever could not be released, or not yet, goes with the process.
-      }
+      // What ends the command matters more; and whatever could not be released, or not yet, goes with the process.
+      await settled(release());
     }
   }
 }

@@ -8,7 +8,7 @@ import type { MigrationCommandOptions } from '../commands/options.js';
 import { openSource, type SourceEndpoint } from '../endpoints.js';
 import { EXIT_CODES } from '../exit-codes.js';
 import { formatCount, formatDuration } from '../format.js';
-import { hooksOf, type ControlOptions } from '../guest/hook-options.js';
+import { guestTimeoutOf, hooksOf, type ControlOptions } from '../guest/hook-options.js';
 import { passTable } from '../pass-table.js';
 import type { Output } from '../program.js';
 import { createProgressDisplay } from '../progress.js';
@@ -19,8 +19,6 @@ import { connect } from '../transport/connect.js';
 import { loadSecurity } from '../transport/security.js';
 import { UsageError } from '../usage-error.js';
 import { Resources } from './resources.js';
-
-const MAX_MS = 2 ** 31 - 1;
 
 export interface SendCommandOptions extends EndpointOptions, MigrationCommandOptions, ControlOptions {
   readonly migrationId?: string;
@@ -119,8 +117,7 @@ function migrationOptions(
     host,
     migrationId: options.migrationId,
     bytesPerSecond: options.bandwidth,
-    // The control has its own limit, and says more about what it could not do.
-    guestTimeoutMs: Math.min(options.pauseTimeoutMs + 1000, MAX_MS),
+    guestTimeoutMs: guestTimeoutOf(options),
     stopLimitMs: options.stopLimitMs,
     recheckSource: options.recheckSource,
     downtimeMs: options.downtimeMs,

@@ -6,11 +6,9 @@ import { openSource, type SourceEndpoint } from '../endpoints.js';
 import { EXIT_CODES } from '../exit-codes.js';
 import { formatBytes, formatCount, formatDuration, formatTable } from '../format.js';
 import { jsonDocument } from '../json.js';
-import { hooksOf, type ControlOptions } from '../guest/hook-options.js';
+import { guestTimeoutOf, hooksOf, type ControlOptions } from '../guest/hook-options.js';
 import type { Output } from '../program.js';
 import { createProgressDisplay } from '../progress.js';
-
-const MAX_MS = 2 ** 31 - 1;
 
 /** What `kvm-htab save` takes. */
 export interface SaveCommandOptions extends EndpointOptions, ControlOptions {
@@ -42,8 +40,7 @@ export async function save(
       order: source.order,
       host: source.host,
       guest: hooks ?? source.control,
-      // The control has its own limit, and says more about what it could not do.
-      guestTimeoutMs: Math.min(options.pauseTimeoutMs + 1000, MAX_MS),
+      guestTimeoutMs: guestTimeoutOf(options),
       stopLimitMs: options.stopLimitMs,
       maxPasses: options.maxPasses,
       maxChangedEntries: options.maxChanged,

@@ -29,15 +29,20 @@ loopback.addAddress('::1', 'ipv6');
  */
 export function parseAddress(text: string): Address {
   if (text === 'systemd') return { kind: 'systemd' };
-  if (text.startsWith('unix:') && text.length > 5) return unixAddress(text.slice(5));
+  if (text.startsWith('unix:') && text.length > 5) return { kind: 'unix', path: socketPath(text.slice(5)) };
   const [, kind, place] = /^(tcp|tls):\/\/(.*)$/.exec(text) ?? [];
   const hostAndPort = place === undefined ? undefined : parseHostAndPort(place);
   if (hostAndPort !== undefined) return { kind: kind === 'tls' ? 'tls' : 'tcp', ...hostAndPort };
   throw new TypeError('It must be tls://HOST:PORT, tcp://HOST:PORT or unix:PATH.');
 }
 
-function unixAddress(path: string): Address {
-  if (Buffer.byteLength(path) <= MAX_SOCKET_PATH_BYTES) return { kind: 'unix', path };
+/**
+ * The path of a Unix socket, as it is given.
+ *
+ * @throws TypeError for one that is too long
+ */
+export function socketPath(path: string): string {
+  if (Buffer.byteLength(path) <= MAX_SOCKET_PATH_BYTES) return path;
   throw new TypeError(`The path of a Unix socket has at most ${MAX_SOCKET_PATH_BYTES} bytes.`);
 }
 

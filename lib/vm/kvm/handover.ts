@@ -7,7 +7,7 @@ import { KvmHandle } from './kvm-handle.js';
 import { type PassingOptions, receiveMessage } from './passing.js';
 
 /** What /proc calls an HTAB descriptor, and a VM's. */
-export const HTAB = 'anon_inode:kvm-htab';
+const HTAB = 'anon_inode:kvm-htab';
 export const VM = 'anon_inode:kvm-vm';
 
 /** Largest number of a descriptor or a process. */

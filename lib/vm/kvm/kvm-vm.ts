@@ -1,5 +1,5 @@
 import { constants } from 'node:os';
-import { checkInteger, checkObject } from '../../arguments.js';
+import { checkInteger, checkObject, checkPath } from '../../arguments.js';
 import { MAX_ORDER, MIN_ORDER } from '../../hpt/geometry.js';
 import { BaseVm, type CallResult, checkCall } from '../base.js';
 import type { OpenHtabOptions } from '../contract.js';
@@ -23,7 +23,8 @@ export interface KvmVmOptions {
   /** Default `/dev/kvm`. */
   readonly device?: string;
   /**
-   * KVM_CREATE_VM's type (kernel-abi.md 1.4). Default 1 on ppc64, which is HV and nothing else; 0 elsewhere.
+   * KVM_CREATE_VM's type, 0..2^31 - 1, of which kernels know 0 to 2 (kernel-abi.md 1.4). Default 1 on ppc64, which is HV
+   * and nothing else; 0 elsewhere.
    */
   readonly type?: number;
 }
@@ -67,6 +68,8 @@ export class KvmVm extends BaseVm {
   static async create(options: KvmVmOptions = {}): Promise<KvmVm> {
     checkObject('options', options);
     const { device = DEFAULT_DEVICE, type = process.arch === 'ppc64' ? 1 : 0 } = options;
+    checkPath('device', device);
+    checkInteger('type', type, 0, 2 ** 31 - 1);
     const addon = loadAddon();
     const kvm = await openDevice(addon, device);
     try {

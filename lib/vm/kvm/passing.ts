@@ -1,7 +1,7 @@
 import { lstat, unlink } from 'node:fs/promises';
 import { checkInteger, checkPath } from '../../arguments.js';
 import { HtabSystemError } from '../../errors.js';
-import { pause } from '../../node/waiting.js';
+import { MAX_MS, pause } from '../../node/waiting.js';
 import { checkCall, systemError } from '../base.js';
 import type { Addon, Descriptor, Message } from './addon.js';
 import { attempt } from './failure.js';
@@ -15,7 +15,6 @@ export interface PassingOptions {
 }
 
 const DEFAULT_TIMEOUT_MS = 10_000;
-const LONGEST_TIMEOUT_MS = 2 ** 31 - 1;
 /** Most peers answer at once; one that does not is asked after less and less often. */
 const FIRST_PAUSE_MS = 1;
 const LONGEST_PAUSE_MS = 50;
@@ -79,7 +78,7 @@ class Wait {
   readonly #signal: AbortSignal | undefined;
 
   constructor(operation: string, { timeoutMs = DEFAULT_TIMEOUT_MS, signal }: PassingOptions) {
-    checkInteger('timeoutMs', timeoutMs, 0, LONGEST_TIMEOUT_MS);
+    checkInteger('timeoutMs', timeoutMs, 0, MAX_MS);
     this.#operation = operation;
     this.#deadline = performance.now() + timeoutMs;
     this.#signal = signal;

@@ -1,5 +1,5 @@
 import { endianness, release } from 'node:os';
-import { checkObject } from '../../arguments.js';
+import { checkObject, checkPath } from '../../arguments.js';
 import { HtabSystemError, HtabUnavailableError } from '../../errors.js';
 import { type Addon, loadAddon } from './addon.js';
 import { checkCall } from '../base.js';
@@ -61,6 +61,7 @@ type Findings = { -readonly [Field in keyof ProbeResult]: ProbeResult[Field] };
 export async function probe(options: { readonly device?: string | undefined } = {}): Promise<ProbeResult> {
   checkObject('options', options);
   const { device = DEFAULT_DEVICE } = options;
+  checkPath('device', device);
   const findings: Findings = {
     platform: process.platform,
     arch: process.arch,

@@ -518,13 +518,13 @@ describe('arguments taken for each other', () => {
   test('a reader of a VM is opened, and open() says how one of a handle is made', async () => {
     const handle = await new ModelVm(18).openHtab();
     for (const notVm of [handle, undefined, null, 18, {}]) {
-      await expect(HptReader.open(notVm as HtabVm)).rejects.toEqual(wrongKind('use new HptReader(handle)'));
+      await expect(HptReader.open(notVm as HtabVm)).rejects.toEqual(wrongKind('new HptReader(handle)'));
     }
   });
 
   test('a reader of a handle is made, and the constructor says how one of a VM is opened', () => {
     for (const notHandle of [new ModelVm(18), undefined, null, 3, {}]) {
-      expect(() => new HptReader(notHandle as HtabHandle)).toThrow(wrongKind('use HptReader.open(vm)'));
+      expect(() => new HptReader(notHandle as HtabHandle)).toThrow(wrongKind('HptReader.open(vm)'));
     }
   });
 });

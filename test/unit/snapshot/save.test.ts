@@ -126,7 +126,7 @@ describe('saving a table', () => {
     const { vm } = await busyVm(1);
     await expect(saveSnapshot(vm, newPath(), { guest: guest as GuestCallbacks })).rejects.toMatchObject({
       code: 'ERR_INVALID_ARG_TYPE',
-      message: `The "${name}" option must be a function. Received undefined`,
+      message: `The "${name}" argument must be a function. Received undefined`,
     });
   });
 
