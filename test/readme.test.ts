@@ -6,6 +6,7 @@ import { promisify } from 'node:util';
 import { expect, test } from 'vitest';
 
 const root = path.resolve(import.meta.dirname, '..');
+const program = path.join(root, 'dist/bundle/main.js');
 const readme = await readFile(path.join(root, 'README.md'), 'utf8');
 const examples = [...readme.matchAll(/^```js\n([^]*?)^```$/gm)].map(([, code]) => code!);
 
@@ -30,11 +31,15 @@ test.each(examples.map((code, index) => [index + 1, code] as const))(
   },
 );
 
+test('the command of a clone can be run as it has been compiled, as npx does', async () => {
+  const { stdout } = await promisify(execFile)(program, ['--help']);
+  expect(stdout).toMatch(/^Usage: kvm-htab /);
+});
+
 test('the commands of the README for a laptop run as they stand', async () => {
   const [, commands] = /^```sh\n(kvm-htab receive [^]*?)^```$/m.exec(readme)!;
   const folder = await mkdtemp(path.join(tmpdir(), 'kvm-htab-readme-'));
   try {
-    const program = path.join(root, 'dist/bundle/main.js');
     await writeFile(
       path.join(folder, 'kvm-htab'),
       `#!/bin/sh\nexec '${process.execPath}' '${program}' "$@"\n`,
