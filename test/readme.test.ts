@@ -25,6 +25,8 @@ test.each(examples.map((code, index) => [index + 1, code] as const))(
       const { stdout } = await promisify(execFile)(process.execPath, [file]);
       expect(stdout).toMatch(/true/);
       expect(stdout).not.toMatch(/false/);
+      const [, printed] = /^\/\/ prints (.*)$/m.exec(code) ?? [];
+      if (printed !== undefined) expect(stdout).toBe(`${printed}\n`);
     } finally {
       await rm(folder, { recursive: true });
     }
