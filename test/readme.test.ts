@@ -65,9 +65,11 @@ test('the commands of the README for a laptop run as they stand', async () => {
 test('the TypeScript examples of the README compile', async () => {
   const blocks = [...readme.matchAll(/^```ts\n([^]*?)^```$/gm)].map(([, code]) => code!);
   expect(blocks.length).toBeGreaterThanOrEqual(2);
-  const given = `declare const pid: number, fd: number;
+  const given = `declare const pid: number, fd: number, migrationId: string;
+    declare const identity: Record<'cert' | 'key' | 'ca', Buffer>;
     declare function ship(chunk: Uint8Array): Promise<void>;
-    declare function pauseGuest(): Promise<void>;\n`;
+    declare function pauseGuest(): Promise<void>;
+    declare function resumeGuest(): Promise<void>;\n`;
   const folder = await mkdtemp(path.join(root, 'dist/readme-'));
   try {
     const files = blocks.map((code, index) => ({ file: path.join(folder, `example-${index}.mts`), code }));
