@@ -90,6 +90,22 @@ test('the TypeScript examples of the README compile', async () => {
   }
 });
 
+test('every option that the README names is one of a command, and every option of migrations is named', async () => {
+  const optionsIn = (text: string): string[] => [...new Set(text.match(/(?<![\w-])--[a-z][a-z-]+/g))];
+  const helpOf = async (...command: string[]): Promise<string> =>
+    (await promisify(execFile)(process.execPath, [...command, '--help'], { cwd: root })).stdout;
+  const helpsOf = (...commands: string[]): Promise<string[]> =>
+    Promise.all(commands.map((command) => helpOf(program, command)));
+  const migration = await helpsOf('send', 'receive', 'resolve', 'save', 'load');
+  const others = await helpsOf('probe', 'demo');
+  const power = await helpOf('scripts/power/main.mjs');
+  // Those of npm, npx, openssl and the like stand where these are called.
+  const ours = readme.replaceAll(/\b(npm|npx|ppc64_cpu|tsc) [^`\n]*/g, '');
+  const known = optionsIn([...migration, ...others, power].join('\n'));
+  expect(optionsIn(ours).filter((option) => !known.includes(option))).toEqual([]);
+  expect(optionsIn(migration.join('\n')).filter((option) => !optionsIn(ours).includes(option))).toEqual([]);
+});
+
 test('what the README points at comes with the package', async () => {
   const { files } = JSON.parse(await readFile(path.join(root, 'package.json'), 'utf8')) as {
     files: string[];
