@@ -4,6 +4,7 @@ import { tmpdir } from 'node:os';
 import path from 'node:path';
 import { promisify } from 'node:util';
 import { expect, test } from 'vitest';
+import { DESTINATION_STATES, SOURCE_STATES } from '../lib/migration/two-phase.js';
 
 const root = path.resolve(import.meta.dirname, '..');
 const program = path.join(root, 'dist/bundle/main.js');
@@ -104,6 +105,26 @@ test('every option that the README names is one of a command, and every option o
   const known = optionsIn([...migration, ...others, power].join('\n'));
   expect(optionsIn(ours).filter((option) => !known.includes(option))).toEqual([]);
   expect(optionsIn(migration.join('\n')).filter((option) => !optionsIn(ours).includes(option))).toEqual([]);
+});
+
+test('the README names every state of a migration, and every event that send and receive print', async () => {
+  const [, source, destination] = /^States of the source: ([^]*?)Of the destination: ([^]*?)\n\n/m.exec(
+    readme,
+  )!;
+  const namesIn = (text: string): string[] => [...text.matchAll(/`([^`]+)`/g)].map(([, name]) => name!);
+  expect(namesIn(source!)).toEqual(Object.keys(SOURCE_STATES));
+  expect(namesIn(destination!)).toEqual(Object.keys(DESTINATION_STATES));
+
+  const sources = ['reporter', 'migrate/send', 'migrate/receive', 'migrate/resources'];
+  const code = await Promise.all(
+    sources.map((name) => readFile(path.join(root, `lib/cli/${name}.ts`), 'utf8')),
+  );
+  const printed = [...code.join('\n').matchAll(/(?:#event\(|\.say\([^\n]*, )'(\w+)'/g)].map(
+    ([, event]) => event!,
+  );
+  const [, table] = /^\| event +\|[^\n]*\n([^]*?)\n\n/m.exec(readme)!;
+  const named = table!.split('\n').flatMap((row) => namesIn(row.split('|')[1]!));
+  expect(named.sort()).toEqual([...new Set(printed)].sort());
 });
 
 test('what the README points at comes with the package', async () => {
