@@ -5,6 +5,7 @@ import path from 'node:path';
 import { promisify } from 'node:util';
 import { expect, test } from 'vitest';
 import { DESTINATION_STATES, SOURCE_STATES } from '../lib/migration/two-phase.js';
+import { noCertificates } from './unit/transport/certificates.js';
 
 const root = path.resolve(import.meta.dirname, '..');
 const program = path.join(root, 'dist/bundle/main.js');
@@ -62,6 +63,41 @@ test('the commands of the README for a laptop run as they stand', async () => {
     await rm(folder, { recursive: true });
   }
 });
+
+test.skipIf(noCertificates !== undefined)(
+  `the README's certificates protect a migration${noCertificates === undefined ? '' : ` (${noCertificates})`}`,
+  async () => {
+    const [, commands] = /^```sh\n(openssl [^]*?)^```$/m.exec(readme)!;
+    const folder = await mkdtemp(path.join(tmpdir(), 'kvm-htab-readme-'));
+    try {
+      const tls = '--emulated --cert host.pem --key host.key --ca fleet.pem --json';
+      const script = `${commands!}
+        '${process.execPath}' '${program}' receive tls://127.0.0.1:0 --peer-name host-a ${tls} > received &
+        trap 'kill %1 2> /dev/null || :' EXIT
+        for try in $(seq 100); do grep -q listening received && break; sleep 0.1; done
+        address=$(grep -o 'tls://[^"]*' received)
+        refused=0
+        '${process.execPath}' '${program}' send "$address" ${tls} || refused=$?
+        [ $refused = 1 ]
+        '${process.execPath}' '${program}' send "$address" --peer-name host-a ${tls}
+        wait %1`;
+      const { stdout } = await promisify(execFile)('sh', ['-e', '-c', script], { cwd: folder });
+      expect(stdout).toMatch(/"event":"failed".*127\.0\.0\.1/);
+      expect(stdout).toMatch(/"event":"done"/);
+      const { stdout: host } = await promisify(execFile)(
+        'openssl',
+        ['x509', '-in', 'host.pem', '-noout', '-text'],
+        {
+          cwd: folder,
+        },
+      );
+      // One that could sign for others would be an authority on every host.
+      expect(host).not.toMatch(/CA:TRUE/);
+    } finally {
+      await rm(folder, { recursive: true });
+    }
+  },
+);
 
 test('the TypeScript examples of the README compile', async () => {
   const blocks = [...readme.matchAll(/^```ts\n([^]*?)^```$/gm)].map(([, code]) => code!);
