@@ -1,3 +1,4 @@
+import { constants } from 'node:fs';
 import { open } from 'node:fs/promises';
 import { HPTE_BYTES, MAX_STREAM_ORDER, MIN_ORDER } from '../hpt/geometry.js';
 import { HPTE_V_VALID } from '../hpt/hpte.js';
@@ -65,7 +66,9 @@ async function givenTable({ table }: EmulatedSpec): Promise<HptTable | undefined
 /** The table in a file that is its memory: 16 bytes an entry, big-endian. */
 async function readImage(path: string): Promise<HptTable> {
   const operation = `read the image ${path}`;
-  await using file = await systemCall(operation, open(path));
+  // Without O_NONBLOCK, opening a FIFO would wait for a writer, and hold a thread of the pool.
+  const opening = open(path, constants.O_RDONLY | constants.O_NONBLOCK);
+  await using file = await systemCall(operation, opening);
   const { size } = await systemCall(operation, file.stat());
   const order = Math.log2(size);
   if (!Number.isInteger(order) || order < MIN_ORDER || order > MAX_STREAM_ORDER) {

@@ -3,7 +3,7 @@ import { open, realpath, rename, rm, stat, type FileHandle } from 'node:fs/promi
 import path from 'node:path';
 import { systemCall } from '../node/system-call.js';
 import { abandonedFiles, removeFiles, temporaryPath } from '../node/temporary-file.js';
-import { settled } from '../node/waiting.js';
+import { settled, within } from '../node/waiting.js';
 
 /** A guest's table says where everything is in its memory: nobody else's to read. */
 const OWNER_ONLY = 0o600;
@@ -19,6 +19,7 @@ export class AtomicFile {
   readonly #temporary: string;
   readonly #operation: string;
   readonly #file: FileHandle;
+  readonly #signal: AbortSignal | undefined;
   /** The name it is being written under still exists. */
   #pending = true;
 
@@ -26,24 +27,32 @@ export class AtomicFile {
    * Begins a file. Nothing of the one that it will replace, if any, is touched.
    *
    * @param target its name; a symbolic link is followed
+   * @param signal ends every call with its reason, also one that hangs with its disk
    * @throws TypeError if something else than a regular file has this name: it would be replaced, not written to
    * @throws HtabSystemError if the folder cannot be written to
    */
-  static async create(target: string): Promise<AtomicFile> {
+  static async create(target: string, signal?: AbortSignal): Promise<AtomicFile> {
     const operation = `write the snapshot ${target}`;
     const resolved = await resolve(target, operation);
     const folder = path.dirname(resolved);
     await removeFiles(await abandonedFiles(folder, PURPOSE));
     const temporary = temporaryPath(folder, PURPOSE);
     const file = await systemCall(operation, open(temporary, 'wx', OWNER_ONLY));
-    return new AtomicFile(resolved, temporary, operation, file);
+    return new AtomicFile(resolved, temporary, operation, file, signal);
   }
 
-  private constructor(target: string, temporary: string, operation: string, file: FileHandle) {
+  private constructor(
+    target: string,
+    temporary: string,
+    operation: string,
+    file: FileHandle,
+    signal: AbortSignal | undefined,
+  ) {
     this.#target = target;
     this.#temporary = temporary;
     this.#operation = operation;
     this.#file = file;
+    this.#signal = signal;
   }
 
   /** Appends all of these bytes. */
@@ -88,7 +97,7 @@ export class AtomicFile {
   }
 
   #call<T>(call: Promise<T>): Promise<T> {
-    return systemCall(this.#operation, call);
+    return within(systemCall(this.#operation, call), Infinity, this.#signal, () => undefined);
   }
 }
 

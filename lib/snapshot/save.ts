@@ -108,7 +108,7 @@ async function save(source: HtabVm | HtabHandle, path: string, options: SaveOpti
     ? await HptReader.open(source, { order, bufferBytes, signal })
     : new HptReader(source, { order, bufferBytes });
 
-  const file = await AtomicFile.create(path);
+  const file = await AtomicFile.create(path, signal);
   try {
     const writer = new SnapshotWriter(file, { order, headerByteOrder: 'LE', backend, host });
     await writer.begin();

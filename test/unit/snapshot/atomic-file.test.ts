@@ -57,6 +57,19 @@ describe('a file that is there whole or not at all', () => {
     expect(statSync(name).mode & 0o777).toBe(0o600);
   });
 
+  test('is given up with the reason of its signal, also where the disk hangs', async () => {
+    const folder = newFolder();
+    const controller = new AbortController();
+    const file = await AtomicFile.create(path.join(folder, 'table'), controller.signal);
+    vi.spyOn(FileHandlePrototype, 'sync').mockReturnValue(new Promise(() => undefined));
+    const committing = file.commit();
+    const reason = new Error('enough');
+    controller.abort(reason);
+    await expect(committing).rejects.toBe(reason);
+    await file.discard();
+    expect(readdirSync(folder)).toEqual([]);
+  });
+
   test('leaves what was there until it is committed, and for good if it is not', async () => {
     const folder = newFolder();
     const name = path.join(folder, 'table');
