@@ -6,9 +6,10 @@ import { within } from '../node/waiting.js';
 export interface GuestCallbacks {
   /**
    * Stops the guest: once it has resolved, no vcpu runs and nothing else changes the table. One that has not settled
-   * within `guestTimeoutMs` is given up, and `resume` called; when it settles after that, `resume` is called once more:
-   * until then the guest must not be moved or stopped by anybody else. Who tries it with the same function is refused
-   * (`busy`), and the guest runs on; another function, or another process, is not known to be about the same guest.
+   * within `guestTimeoutMs` is given up, and `resume` called; when it settles after that, `resume` is called once more.
+   * Until then, or until a `resume` that was given up has settled, the guest must not be moved or stopped by anybody
+   * else. Who tries it with the same function is refused (`busy`), and the guest runs on; another function, or another
+   * process, is not known to be about the same guest.
    */
   readonly pause: () => Promise<void>;
   /** Lets the guest run again: called once `pause` was, unless the guest may run elsewhere by then. */
@@ -39,8 +40,11 @@ export function checkGuestCallbacks({ pause, resume, throttle }: GuestCallbacks)
   if (throttle !== undefined) checkFunction('throttle', throttle);
 }
 
-/** Those of which a call was given up, and its end, or the `resume` after it, is still to come: that would undo the next one. */
-const givenUp = new WeakSet<GuestCallbacks['pause']>();
+/**
+ * Of each `pause`, what was given up and goes on: calls by name, a `pause` with the `resume` behind it. Its end comes when it
+ * likes, and would undo the next stop: a guest that has been moved by then would run here as well.
+ */
+const givenUp = new WeakMap<GuestCallbacks['pause'], Map<Promise<void>, string>>();
 
 /** Controls a guest, and knows whether it stands still, and for how long. */
 export class GuestControl {
@@ -71,15 +75,16 @@ export class GuestControl {
   /**
    * Stops the guest. When this rejects the call may go on: it is not known whether the guest runs, and {@link resume} must be called.
    *
-   * @throws HtabStateError `busy` if the callback does not settle in time, or an earlier call of it still has not; it is
-   *   not called then
+   * @throws HtabStateError `busy` if the callback does not settle in time, or an earlier call of it or of `resume` still
+   *   has not; it is not called then
    * @throws what the callback rejects with; the signal's reason
    */
   async pause(signal: AbortSignal | undefined): Promise<void> {
-    if (givenUp.has(this.#callbacks.pause)) {
+    const [name] = givenUp.get(this.#callbacks.pause)?.values() ?? [];
+    if (name !== undefined) {
       throw new HtabStateError(
         'busy',
-        'an earlier call of pause was given up and has not ended: the guest is told to run when it does, and cannot be ' +
+        `an earlier call of ${name} was given up and has not ended: the guest may be let run when it does, and cannot be ` +
           'stopped before',
       );
     }
@@ -97,23 +102,11 @@ export class GuestControl {
    */
   async resume(error?: unknown): Promise<void> {
     if (this.#stoppedAt === undefined) return;
-    const { pause } = this.#callbacks;
-    const resume = (): Promise<void> => this.#callbacks.resume();
+    const late = await this.#pausing?.unlessSettled(this.#timeoutMs);
+    const told = this.#tellToRun();
+    if (late !== undefined) this.#refuseStops('pause', this.#tellAgain(late.result, told));
     try {
-      const late = await this.#pausing?.unlessSettled(this.#timeoutMs);
-      const state = 'the guest is here, and may stand still';
-      await this.#inTime('resume', new Call(resume), undefined, state);
-      if (late !== undefined) {
-        givenUp.add(pause);
-        late.undo(async () => {
-          try {
-            await resume();
-          } finally {
-            givenUp.delete(pause);
-          }
-        });
-      }
-      this.#stoppedAt = undefined;
+      await told;
     } catch (reason) {
       throw new HtabError(
         'ERR_HTAB_GUEST_STOPPED',
@@ -121,6 +114,7 @@ export class GuestControl {
         { cause: error === undefined ? reason : new AggregateError([error, reason]) },
       );
     }
+    this.#stoppedAt = undefined;
   }
 
   /** Slows the guest down by one more step. */
@@ -137,6 +131,32 @@ export class GuestControl {
     const state = 'the guest may be slow';
     await this.#inTime('throttle', this.#throttle(0), undefined, state).catch(() => undefined);
     late?.undo(async () => this.#callbacks.throttle?.(0));
+  }
+
+  async #tellToRun(): Promise<void> {
+    const resuming = new Call(() => this.#callbacks.resume());
+    try {
+      await this.#inTime('resume', resuming, undefined, 'the guest is here, and may stand still');
+    } catch (error) {
+      this.#refuseStops('resume', resuming.result);
+      throw error;
+    }
+  }
+
+  /** A `pause` that was given up stops the guest when it ends, though it has been told to run meanwhile. */
+  async #tellAgain(pausing: Promise<void>, told: Promise<void>): Promise<void> {
+    const [, { status }] = await Promise.allSettled([pausing, told]);
+    // Whoever knows that the guest stands still decides what becomes of it.
+    if (status === 'fulfilled') await this.#tellToRun();
+  }
+
+  /** Lets nobody stop the guest before this has ended. */
+  #refuseStops(name: string, end: Promise<void>): void {
+    const { pause } = this.#callbacks;
+    const calls = givenUp.get(pause) ?? new Map<Promise<void>, string>();
+    givenUp.set(pause, calls.set(end, name));
+    const ended = (): boolean => calls.delete(end);
+    end.then(ended, ended);
   }
 
   #throttle(step: number): Call {

@@ -134,10 +134,14 @@ describe('a guest', () => {
   test('whose pause was given up is not stopped by another migration, or a snapshot, before that call has ended', async () => {
     const guest = await startGuest(300);
     const calls: string[] = [];
-    let pauseTakesMs = 60_000;
+    // Not by the clock, which a disk that is slow to take the snapshot would put forward.
+    let endPause = (): void => undefined;
+    const pauseEnds = new Promise<void>((resolve) => {
+      endPause = resolve;
+    });
     const pause = async (): Promise<void> => {
       calls.push('pause');
-      await after(pauseTakesMs);
+      await pauseEnds;
       await guest.pause();
     };
     const resume = async (): Promise<void> => {
@@ -159,12 +163,57 @@ describe('a guest', () => {
     // The guest of the first was told to run, and nobody has told it anything since.
     expect([calls, guest.state]).toEqual([['pause', 'resume'], 'running']);
 
-    await settleInFakeTime(after(60_000));
+    endPause();
+    await settleInFakeTime(after(5000));
     expect(calls).toEqual(['pause', 'resume', 'resume']);
-    pauseTakesMs = 0;
     const third = await move(guest, { send: control });
     expect(third.sent.status).toBe('fulfilled');
     expect(guest.state).toBe('paused');
+  });
+
+  test('whose resume was given up is not stopped by another migration before that call has ended', async () => {
+    const guest = await startGuest(300);
+    let resumeTakesMs = 60_000;
+    const resume = async (): Promise<void> => {
+      await after(resumeTakesMs);
+      await guest.resume();
+    };
+    const control = { pause: guest.pause, resume, guestTimeoutMs: 5000 };
+    const journal = withCalls(new MemoryJournal(), { begin: () => Promise.reject(new Error('disk full')) });
+    const first = await move(guest, { send: control, receive: { journal } });
+    expect(reasonOf(first.sent)).toMatchObject({ code: 'ERR_HTAB_GUEST_STOPPED' });
+    const second = await move(guest, { send: control });
+    expect(reasonOf(second.sent)).toMatchObject({
+      state: 'busy',
+      message: expect.stringContaining('an earlier call of resume was given up and has not ended') as string,
+    });
+    expect(second.target.table!.validCount).toBe(0);
+
+    await settleInFakeTime(after(60_000));
+    expect(guest).toMatchObject({ state: 'running', pauses: 1, resumes: 1 });
+    resumeTakesMs = 0;
+    const third = await move(guest, { send: control });
+    expect(third.sent.status).toBe('fulfilled');
+    expect(guest).toMatchObject({ state: 'paused', resumes: 1 });
+  });
+
+  test('whose resume fails while its pause goes on is not stopped by another migration before that has ended', async () => {
+    const guest = await startGuest(300);
+    let pauseTakesMs = 60_000;
+    const pause = async (): Promise<void> => {
+      await after(pauseTakesMs);
+      await guest.pause();
+    };
+    const send = { pause, guestTimeoutMs: 5000 };
+    const first = await move(guest, { send: { ...send, resume: () => Promise.reject(new Error('no')) } });
+    expect(reasonOf(first.sent)).toMatchObject({ code: 'ERR_HTAB_GUEST_STOPPED' });
+    const second = await move(guest, { send });
+    expect(reasonOf(second.sent)).toMatchObject({
+      message: expect.stringContaining('an earlier call of pause was given up and has not ended') as string,
+    });
+    await settleInFakeTime(after(60_000));
+    pauseTakesMs = 0;
+    expect((await move(guest, { send })).sent.status).toBe('fulfilled');
   });
 
   test('whose pause ends while it is told to run is told so once more', async () => {
