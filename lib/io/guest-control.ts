@@ -1,6 +1,7 @@
 import { checkFunction } from '../arguments.js';
 import { HtabError, HtabStateError } from '../errors.js';
 import { within } from '../node/waiting.js';
+import type { HtabVm } from '../vm/contract.js';
 
 /** Stops a guest and lets it run again. Nothing here may take longer than `guestTimeoutMs`. */
 export interface GuestCallbacks {
@@ -8,8 +9,10 @@ export interface GuestCallbacks {
    * Stops the guest: once it has resolved, no vcpu runs and nothing else changes the table. One that has not settled
    * within `guestTimeoutMs` is given up, and `resume` called; when it settles after that, `resume` is called once more.
    * Until then, or until a `resume` that was given up has settled, the guest must not be moved or stopped by anybody
-   * else. Who tries it with the same function is refused (`busy`), and the guest runs on; another function, or another
-   * process, is not known to be about the same guest.
+   * else. Who tries it is refused (`busy`), and the guest runs on: for ever, that is until the process ends, where such a
+   * call never settles. A guest is known by its `HtabVm`; by this function where its table is a descriptor. So for
+   * descriptors this must be the same function in every call, and of no other guest: give one, not one made for the call.
+   * Another process does not know of it.
    */
   readonly pause: () => Promise<void>;
   /** Lets the guest run again: called once `pause` was, unless the guest may run elsewhere by then. */
@@ -41,25 +44,31 @@ export function checkGuestCallbacks({ pause, resume, throttle }: GuestCallbacks)
 }
 
 /**
- * Of each `pause`, what was given up and goes on: calls by name, a `pause` with the `resume` behind it. Its end comes when it
+ * Of each guest, what was given up and goes on: calls by name, a `pause` with the `resume` behind it. Its end comes when it
  * likes, and would undo the next stop: a guest that has been moved by then would run here as well.
  */
-const givenUp = new WeakMap<GuestCallbacks['pause'], Map<Promise<void>, string>>();
+const givenUp = new WeakMap<object, Map<Promise<void>, string>>();
 
 /** Controls a guest, and knows whether it stands still, and for how long. */
 export class GuestControl {
   readonly #callbacks: GuestCallbacks;
   readonly #timeoutMs: number;
+  /** What the guest is known by to those who control it next: callbacks are often made for one call. */
+  readonly #guest: object;
   #stoppedAt: number | undefined;
   #throttleSteps = 0;
   /** The last call of `pause`, and of `throttle`: given up, they go on, and what they do comes when they like. */
   #pausing: Call | undefined;
   #slowing: Call | undefined;
 
-  /** @param timeoutMs longest time for one call of the callbacks */
-  constructor(callbacks: GuestCallbacks, timeoutMs: number) {
+  /**
+   * @param timeoutMs longest time for one call of the callbacks
+   * @param vm the guest's, where more than a descriptor of it is here
+   */
+  constructor(callbacks: GuestCallbacks, timeoutMs: number, vm?: HtabVm) {
     this.#callbacks = callbacks;
     this.#timeoutMs = timeoutMs;
+    this.#guest = vm ?? callbacks.pause;
   }
 
   /** Time since the guest was told to stop; undefined while it runs. */
@@ -80,7 +89,7 @@ export class GuestControl {
    * @throws what the callback rejects with; the signal's reason
    */
   async pause(signal: AbortSignal | undefined): Promise<void> {
-    const [name] = givenUp.get(this.#callbacks.pause)?.values() ?? [];
+    const [name] = givenUp.get(this.#guest)?.values() ?? [];
     if (name !== undefined) {
       throw new HtabStateError(
         'busy',
@@ -152,9 +161,8 @@ export class GuestControl {
 
   /** Lets nobody stop the guest before this has ended. */
   #refuseStops(name: string, end: Promise<void>): void {
-    const { pause } = this.#callbacks;
-    const calls = givenUp.get(pause) ?? new Map<Promise<void>, string>();
-    givenUp.set(pause, calls.set(end, name));
+    const calls = givenUp.get(this.#guest) ?? new Map<Promise<void>, string>();
+    givenUp.set(this.#guest, calls.set(end, name));
     const ended = (): boolean => calls.delete(end);
     end.then(ended, ended);
   }

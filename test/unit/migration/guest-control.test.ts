@@ -197,6 +197,51 @@ describe('a guest', () => {
     expect(guest).toMatchObject({ state: 'paused', resumes: 1 });
   });
 
+  test('is known by its VM, though every call has callbacks of its own', async () => {
+    const guest = await startGuest(300);
+    let endPause = (): void => undefined;
+    const pauseEnds = new Promise<void>((resolve) => {
+      endPause = resolve;
+    });
+    const inline = (): Pick<SendOptions, 'pause' | 'resume' | 'guestTimeoutMs'> => ({
+      pause: async () => {
+        await pauseEnds;
+        await guest.pause();
+      },
+      resume: () => guest.resume(),
+      guestTimeoutMs: 5000,
+    });
+    const busy = {
+      state: 'busy',
+      message: expect.stringContaining('an earlier call of pause was given up and has not ended') as string,
+    };
+    await move(guest, { send: inline() });
+    expect(reasonOf((await move(guest, { send: inline() })).sent)).toMatchObject(busy);
+    const saved = saveSnapshot(guest.vm, scratch('table'), { guest: inline() });
+    await expect(settleInFakeTime(saved)).rejects.toMatchObject(busy);
+    // Another guest is not kept from anything.
+    expect((await move(await startGuest(300))).sent.status).toBe('fulfilled');
+
+    endPause();
+    await settleInFakeTime(after(1000));
+    expect(guest).toMatchObject({ state: 'running', pauses: 1, resumes: 2 });
+    expect((await move(guest, { send: inline() })).sent.status).toBe('fulfilled');
+    expect(guest.state).toBe('paused');
+  });
+
+  test('of which only descriptors are here is known by its pause, and no other guest is taken for it', async () => {
+    const guest = await startGuest(300);
+    const saving = async (pause: () => Promise<void>): Promise<unknown> => {
+      const control = { pause, resume: guest.resume };
+      const options = { order: 18, guest: control, guestTimeoutMs: 5000 };
+      return settleInFakeTime(saveSnapshot(await guest.vm.openHtab(), scratch('table'), options));
+    };
+    const pause = (): Promise<void> => never();
+    await expect(saving(pause)).rejects.toThrow('pause has not settled');
+    await expect(saving(pause)).rejects.toThrow('an earlier call of pause was given up and has not ended');
+    await expect(saving(guest.pause)).resolves.toMatchObject({ quiescent: true });
+  });
+
   test('whose resume fails while its pause goes on is not stopped by another migration before that has ended', async () => {
     const guest = await startGuest(300);
     let pauseTakesMs = 60_000;
