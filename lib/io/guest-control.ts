@@ -7,12 +7,13 @@ import type { HtabVm } from '../vm/contract.js';
 export interface GuestCallbacks {
   /**
    * Stops the guest: once it has resolved, no vcpu runs and nothing else changes the table. One that has not settled
-   * within `guestTimeoutMs` is given up, and `resume` called; when it settles after that, `resume` is called once more.
-   * Until then, or until a `resume` that was given up has settled, the guest must not be moved or stopped by anybody
-   * else. Who tries it is refused (`busy`), and the guest runs on: for ever, that is until the process ends, where such a
-   * call never settles. A guest is known by its `HtabVm`; by this function where its table is a descriptor. So for
-   * descriptors this must be the same function in every call, and of no other guest: give one, not one made for the call.
-   * Another process does not know of it.
+   * within `guestTimeoutMs` is given up, and `resume` called; when it settles after that, `resume` is called once more;
+   * should this fail, a process warning with the code `HTAB_GUEST_STOPPED` says that the guest may stand still.
+   *
+   * Until then, or until a `resume` that was given up has settled, the guest must not be moved or stopped by anybody else.
+   * Who tries it is refused (`busy`), and the guest runs on; where such a call never settles, until the process ends. A
+   * guest is known by its `HtabVm`, and by this function where its table is a descriptor: there it must be the same
+   * function in every call, not one made for the call, and of no other guest. Another process does not know of it.
    */
   readonly pause: () => Promise<void>;
   /** Lets the guest run again: called once `pause` was, unless the guest may run elsewhere by then. */
@@ -156,7 +157,16 @@ export class GuestControl {
   async #tellAgain(pausing: Promise<void>, told: Promise<void>): Promise<void> {
     const [, { status }] = await Promise.allSettled([pausing, told]);
     // Whoever knows that the guest stands still decides what becomes of it.
-    if (status === 'fulfilled') await this.#tellToRun();
+    if (status === 'rejected') return;
+    try {
+      await this.#tellToRun();
+    } catch (reason) {
+      // Nobody waits for this any more: the error that ended the migration, or the snapshot, has promised it.
+      process.emitWarning(
+        `the guest may stand still: its pause was given up and has ended since, and resume after it failed: ${String(reason)}`,
+        { code: 'HTAB_GUEST_STOPPED' },
+      );
+    }
   }
 
   /** Lets nobody stop the guest before this has ended. */

@@ -1,5 +1,5 @@
 import { subscribe, unsubscribe } from 'node:diagnostics_channel';
-import { afterEach, beforeEach, describe, expect, test, vi } from 'vitest';
+import { afterEach, beforeEach, describe, expect, onTestFinished, test, vi } from 'vitest';
 import type { HtabError } from '../../../lib/errors.js';
 import { digestTable } from '../../../lib/hpt/digest.js';
 import { receiveHpt } from '../../../lib/migration/destination.js';
@@ -260,6 +260,40 @@ describe('a guest', () => {
     pauseTakesMs = 0;
     expect((await move(guest, { send })).sent.status).toBe('fulfilled');
   });
+
+  test.each<[string, () => Promise<void>, string]>([
+    ['fails', () => Promise.reject(new Error('the VMM refuses')), 'Error: the VMM refuses'],
+    [
+      'never settles',
+      never,
+      'HtabStateError: resume has not settled within 5000 ms: the guest is here, and may stand still',
+    ],
+  ])(
+    'whose resume after a late pause %s may stand still, and a warning says so',
+    async (_how, again, reason) => {
+      const guest = await startGuest(300);
+      const warn = vi.spyOn(process, 'emitWarning').mockReturnValue();
+      onTestFinished(() => {
+        warn.mockRestore();
+      });
+      const pause = async (): Promise<void> => {
+        await after(60_000);
+        await guest.pause();
+      };
+      const resume = (): Promise<void> => (guest.pauses === 0 ? guest.resume() : again());
+      const { sent } = await move(guest, { send: { pause, resume, guestTimeoutMs: 5000 } });
+      expect(reasonOf(sent)).toMatchObject({ state: 'busy' });
+      await settleInFakeTime(after(70_000));
+      expect(guest.state).toBe('paused');
+      expect(warn.mock.calls).toEqual([
+        [
+          'the guest may stand still: its pause was given up and has ended since, and resume after it failed: ' +
+            reason,
+          { code: 'HTAB_GUEST_STOPPED' },
+        ],
+      ]);
+    },
+  );
 
   test('whose pause ends while it is told to run is told so once more', async () => {
     const guest = await startGuest(300);
