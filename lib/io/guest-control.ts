@@ -1,14 +1,19 @@
 import { checkFunction } from '../arguments.js';
 import { HtabError, HtabStateError } from '../errors.js';
 import { settled, within } from '../node/waiting.js';
+import type { HtabVm } from '../vm/contract.js';
 
 /** Stops a guest and lets it run again. Nothing here may take longer than `guestTimeoutMs`. */
 export interface GuestCallbacks {
   /**
    * Stops the guest: once it has resolved, no vcpu runs and nothing else changes the table. One that has not settled
-   * within `guestTimeoutMs` is given up, and `resume` called; when it settles after that, `resume` is called once more:
-   * until then the guest must not be moved or stopped by anybody else. Who tries it with the same function is refused
-   * (`busy`), and the guest runs on; another function, or another process, is not known to be about the same guest.
+   * within `guestTimeoutMs` is given up, and `resume` called; when it settles after that, `resume` is called once more;
+   * should this fail, a process warning with the code `HTAB_GUEST_STOPPED` says that the guest may stand still.
+   *
+   * Until then, or until a `resume` that was given up has settled, the guest must not be moved or stopped by anybody else.
+   * Who tries it is refused (`busy`), and the guest runs on; where such a call never settles, until the process ends. A
+   * guest is known by its `HtabVm`, and by this function where its table is a descriptor: there it must be the same
+   * function in every call, not one made for the call, and of no other guest. Another process does not know of it.
    */
   readonly pause: () => Promise<void>;
   /** Lets the guest run again: called once `pause` was, unless the guest may run elsewhere by then. */
@@ -40,25 +45,31 @@ export function checkGuestCallbacks({ pause, resume, throttle }: GuestCallbacks)
 }
 
 /**
- * Those of which a call was given up and has not ended, or the `resume` after it has not: that one would let a guest run
- * which the next call of `pause` has stopped.
+ * Of each guest, what was given up and goes on: calls by name, a `pause` with the `resume` behind it. Its end comes when it
+ * likes, and would undo the next stop: a guest that has been moved by then would run here as well.
  */
-const givenUp = new WeakSet<GuestCallbacks['pause']>();
+const givenUp = new WeakMap<object, Map<Promise<void>, string>>();
 
 /** Controls a guest, and knows whether it stands still, and for how long. */
 export class GuestControl {
   readonly #callbacks: GuestCallbacks;
   readonly #timeoutMs: number;
+  /** What the guest is known by to those who control it next: callbacks are often made for one call. */
+  readonly #guest: object;
   #stoppedAt: number | undefined;
   #throttleSteps = 0;
   /** The last call of `pause`, and of `throttle`: given up, they go on, and what they do comes when they like. */
   #pausing: Call | undefined;
   #slowing: Call | undefined;
 
-  /** @param timeoutMs longest time for one call of the callbacks */
-  constructor(callbacks: GuestCallbacks, timeoutMs: number) {
+  /**
+   * @param timeoutMs longest time for one call of the callbacks
+   * @param vm the guest's, where more than a descriptor of it is here
+   */
+  constructor(callbacks: GuestCallbacks, timeoutMs: number, vm?: HtabVm) {
     this.#callbacks = callbacks;
     this.#timeoutMs = timeoutMs;
+    this.#guest = vm ?? callbacks.pause;
   }
 
   /** Time since the guest was told to stop; undefined while it runs. */
@@ -74,15 +85,16 @@ export class GuestControl {
   /**
    * Stops the guest. When this rejects the call may go on: it is not known whether the guest runs, and {@link resume} must be called.
    *
-   * @throws HtabStateError `busy` if the callback does not settle in time, or an earlier call of it still has not; it is
-   *   not called then
+   * @throws HtabStateError `busy` if the callback does not settle in time, or an earlier call of it or of `resume` still
+   *   has not; it is not called then
    * @throws what the callback rejects with; the signal's reason
    */
   async pause(signal: AbortSignal | undefined): Promise<void> {
-    if (givenUp.has(this.#callbacks.pause)) {
+    const [name] = givenUp.get(this.#guest)?.values() ?? [];
+    if (name !== undefined) {
       throw new HtabStateError(
         'busy',
-        'an earlier call of pause was given up and has not ended: the guest is told to run when it does, and cannot be ' +
+        `an earlier call of ${name} was given up and has not ended: the guest may be let run when it does, and cannot be ` +
           'stopped before',
       );
     }
@@ -100,23 +112,11 @@ export class GuestControl {
    */
   async resume(error?: unknown): Promise<void> {
     if (this.#stoppedAt === undefined) return;
-    const { pause } = this.#callbacks;
-    const resume = (): Promise<void> => this.#callbacks.resume();
+    const late = await this.#pausing?.unlessSettled(this.#timeoutMs);
+    const told = this.#tellToRun();
+    if (late !== undefined) this.#refuseStops('pause', this.#tellAgain(late.result, told));
     try {
-      const late = await this.#pausing?.unlessSettled(this.#timeoutMs);
-      const state = 'the guest is here, and may stand still';
-      await this.#inTime('resume', new Call(resume), undefined, state);
-      if (late !== undefined) {
-        givenUp.add(pause);
-        late.undo(async () => {
-          try {
-            await resume();
-          } finally {
-            givenUp.delete(pause);
-          }
-        });
-      }
-      this.#stoppedAt = undefined;
+      await told;
     } catch (reason) {
       throw new HtabError(
         'ERR_HTAB_GUEST_STOPPED',
@@ -124,6 +124,7 @@ export class GuestControl {
         { cause: error === undefined ? reason : new AggregateError([error, reason]) },
       );
     }
+    this.#stoppedAt = undefined;
   }
 
   /** Slows the guest down by one more step. */
@@ -140,6 +141,40 @@ export class GuestControl {
     const state = 'the guest may be slow';
     await this.#inTime('throttle', this.#throttle(0), undefined, state).catch(() => undefined);
     late?.undo(async () => this.#callbacks.throttle?.(0));
+  }
+
+  async #tellToRun(): Promise<void> {
+    const resuming = new Call(() => this.#callbacks.resume());
+    try {
+      await this.#inTime('resume', resuming, undefined, 'the guest is here, and may stand still');
+    } catch (error) {
+      this.#refuseStops('resume', resuming.result);
+      throw error;
+    }
+  }
+
+  /** A `pause` that was given up stops the guest when it ends, though it has been told to run meanwhile. */
+  async #tellAgain(pausing: Promise<void>, told: Promise<void>): Promise<void> {
+    const [, { status }] = await Promise.allSettled([pausing, told]);
+    // Whoever knows that the guest stands still decides what becomes of it.
+    if (status === 'rejected') return;
+    try {
+      await this.#tellToRun();
+    } catch (reason) {
+      // Nobody waits for this any more: the error that ended the migration, or the snapshot, has promised it.
+      process.emitWarning(
+        `the guest may stand still: its pause was given up and has ended since, and resume after it failed: ${String(reason)}`,
+        { code: 'HTAB_GUEST_STOPPED' },
+      );
+    }
+  }
+
+  /** Lets nobody stop the guest before this has ended. */
+  #refuseStops(name: string, end: Promise<void>): void {
+    const calls = givenUp.get(this.#guest) ?? new Map<Promise<void>, string>();
+    givenUp.set(this.#guest, calls.set(end, name));
+    const ended = (): boolean => calls.delete(end);
+    end.then(ended, ended);
   }
 
   #throttle(step: number): Call {

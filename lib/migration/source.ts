@@ -48,7 +48,8 @@ export interface SendReport {
  * @throws HtabError `ERR_HTAB_GUEST_STOPPED` if the migration failed, and so did `resume`
  * @throws HtabError `ERR_HTAB_MIGRATION` if the peer or the connection failed, the destination cannot hold this table, or
  *   the table changes too fast
- * @throws HtabStateError `busy` if `pause` or `throttle` does not settle in time
+ * @throws HtabStateError `busy` if `pause` or `throttle` does not settle in time, or an earlier `pause` or `resume` of this
+ *   guest still has not
  * @throws HtabStateError, HtabSystemError, HtabUnavailableError, HtabFormatError as `HptReader`
  * @throws RangeError, TypeError for options and descriptors that cannot be; the channel has not been touched then
  * @throws the signal's reason; after the commit the signal only ends the asking
@@ -67,7 +68,7 @@ export async function sendHpt(
     if (settings.recheckSource && !access.canReopen) {
       throw outOfRange('recheckSource', 'false for a descriptor without reopen', true);
     }
-    const guest = new GuestControl(options, settings.guestTimeoutMs);
+    const guest = new GuestControl(options, settings.guestTimeoutMs, isVm(source) ? source : undefined);
     return await new SendMigration(access, guest, new Dialer(channel, settings), settings).run();
   } finally {
     // Also where nothing was ever read from it. Where the guest is does not depend on whether this fails.

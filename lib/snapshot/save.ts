@@ -72,8 +72,9 @@ const MAX_COUNT = 2 ** 31 - 1;
  *   cannot be stopped
  * @throws RangeError for options out of range
  * @throws HtabError `ERR_HTAB_GUEST_STOPPED` if the guest could not be resumed; there is no file then
- * @throws HtabStateError `busy` if the table still changes and nothing allows it, `pause` does not settle in time, or the
- *   guest has stood still for as long as it may; `lost` if the first pass does not give the whole table; and as {@link HptReader} says, `order-changed` among them
+ * @throws HtabStateError `busy` if the table still changes and nothing allows it, `pause` does not settle in time, an
+ *   earlier call of it or of `resume` still has not, or the guest has stood still for as long as it may; `lost` if the
+ *   first pass does not give the whole table; and as {@link HptReader} says, `order-changed` among them
  * @throws HtabSystemError for what the kernel refuses: a descriptor, or the file (a full disk, say)
  * @throws the signal's reason, or what `pause` rejects with; `resume` is called once `pause` was
  */
@@ -112,7 +113,9 @@ async function save(source: HtabVm | HtabHandle, path: string, options: SaveOpti
   try {
     const writer = new SnapshotWriter(file, { order, headerByteOrder: 'LE', backend, host });
     await writer.begin();
-    const { quiescent, stopMs } = await new PassSaver(reader, writer, options).run(limits);
+    const { guest } = options;
+    const control = guest && new GuestControl(guest, limits.guestTimeoutMs, vm);
+    const { quiescent, stopMs } = await new PassSaver(reader, writer, options).run(limits, control);
     const info = await writer.end(quiescent);
     await file.commit();
     return { ...info, stopMs };
@@ -153,18 +156,15 @@ class PassSaver {
     this.#options = options;
   }
 
-  async run({
-    maxPasses,
-    maxChangedEntries,
-    guestTimeoutMs,
-    stopLimitMs,
-  }: PassLimits): Promise<{ quiescent: boolean; stopMs: number | undefined }> {
-    const { guest, signal } = this.#options;
-    if (guest === undefined) return { quiescent: await this.#untilQuiescent(maxPasses), stopMs: undefined };
+  async run(
+    { maxPasses, maxChangedEntries, stopLimitMs }: PassLimits,
+    control: GuestControl | undefined,
+  ): Promise<{ quiescent: boolean; stopMs: number | undefined }> {
+    const { signal } = this.#options;
+    if (control === undefined) return { quiescent: await this.#untilQuiescent(maxPasses), stopMs: undefined };
 
     do await this.#pass(true);
     while (this.#passes < maxPasses && (this.#changing ?? Infinity) > maxChangedEntries);
-    const control = new GuestControl(guest, guestTimeoutMs);
     let quiescent: boolean;
     try {
       await control.pause(signal);

@@ -211,6 +211,56 @@ describe('the control socket', () => {
     await expect(control.pause()).rejects.toThrow('did not pause: no answer within 100 ms');
   });
 
+  test.each([
+    ['ok\nok\n', undefined],
+    ['error it faults\nok\n', undefined],
+    ['ok\nerror gone\n', 'refuses to resume: "error gone"'],
+    ['ok\n', 'did not resume: no answer within 300 ms'],
+    ['ok\nok\nok\n', 'did not resume: there is more than one answer'],
+  ])('resumes behind a pause that was not answered, and takes %j for: %s', async (answers, message) => {
+    const { socketPath, requests, connections } = await startVmm('', answers);
+    const control = await open(socketPath, 300);
+    await expect(control.pause()).rejects.toThrow('did not pause: no answer within 300 ms');
+    if (message === undefined) await control.resume();
+    else await expect(control.resume()).rejects.toThrow(message);
+    // Over a second connection it could be done first, and the guest would be stopped after it.
+    expect([requests, connections.length]).toEqual([['pause\n', 'resume\n'], 1]);
+  });
+
+  test('asks for full speed behind a request to slow down that was not answered', async () => {
+    const { socketPath, requests, connections } = await startVmm('', 'ok\nok\n', 'ok\n');
+    const control = await open(socketPath, 300);
+    await expect(control.throttle(1)).rejects.toThrow('no answer within 300 ms');
+    await control.throttle(0);
+    await control.pause();
+    expect([requests, connections.length]).toEqual([['throttle 1\n', 'throttle 0\n', 'pause\n'], 1]);
+  });
+
+  test.each([
+    ['ok\n', 1],
+    ['ok\nok\n', 2],
+  ])('resumes a guest whose pause was answered late, with %j, over %i connections', async (late, count) => {
+    const { socketPath, requests, connections } = await startVmm('', 'ok\n');
+    const control = await open(socketPath, 300);
+    await expect(control.pause()).rejects.toThrow('no answer within 300 ms');
+    await new Promise<void>((resolve) => {
+      connections[0]!.write(late, () => {
+        resolve();
+      });
+    });
+    await control.resume();
+    expect([requests, connections.length]).toEqual([['pause\n', 'resume\n'], count]);
+  });
+
+  test('is connected to anew once neither of two requests was answered', async () => {
+    const { socketPath, requests, connections } = await startVmm('', '', 'ok\n');
+    const control = await open(socketPath, 300);
+    await expect(control.pause()).rejects.toThrow('did not pause: no answer within 300 ms');
+    await expect(control.resume()).rejects.toThrow('did not resume: no answer within 300 ms');
+    await control.throttle(0);
+    expect([requests, connections.length]).toEqual([['pause\n', 'resume\n', 'throttle 0\n'], 2]);
+  });
+
   test('must be there from the beginning', async () => {
     const file = path.join(folder, 'nobody');
     const refusal = {

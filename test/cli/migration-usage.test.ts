@@ -29,6 +29,17 @@ describe('the commands of a migration', () => {
     expect(output.stdout.text).toContain(`$ kvm-htab ${command} `);
   });
 
+  test.each(['send', 'save'])(
+    '%s --help says what a killed --on-pause must not leave behind',
+    async (command) => {
+      const output = captureOutput();
+      expect(await run([command, '--help'], output)).toBe(0);
+      expect(output.stdout.text.replaceAll(/\s+/g, ' ')).toContain(
+        'it is killed, and a daemon that it has asked must not stop the guest later, after --on-resume',
+      );
+    },
+  );
+
   test.each([
     [['send'], "missing required argument 'address'"],
     [['send', 'b.example:7000', '--emulated'], 'It must be tls://HOST:PORT, tcp://HOST:PORT or unix:PATH.'],

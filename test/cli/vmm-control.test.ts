@@ -106,6 +106,55 @@ test('a VMM that does not resume the guest leaves it stopped, with an exit code 
   expect(lines).toEqual(['pause', 'resume']);
 });
 
+/** A VMM that serves each connection by itself, what comes over it in turn; it pauses once this has happened. */
+async function startSlowVmm(paused: (resumed: Promise<void>) => Promise<void>): Promise<{
+  at: string;
+  done: string[];
+}> {
+  const at = scratch('vmm');
+  const done: string[] = [];
+  let sawResume = (): void => undefined;
+  const pausing = paused(
+    new Promise((resolve) => {
+      sawResume = resolve;
+    }),
+  );
+  const server = createServer((socket) => {
+    let turn = Promise.resolve();
+    socket.on('data', (chunk) => {
+      const line = chunk.toString().trimEnd();
+      if (line === 'resume') sawResume();
+      turn = turn.then(async () => {
+        if (line === 'pause') await pausing;
+        done.push(line);
+        socket.write('ok\n');
+      });
+    });
+    socket.on('error', () => undefined);
+  }).listen(at);
+  await once(server, 'listening');
+  onTestFinished(() => {
+    server.close();
+  });
+  return { at, done };
+}
+
+test('a guest whose VMM pauses it only after the limit is resumed after that', async () => {
+  const { at, done } = await startSlowVmm((resumed) => resumed);
+  const { codes, said } = await move(at, '--pause-timeout-ms', '500');
+  expect(codes).toEqual([3, 1]);
+  expect(said).toContain('did not pause: no answer within 500 ms');
+  expect(done).toEqual(['pause', 'resume']);
+});
+
+test('a guest that its VMM may pause at any time is said to stand still', async () => {
+  const { at, done } = await startSlowVmm(() => new Promise(() => undefined));
+  const { codes, said } = await move(at, '--pause-timeout-ms', '500');
+  expect(codes).toEqual([5, 1]);
+  expect(said).toContain('the guest could not be resumed: it is here, unharmed and stopped');
+  expect(done).toEqual([]);
+});
+
 test('a guest that changes too much is slowed down over it, and gets its full speed back if that does not help', async () => {
   const { at, lines } = await startVmm();
   const { codes, said } = await move(at, ...['--if-not-converging', 'throttle', '--downtime-ms', '0']);

@@ -6,7 +6,11 @@ import { integer } from './values.js';
 /** Gives a command the options of {@link ControlOptions}, but for `--on-throttle`. */
 export function addGuestOptions(command: Command): Command {
   return command
-    .option('--on-pause <command>', 'shell command that stops the guest')
+    .option(
+      '--on-pause <command>',
+      'shell command that stops the guest; when its time is over it is killed, and a daemon that it has asked must not ' +
+        'stop the guest later, after --on-resume',
+    )
     .option('--on-resume <command>', 'shell command that lets it run again')
     .option(
       '--pause-timeout-ms <ms>',

@@ -16,7 +16,7 @@ was killed says nothing, and may have left it stopped: its journal tells whether
 --on-pause must end only when no vcpu runs any more; status 0 says that it is so. --on-throttle gets the step in
 KVM_HTAB_THROTTLE: from 1 on slower each time, 0 for full speed again.
 
-A VMM at --htab-socket is sent lines, and answers each with "ok", or with anything else if it cannot:
+A VMM at --htab-socket is sent lines, and answers each in turn with "ok", or with anything else if it cannot:
   open-read    answers "ok ORDER" with a new HTAB read descriptor (SCM_RIGHTS); ORDER is log2 of the table's bytes
   pause        answers once no vcpu runs any more
   resume

@@ -21,7 +21,9 @@ const HINTS: Hints = {
 
 /**
  * The control socket of a VMM: a Unix socket at which it listens, for agents of its own user. Text, one line a request
- * and one line an answer, in turn; a client may send any number of requests, and several clients may be connected.
+ * and one line an answer; a client may send any number of requests, and several clients may be connected. What comes over one
+ * connection is done and answered in turn: a client that has waited long enough for the answer to `pause` sends `resume`
+ * behind it, and takes the guest to run once both are answered.
  *
  * | request        | answer                                                                                     |
  * |----------------|--------------------------------------------------------------------------------------------|
@@ -42,6 +44,8 @@ export class ControlSocket implements ControlledGuest {
   readonly #path: string;
   readonly #timeoutMs: number;
   #socket: Socket | undefined;
+  /** Requests over it whose answers have not come. */
+  #unanswered = 0;
 
   /**
    * Connects, so that a VMM that is not there is noticed before anything begins.
@@ -87,7 +91,9 @@ export class ControlSocket implements ControlledGuest {
   }
 
   /**
-   * One line there and one back. Whatever fails, the next request begins with a connection of its own.
+   * One line there and one back. Whatever fails, the next request begins with a connection of its own; but for an answer
+   * that did not come: over another connection a `resume` could be done before the `pause` that goes on, and the guest
+   * would stand still for good.
    *
    * @throws HtabUnavailableError if the VMM refuses, or cannot be understood
    */
@@ -98,11 +104,14 @@ export class ControlSocket implements ControlledGuest {
       await readArrived();
       const socket = await this.#connect(signal);
       // It would be taken for the answer to this request, which nobody has given.
-      if (socket.readableLength > 0) throw new Error(MORE_ANSWERS);
+      if (!this.#catchUp(socket)) throw new Error(MORE_ANSWERS);
+      this.#unanswered++;
       socket.write(`${request}\n`);
-      answer = await readLine(socket, signal);
+      answer = await readLastAnswer(socket, this.#unanswered, signal);
+      this.#unanswered = 0;
     } catch (error) {
-      this.#socket?.destroy();
+      // Of two that are missing, one may have come: then nobody knows any more which the next one is.
+      if (!signal.aborted || this.#unanswered !== 1) this.#socket?.destroy();
       const problem = signal.aborted ? `no answer within ${this.#timeoutMs} ms` : (error as Error).message;
       throw this.#refused(`did not ${request}: ${problem}`, error);
     }
@@ -116,7 +125,20 @@ export class ControlSocket implements ControlledGuest {
    */
   async #forgetAnswers(): Promise<void> {
     await readArrived();
-    if (this.#socket !== undefined && this.#socket.readableLength > 0) this.#socket.destroy();
+    if (this.#socket !== undefined && !this.#catchUp(this.#socket)) this.#socket.destroy();
+  }
+
+  /**
+   * Takes an answer that has come late.
+   *
+   * @returns false if more has come than was asked for
+   */
+  #catchUp(socket: Socket): boolean {
+    const arrived = String(socket.read() ?? '');
+    if (arrived === '') return true;
+    if (this.#unanswered === 0 || arrived.slice(0, -1).includes('\n')) return false;
+    if (arrived.endsWith('\n')) this.#unanswered = 0;
+    return true;
   }
 
   #refused(problem: string, cause?: unknown): HtabUnavailableError {
@@ -130,6 +152,7 @@ export class ControlSocket implements ControlledGuest {
     // What happens to it between two requests shows in the next one.
     socket.on('error', () => undefined);
     this.#socket = socket;
+    this.#unanswered = 0;
     await once(socket, 'connect', { signal });
     return socket;
   }
@@ -141,16 +164,19 @@ async function readArrived(): Promise<void> {
   await setImmediate();
 }
 
-async function readLine(socket: Socket, signal: AbortSignal): Promise<string> {
+/** The answer to the last of these requests; those before it have been given up. */
+async function readLastAnswer(socket: Socket, requests: number, signal: AbortSignal): Promise<string> {
   let text = '';
-  while (!text.includes('\n')) {
+  let lines = [text];
+  while (lines.length <= requests) {
     const chunk = socket.read() as Buffer | null;
     if (chunk !== null) text += chunk.toString();
     else if (socket.readableEnded || socket.destroyed) throw new Error('the connection ended');
     else await once(socket, 'readable', { signal });
-    if (text.length > MAX_ANSWER) throw new Error('the answer is too long');
+    if (text.length > MAX_ANSWER * requests) throw new Error('the answer is too long');
+    lines = text.split('\n');
   }
-  const end = text.indexOf('\n');
-  if (end !== text.length - 1) throw new Error(MORE_ANSWERS);
-  return text.slice(0, end);
+  const [answer, ...more] = lines.slice(requests - 1) as [string, ...string[]];
+  if (more.join('\n') !== '') throw new Error(MORE_ANSWERS);
+  return answer;
 }

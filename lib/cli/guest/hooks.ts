@@ -10,7 +10,10 @@ export interface HookCommands {
   readonly onThrottle?: string | undefined;
 }
 
-/** Controls a guest by commands that the user has given. Each must end with status 0 once it is done. */
+/**
+ * Controls a guest by commands that the user has given. Each must end with status 0 once it is done. One that is killed has
+ * ended as well: what a daemon does for it after that comes behind the next command, and nobody is told.
+ */
 export class Hooks implements ControlledGuest {
   readonly throttle: ((step: number) => Promise<void>) | undefined;
   readonly #commands: HookCommands;

@@ -1,5 +1,5 @@
 import { subscribe, unsubscribe } from 'node:diagnostics_channel';
-import { afterEach, beforeEach, describe, expect, test, vi } from 'vitest';
+import { afterEach, beforeEach, describe, expect, onTestFinished, test, vi } from 'vitest';
 import type { HtabError } from '../../../lib/errors.js';
 import { digestTable } from '../../../lib/hpt/digest.js';
 import { receiveHpt } from '../../../lib/migration/destination.js';
@@ -134,12 +134,14 @@ describe('a guest', () => {
   test('whose pause was given up is not stopped by another migration, or a snapshot, before that call has ended', async () => {
     const guest = await startGuest(300);
     const calls: string[] = [];
-    // Not by the clock: the snapshot's file calls take real time, and any amount of the other passes meanwhile.
+    // Not by the clock, which a disk that is slow to take the snapshot would put forward.
     let endPause = (): void => undefined;
-    let pausing = new Promise<void>((resolve) => (endPause = resolve));
+    const pauseEnds = new Promise<void>((resolve) => {
+      endPause = resolve;
+    });
     const pause = async (): Promise<void> => {
       calls.push('pause');
-      await pausing;
+      await pauseEnds;
       await guest.pause();
     };
     const resume = async (): Promise<void> => {
@@ -164,11 +166,134 @@ describe('a guest', () => {
     endPause();
     await settleInFakeTime(after(5000));
     expect(calls).toEqual(['pause', 'resume', 'resume']);
-    pausing = Promise.resolve();
     const third = await move(guest, { send: control });
     expect(third.sent.status).toBe('fulfilled');
     expect(guest.state).toBe('paused');
   });
+
+  test('whose resume was given up is not stopped by another migration before that call has ended', async () => {
+    const guest = await startGuest(300);
+    let resumeTakesMs = 60_000;
+    const resume = async (): Promise<void> => {
+      await after(resumeTakesMs);
+      await guest.resume();
+    };
+    const control = { pause: guest.pause, resume, guestTimeoutMs: 5000 };
+    const journal = withCalls(new MemoryJournal(), { begin: () => Promise.reject(new Error('disk full')) });
+    const first = await move(guest, { send: control, receive: { journal } });
+    expect(reasonOf(first.sent)).toMatchObject({ code: 'ERR_HTAB_GUEST_STOPPED' });
+    const second = await move(guest, { send: control });
+    expect(reasonOf(second.sent)).toMatchObject({
+      state: 'busy',
+      message: expect.stringContaining('an earlier call of resume was given up and has not ended') as string,
+    });
+    expect(second.target.table!.validCount).toBe(0);
+
+    await settleInFakeTime(after(60_000));
+    expect(guest).toMatchObject({ state: 'running', pauses: 1, resumes: 1 });
+    resumeTakesMs = 0;
+    const third = await move(guest, { send: control });
+    expect(third.sent.status).toBe('fulfilled');
+    expect(guest).toMatchObject({ state: 'paused', resumes: 1 });
+  });
+
+  test('is known by its VM, though every call has callbacks of its own', async () => {
+    const guest = await startGuest(300);
+    let endPause = (): void => undefined;
+    const pauseEnds = new Promise<void>((resolve) => {
+      endPause = resolve;
+    });
+    const inline = (): Pick<SendOptions, 'pause' | 'resume' | 'guestTimeoutMs'> => ({
+      pause: async () => {
+        await pauseEnds;
+        await guest.pause();
+      },
+      resume: () => guest.resume(),
+      guestTimeoutMs: 5000,
+    });
+    const busy = {
+      state: 'busy',
+      message: expect.stringContaining('an earlier call of pause was given up and has not ended') as string,
+    };
+    await move(guest, { send: inline() });
+    expect(reasonOf((await move(guest, { send: inline() })).sent)).toMatchObject(busy);
+    const saved = saveSnapshot(guest.vm, scratch('table'), { guest: inline() });
+    await expect(settleInFakeTime(saved)).rejects.toMatchObject(busy);
+    // Another guest is not kept from anything.
+    expect((await move(await startGuest(300))).sent.status).toBe('fulfilled');
+
+    endPause();
+    await settleInFakeTime(after(1000));
+    expect(guest).toMatchObject({ state: 'running', pauses: 1, resumes: 2 });
+    expect((await move(guest, { send: inline() })).sent.status).toBe('fulfilled');
+    expect(guest.state).toBe('paused');
+  });
+
+  test('of which only descriptors are here is known by its pause, and no other guest is taken for it', async () => {
+    const guest = await startGuest(300);
+    const saving = async (pause: () => Promise<void>): Promise<unknown> => {
+      const control = { pause, resume: guest.resume };
+      const options = { order: 18, guest: control, guestTimeoutMs: 5000 };
+      return settleInFakeTime(saveSnapshot(await guest.vm.openHtab(), scratch('table'), options));
+    };
+    const pause = (): Promise<void> => never();
+    await expect(saving(pause)).rejects.toThrow('pause has not settled');
+    await expect(saving(pause)).rejects.toThrow('an earlier call of pause was given up and has not ended');
+    await expect(saving(guest.pause)).resolves.toMatchObject({ quiescent: true });
+  });
+
+  test('whose resume fails while its pause goes on is not stopped by another migration before that has ended', async () => {
+    const guest = await startGuest(300);
+    let pauseTakesMs = 60_000;
+    const pause = async (): Promise<void> => {
+      await after(pauseTakesMs);
+      await guest.pause();
+    };
+    const send = { pause, guestTimeoutMs: 5000 };
+    const first = await move(guest, { send: { ...send, resume: () => Promise.reject(new Error('no')) } });
+    expect(reasonOf(first.sent)).toMatchObject({ code: 'ERR_HTAB_GUEST_STOPPED' });
+    const second = await move(guest, { send });
+    expect(reasonOf(second.sent)).toMatchObject({
+      message: expect.stringContaining('an earlier call of pause was given up and has not ended') as string,
+    });
+    await settleInFakeTime(after(60_000));
+    pauseTakesMs = 0;
+    expect((await move(guest, { send })).sent.status).toBe('fulfilled');
+  });
+
+  test.each<[string, () => Promise<void>, string]>([
+    ['fails', () => Promise.reject(new Error('the VMM refuses')), 'Error: the VMM refuses'],
+    [
+      'never settles',
+      never,
+      'HtabStateError: resume has not settled within 5000 ms: the guest is here, and may stand still',
+    ],
+  ])(
+    'whose resume after a late pause %s may stand still, and a warning says so',
+    async (_how, again, reason) => {
+      const guest = await startGuest(300);
+      const warn = vi.spyOn(process, 'emitWarning').mockReturnValue();
+      onTestFinished(() => {
+        warn.mockRestore();
+      });
+      const pause = async (): Promise<void> => {
+        await after(60_000);
+        await guest.pause();
+      };
+      const resume = (): Promise<void> => (guest.pauses === 0 ? guest.resume() : again());
+      const { sent } = await move(guest, { send: { pause, resume, guestTimeoutMs: 5000 } });
+      expect(reasonOf(sent)).toMatchObject({ state: 'busy' });
+      await settleInFakeTime(after(70_000));
+      expect(guest.state).toBe('paused');
+      expect(warn.mock.calls).toEqual([
+        [
+          'the guest may stand still: its pause was given up and has ended since, and resume after it failed: ' +
+            reason,
+          { code: 'HTAB_GUEST_STOPPED' },
+        ],
+      ]);
+    },
+  );
 
   test('whose pause ends while it is told to run is told so once more', async () => {
     const guest = await startGuest(300);
