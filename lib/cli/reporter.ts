@@ -33,6 +33,7 @@ export class Reporter {
   readonly #side: Side;
   readonly #mode: 'text' | 'json' | 'quiet';
   #lastProgressAt = -Infinity;
+  #migrationId: string | undefined;
 
   constructor(side: Side, output: Output, { json = false, quiet = false }: ReportOptions) {
     this.#side = side;
@@ -52,6 +53,13 @@ export class Reporter {
   say(text: string, event: string, fields: Fields = {}): void {
     if (this.#mode === 'json') this.#event(event, fields);
     else if (this.#mode === 'text') this.#output.stderr.write(`${text}\n`);
+  }
+
+  /** Tells a person the migration's name, once: if this process is killed, its end can be asked for by that name alone. */
+  named(migrationId: string): void {
+    if (this.#mode !== 'text' || migrationId === this.#migrationId) return;
+    this.#migrationId = migrationId;
+    this.#output.stderr.write(`migration ${migrationId}\n`);
   }
 
   /** Tells a program how far it is, once a second. */
@@ -90,6 +98,7 @@ export class Reporter {
   readonly #onState = (message: unknown): void => {
     const { side, migrationId, state } = message as StateEvent;
     if (side !== this.#side) return;
+    this.named(migrationId);
     if (this.#mode === 'json') this.#event('state', { migrationId, state });
     else if (STATE_LINES[state] !== undefined) this.say(STATE_LINES[state], 'state');
   };

@@ -66,6 +66,7 @@ describe.skipIf(notCompiled !== undefined)(
       const sender = startSend(address, ...BUSY_GUEST);
       const [sent, received] = await Promise.all([sender.ended, receiver.ended]);
       expectMoved(sent, received);
+      expect(sent.events[0]).toMatchObject({ event: 'connected', migrationId: sent.done!['migrationId'] });
       expect(sent.events.map(({ event }) => event)).toEqual(
         expect.arrayContaining(['connected', 'state', 'pass', 'outcome']),
       );

@@ -1,3 +1,4 @@
+import { randomUUID } from 'node:crypto';
 import type { Duplex } from 'node:stream';
 import type { NotConverging } from '../../migration/policy.js';
 import { sendHpt, type SendOptions, type SendReport } from '../../migration/source.js';
@@ -74,11 +75,14 @@ async function move(
   const security = await loadSecurity(address, options);
   await resources.serveMetrics(options, reporter);
   const journal = await resources.openJournal(options, signal);
+  const { migrationId = randomUUID() } = options;
+  reporter.named(migrationId);
 
   // Before anything is asked of the guest: a peer that is not there, or not the right one, costs it nothing.
   const first = await connect(address, security, signal);
   resources.add(() => first.destroy());
-  reporter.say(`connected to ${formatAddress(address)}`, 'connected', { address: formatAddress(address) });
+  const peer = formatAddress(address);
+  reporter.say(`connected to ${peer}`, 'connected', { address: peer, migrationId });
   const source = await openSource(options, options.pauseTimeoutMs);
   resources.add(() => source.close());
   const guest = hooks ?? guestOf(source);
@@ -95,6 +99,7 @@ async function move(
   try {
     return await sendHpt(source.table, channel, {
       ...migrationOptions(options, guest, source),
+      migrationId,
       journal,
       signal,
       onProgress: (progress) => {
@@ -117,7 +122,6 @@ function migrationOptions(
     resume: () => guest.resume(),
     throttle: guest.throttle,
     host,
-    migrationId: options.migrationId,
     bytesPerSecond: options.bandwidth,
     // The control has its own limit, and says more about what it could not do.
     guestTimeoutMs: Math.min(options.pauseTimeoutMs + 1000, MAX_MS),
