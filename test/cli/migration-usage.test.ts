@@ -13,6 +13,8 @@ import { captureOutput } from './capture.js';
 
 const scratch = scratchFiles();
 
+const HOOKS = ['--on-pause', 'true', '--on-resume', 'true'];
+
 async function journalWith(state: 'pending' | 'committed' | 'aborted'): Promise<string> {
   const file = scratch('journal');
   const journal = await openJournal(file);
@@ -45,10 +47,30 @@ describe('the commands of a migration', () => {
     // Before the destination is asked for anything: nobody listens there.
     [['send', 'unix:/nowhere/socket'], 'say where the table is'],
     [['send', 'unix:/nowhere/socket', '--pid', '1'], '--pid and --pid-fd go together'],
+    [
+      ['send', 'unix:/nowhere/socket', '--emulated', '--migration-id', 'a b'],
+      "'--migration-id <id>' argument 'a b'",
+    ],
+    [['send', 'unix:/nowhere/socket', '--htab-fd', '3', '--order', '24'], 'say how to stop the guest'],
+    [
+      ['send', 'unix:/nowhere/socket', '--emulated', '--if-not-converging', 'throttle'],
+      'needs --on-throttle',
+    ],
+    [
+      ['send', 'unix:/nowhere/socket', '--htab-socket', '/s', ...HOOKS, '--if-not-converging', 'throttle'],
+      'needs --on-throttle',
+    ],
+    [
+      ['send', 'unix:/nowhere/socket', '--htab-fd', '3', '--order', '24', ...HOOKS, '--recheck-source'],
+      '--recheck-source needs a VMM',
+    ],
     [['receive', 'unix:/s', '--emulated', '--metrics', 'everywhere'], 'It must be PORT or HOST:PORT.'],
     [['resolve', 'm-1'], 'without a --journal, say which migration it is about and whom to --ask'],
     [['resolve', '--ask', 'unix:/s'], 'without a --journal, say which migration'],
-    [['resolve', 'm 1', '--ask', 'unix:/s'], 'm 1 names no migration'],
+    [
+      ['resolve', 'm 1', '--ask', 'unix:/s'],
+      "invalid for argument 'migration-id'. It must be 1 to 64 letters",
+    ],
     [['resolve', '--journal', '/nowhere/journal'], 'there is no journal /nowhere/journal'],
     [['resolve', '--journal', '/dev/null', '--decide', 'aborted'], '--decide needs the migration'],
     [

@@ -2,7 +2,7 @@ import { Option, type Command } from 'commander';
 import type { ResolveCommandOptions } from '../migrate/resolve.js';
 import type { CommandContext } from './context.js';
 import { addPeerOptions } from './options.js';
-import { address } from './values.js';
+import { address, migrationId } from './values.js';
 
 const HELP = `
 At a source whose \`send\` ended with 4, or died: --ask the destination, whose \`receive\` must run, with the journal it had.
@@ -34,7 +34,7 @@ export function defineResolve(program: Command, context: CommandContext): void {
   const command = program
     .command('resolve')
     .description('Finds out where the guest of a migration is that ended in doubt.')
-    .argument('[migration-id]', 'default: all that the journal knows of')
+    .argument('[migration-id]', 'default: all that the journal knows of', migrationId)
     .option('--journal <file>', 'what the migration was run with; what is learnt is written down there')
     .addOption(new Option('--ask <address>', 'ask the destination there').argParser(address))
     .addOption(
@@ -48,8 +48,8 @@ export function defineResolve(program: Command, context: CommandContext): void {
     .option('--json', 'print one JSON object a line');
   addPeerOptions(command)
     .addHelpText('after', HELP)
-    .action(async (migrationId: string | undefined, options: ResolveCommandOptions) => {
+    .action(async (id: string | undefined, options: ResolveCommandOptions) => {
       const { resolve } = await import('../migrate/resolve.js');
-      await context.run((signal) => resolve(migrationId, options, context.output, signal));
+      await context.run((signal) => resolve(id, options, context.output, signal));
     });
 }

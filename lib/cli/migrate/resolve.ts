@@ -2,7 +2,7 @@ import { existsSync } from 'node:fs';
 import type { Decision, Journal, JournalEntry, JournalRecord, Side } from '../../migration/journal.js';
 import { silentJournal } from '../../migration/failure.js';
 import { askOutcome } from '../../migration/outcome.js';
-import { isMigrationId, type AskedOutcome } from '../../migration/protocol.js';
+import type { AskedOutcome } from '../../migration/protocol.js';
 import { within } from '../../node/waiting.js';
 import type { PeerOptions } from '../commands/options.js';
 import { describeError } from '../describe-error.js';
@@ -95,9 +95,6 @@ function checkUsage(
   migrationId: string | undefined,
   { journal, ask, decide, side }: ResolveCommandOptions,
 ): void {
-  if (migrationId !== undefined && !isMigrationId(migrationId)) {
-    throw new UsageError(`${migrationId} names no migration: 1 to 64 letters, digits and hyphens do`);
-  }
   if (journal === undefined && (migrationId === undefined || ask === undefined)) {
     throw new UsageError('without a --journal, say which migration it is about and whom to --ask');
   }

@@ -3,7 +3,6 @@ import type { Duplex } from 'node:stream';
 import type { NotConverging } from '../../migration/policy.js';
 import { sendHpt, type SendOptions, type SendReport } from '../../migration/source.js';
 import type { GuestCallbacks } from '../../io/guest-control.js';
-import { isVm } from '../../io/vm-or-handle.js';
 import type { EndpointOptions } from '../commands/endpoint-options.js';
 import type { MigrationCommandOptions } from '../commands/options.js';
 import { openSource, type SourceEndpoint } from '../endpoints.js';
@@ -70,8 +69,7 @@ async function move(
   resources: Resources,
 ): Promise<SendReport> {
   const hooks = hooksOf(options);
-  // A command line that is wrong costs the destination no connection.
-  placeOf(options);
+  checkUsage(options, hooks);
   const security = await loadSecurity(address, options);
   await resources.serveMetrics(options, reporter);
   const journal = await resources.openJournal(options, signal);
@@ -85,13 +83,7 @@ async function move(
   reporter.say(`connected to ${peer}`, 'connected', { address: peer, migrationId });
   const source = await openSource(options, options.pauseTimeoutMs);
   resources.add(() => source.close());
-  const guest = hooks ?? guestOf(source);
-  if (options.recheckSource === true && !isVm(source.table) && source.table.reopen === undefined) {
-    throw new UsageError('--recheck-source needs a VMM at --htab-socket, which can open the table again');
-  }
-  if (options.ifNotConverging === 'throttle' && guest.throttle === undefined) {
-    throw new UsageError('--if-not-converging throttle needs --on-throttle, or a VMM at --htab-socket');
-  }
+  const guest = hooks ?? source.control ?? STANDS_STILL;
 
   const display = reporter.forPeople ? createProgressDisplay(output.stderr) : undefined;
   const connections = [first];
@@ -135,13 +127,30 @@ function migrationOptions(
   };
 }
 
-/** @throws UsageError if nobody can stop the guest: one that runs on would be in two places */
-function guestOf({ control, table }: SourceEndpoint): GuestCallbacks {
-  if (control !== undefined) return control;
-  // An emulated guest without a control of its own stands still.
-  const nothing = (): Promise<void> => Promise.resolve();
-  if (isVm(table) && table.backend === 'emulated') return { pause: nothing, resume: nothing };
-  throw new UsageError('say how to stop the guest: --on-pause and --on-resume, or a VMM at --htab-socket');
+/** An emulated guest without a control of its own. */
+const STANDS_STILL: GuestCallbacks = {
+  pause: () => Promise.resolve(),
+  resume: () => Promise.resolve(),
+};
+
+/**
+ * A command line that is wrong costs the destination no connection.
+ *
+ * @throws UsageError for what the table's place, or the guest's control, does not offer
+ */
+function checkUsage(options: SendCommandOptions, hooks: GuestCallbacks | undefined): void {
+  const { kind } = placeOf(options);
+  if (kind === 'descriptor' && hooks === undefined) {
+    // One that runs on would be in two places.
+    throw new UsageError('say how to stop the guest: --on-pause and --on-resume, or a VMM at --htab-socket');
+  }
+  if (kind === 'descriptor' && options.recheckSource === true) {
+    throw new UsageError('--recheck-source needs a VMM at --htab-socket, which can open the table again');
+  }
+  const canThrottle = hooks === undefined ? kind === 'socket' : hooks.throttle !== undefined;
+  if (options.ifNotConverging === 'throttle' && !canThrottle) {
+    throw new UsageError('--if-not-converging throttle needs --on-throttle, or a VMM at --htab-socket');
+  }
 }
 
 function describe(report: SendReport, address: Address, totalMs: number): string {
