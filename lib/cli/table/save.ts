@@ -35,13 +35,14 @@ export async function save(
   const { allowChanging = false, json = false, quiet = false } = options;
   const hooks = hooksOf(options);
   const source = await openSource(options, options.pauseTimeoutMs);
+  const guest = hooks ?? source.control;
   const display = json || quiet ? undefined : createProgressDisplay(output.stderr);
   let report: SaveReport;
   try {
     report = await saveSnapshot(isVm(source.table) ? source.table : source.table.handle, file, {
       order: source.order,
       host: source.host,
-      guest: hooks ?? source.control,
+      guest,
       // The control has its own limit, and says more about what it could not do.
       guestTimeoutMs: Math.min(options.pauseTimeoutMs + 1000, MAX_MS),
       stopLimitMs: options.stopLimitMs,
@@ -49,7 +50,8 @@ export async function save(
       maxChangedEntries: options.maxChanged,
       allowChanging,
       signal,
-      onProgress: (progress) => display?.update(progress),
+      // Whom nobody can stop, nobody has stopped.
+      onProgress: (progress) => display?.update({ ...progress, live: progress.live || guest === undefined }),
     });
   } finally {
     display?.stop();
