@@ -47,7 +47,7 @@ test.each<[what: string, path: () => string, args: (path: string) => string[], m
     'a journal that is another file',
     junk,
     (path) => ['send', 'unix:/s', '--emulated', '--journal', path],
-    '--journal: PATH is no journal: it does not begin as one',
+    '--journal: PATH is no journal: it does not begin as one; the guest runs on here',
   ],
   [
     'a snapshot that is not there',
@@ -83,7 +83,7 @@ test.each<[what: string, path: () => string, args: (path: string) => string[], m
     'a destination that is not there',
     none,
     (path) => ['send', `unix:${path}`, '--emulated'],
-    'connect to unix:PATH: connect failed with ENOENT; there is no such socket: does the destination run, and is this its path?',
+    'connect to unix:PATH: connect failed with ENOENT; there is no such socket: does the destination run, and is this its path?; the guest runs on here',
   ],
   [
     'a file where a socket is to be',
@@ -126,7 +126,7 @@ test('a port that is in use is named, also that of --metrics', async () => {
 test('a host of several addresses, none of which answers, is named once', async () => {
   const { message } = await failureOf('send', 'tcp://localhost:1', '--emulated');
   expect(message).toBe(
-    'kvm-htab: connect to tcp://localhost:1: connect failed with ECONNREFUSED; nobody listens there: does the destination run?',
+    'kvm-htab: connect to tcp://localhost:1: connect failed with ECONNREFUSED; nobody listens there: does the destination run?; the guest runs on here',
   );
 });
 

@@ -176,7 +176,7 @@ describe.skipIf(notCompiled !== undefined)(
       const { receiver, address } = await startReceive(ANY_PORT, '--emulated');
       const { args, log } = hooks(`kill -${signal.slice(3)} $PPID; sleep 0.1`);
       const sent = await startSend(address, ...GUEST, ...args).ended;
-      expect(sent).toMatchObject({ code, stderr: `kvm-htab: ended by ${signal}\n` });
+      expect(sent).toMatchObject({ code, stderr: `kvm-htab: ended by ${signal}; the guest runs on here\n` });
       expect(log()).toEqual(['paused', 'resumed']);
       const received = await receiver.ended;
       expect(received.code).toBe(1);

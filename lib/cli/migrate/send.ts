@@ -6,7 +6,8 @@ import type { GuestCallbacks } from '../../io/guest-control.js';
 import type { EndpointOptions } from '../commands/endpoint-options.js';
 import type { MigrationCommandOptions } from '../commands/options.js';
 import { openSource, type SourceEndpoint } from '../endpoints.js';
-import { EXIT_CODES } from '../exit-codes.js';
+import { describeError } from '../describe-error.js';
+import { EXIT_CODES, exitCodeOf } from '../exit-codes.js';
 import { formatCount, formatDuration } from '../format.js';
 import { hooksOf, type ControlOptions } from '../guest/hook-options.js';
 import { passTable } from '../pass-table.js';
@@ -47,17 +48,26 @@ export async function send(
     resources.add(() => {
       reporter.close();
     });
+    const begun = performance.now();
+    let report: SendReport;
     try {
-      const begun = performance.now();
-      const report = await move(address, options, output, signal, reporter, resources);
-      reporter.finish(describe(report, address, performance.now() - begun), report);
-      reporter.digest(report);
-      return EXIT_CODES.ok;
+      report = await move(address, options, output, signal, reporter, resources);
     } catch (error) {
       reporter.fail(error);
-      throw error;
+      output.stderr.write(`kvm-htab: ${describeError(error)}${whereTheGuestIs(error)}\n`);
+      return exitCodeOf(error);
     }
+    reporter.finish(describe(report, address, performance.now() - begun), report);
+    reporter.digest(report);
+    return EXIT_CODES.ok;
   });
+}
+
+/** The errors for a guest that is stopped, or may be elsewhere, say so themselves; wrong usage concerns no guest. */
+function whereTheGuestIs(error: unknown): string {
+  const { usage, inDoubt, stopped } = EXIT_CODES;
+  const says: readonly number[] = [usage, inDoubt, stopped];
+  return says.includes(exitCodeOf(error)) ? '' : '; the guest runs on here';
 }
 
 async function move(
