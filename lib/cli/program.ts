@@ -51,6 +51,9 @@ export async function run(args: readonly string[], output: Output): Promise<numb
     .configureOutput({
       writeOut: (text) => output.stdout.write(text),
       writeErr: (text) => output.stderr.write(text),
+      outputError: (text, write) => {
+        write(asOurs(text));
+      },
     })
     .exitOverride();
 
@@ -71,6 +74,12 @@ export async function run(args: readonly string[], output: Output): Promise<numb
     output.stderr.write(`kvm-htab: ${describeError(error)}\n`);
     return exitCodeOf(error);
   }
+}
+
+/** What commander says of wrong usage, as every other error is said. */
+function asOurs(text: string): string {
+  const help = text.startsWith('error: missing required argument') ? '; see --help' : '';
+  return text.replace(/^error: (.*)/, `kvm-htab: $1${help}`);
 }
 
 function packageVersion(): string {

@@ -106,6 +106,6 @@ async function resolve(target: string, operation: string): Promise<string> {
   if (there === undefined || there.isFile()) return resolved;
   throw invalidArgument(
     'ERR_INVALID_ARG_VALUE',
-    `The "path" argument must name a regular file, or nothing: ${target}`,
+    `${target} is no regular file: a snapshot is written to one, or where nothing is`,
   );
 }

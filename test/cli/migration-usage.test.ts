@@ -224,6 +224,13 @@ describe('resolve at a destination', () => {
 });
 
 describe('what is said of an error', () => {
+  test('names options as the command line does', () => {
+    expect(describeError(new Error('up to 21 is taken (maxOrder)'))).toBe('up to 21 is taken (--max-order)');
+    expect(describeError(new Error('x', { cause: new Error('allow more (stopLimitMs)') }))).toBe(
+      'x: allow more (--stop-limit-ms)',
+    );
+  });
+
   test('is its message and those of its causes, each once', () => {
     const refused = new Error('connect ECONNREFUSED');
     expect(describeError(new Error('unreachable', { cause: refused }))).toBe(

@@ -26,8 +26,13 @@ const OWNER_ONLY_UMASK = 0o177;
 
 /** Of a socket that a process is to listen at. */
 export const LISTEN_HINTS: Hints = {
-  EADDRINUSE: 'another process listens there, or, with unix:, another file has this path',
+  EADDRINUSE: 'another process listens there',
   EADDRNOTAVAIL: 'this machine has no such address',
+  EACCES: 'this user may not listen there',
+};
+
+const UNIX_HINTS: Hints = {
+  EADDRINUSE: 'another process listens there, or another file has this path',
   EACCES: 'this user may not listen there, or the folder does not exist',
 };
 
@@ -59,7 +64,8 @@ export async function listen(
   server.maxConnections = MAX_CONNECTIONS;
   const operation = `listen at ${formatAddress(address)}`;
   try {
-    await about(operation, systemCall(operation, bind(server, address, security), LISTEN_HINTS));
+    const hints = address.kind === 'unix' ? UNIX_HINTS : LISTEN_HINTS;
+    await about(operation, systemCall(operation, bind(server, address, security), hints));
   } catch (error) {
     server.close();
     throw error;
