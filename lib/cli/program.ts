@@ -14,6 +14,7 @@ import { defineSave } from './commands/save.js';
 import { describeError } from './describe-error.js';
 import { EXIT_CODES, exitCodeOf } from './exit-codes.js';
 import { interruptible } from './interrupt.js';
+import { failedEvent } from './reporter.js';
 import { packageRoot } from '../node/package-root.js';
 
 /** Where a command writes: data to stdout, everything said to a person to stderr. */
@@ -59,8 +60,13 @@ export async function run(args: readonly string[], output: Output): Promise<numb
 
   const context: CommandContext = {
     output,
-    run: async (job) => {
-      result = await interruptible(job);
+    run: async (job, json = false) => {
+      try {
+        result = await interruptible(job);
+      } catch (error) {
+        if (json) output.stdout.write(failedEvent(error));
+        throw error;
+      }
     },
   };
   for (const define of COMMANDS) define(program, context);

@@ -85,8 +85,7 @@ export class Reporter {
 
   /** Gives the error that ends the command, to a program; a person is told where the command's exit code is made. */
   fail(error: unknown): void {
-    if (this.#mode !== 'json') return;
-    this.#event('failed', { exitCode: exitCodeOf(error), ...errorFields(error) });
+    if (this.#mode === 'json') this.#output.stdout.write(failedEvent(error));
   }
 
   close(): void {
@@ -115,8 +114,17 @@ export class Reporter {
   };
 
   #event(event: string, fields: Fields): void {
-    this.#output.stdout.write(jsonLine({ event, time: new Date().toISOString(), ...fields }));
+    this.#output.stdout.write(eventLine(event, fields));
   }
+}
+
+/** What a program is told of the error that ends a command. */
+export function failedEvent(error: unknown): string {
+  return eventLine('failed', { exitCode: exitCodeOf(error), ...errorFields(error) });
+}
+
+function eventLine(event: string, fields: Fields): string {
+  return jsonLine({ event, time: new Date().toISOString(), ...fields });
 }
 
 function errorFields(error: unknown): Fields {

@@ -165,6 +165,21 @@ test('wrong usage is said as every other error', async () => {
   expect((await failureOf('load', '--fast')).message).toBe("kvm-htab: unknown option '--fast'");
 });
 
+test.each([
+  ['save', '--emulated=order=18,steps=0'],
+  ['load', '--emulated'],
+])('%s --json tells a program too that it has failed', async (command, place) => {
+  const output = captureOutput();
+  const file = `${none()}/x`;
+  expect(await run([command, place, '--json', file], output)).toBe(1);
+  expect(JSON.parse(output.stdout.text)).toMatchObject({
+    event: 'failed',
+    exitCode: 1,
+    code: 'ERR_HTAB_SYSTEM',
+    message: expect.stringContaining('ENOENT') as string,
+  });
+});
+
 test('the path of a socket that the system would cut is wrong usage', async () => {
   const path = `/tmp/${'x'.repeat(103)}`;
   const { code, message } = await failureOf('receive', `unix:${path}`, '--emulated');
