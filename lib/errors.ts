@@ -178,7 +178,7 @@ export class HtabStateError extends HtabError {
   }
 }
 
-/** Why a backend cannot be had on this machine. */
+/** Why a backend cannot be had on this machine; `refused`: whoever has what was asked for does not give it. */
 export type UnavailableReason =
   | 'platform'
   | 'arch'
@@ -189,7 +189,8 @@ export type UnavailableReason =
   | 'permission'
   | 'not-hv'
   | 'no-table'
-  | 'unsupported';
+  | 'unsupported'
+  | 'refused';
 
 /** A backend or a feature is not there; `hint` says what to do about it. */
 export class HtabUnavailableError extends HtabError {

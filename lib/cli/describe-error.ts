@@ -1,11 +1,21 @@
 import { HtabSystemError } from '../errors.js';
 
+/** Options by the names that the library's messages have for them. */
+const LIBRARY_NAMES = /\b(maxOrder|minEntries|stopLimitMs)\b/g;
+
 /** What is said of an error: its message, and those of what caused it as far as they add something. */
 export function describeError(error: unknown): string {
+  return messageOf(error).replaceAll(
+    LIBRARY_NAMES,
+    (name) => `--${name.replaceAll(/[A-Z]/g, '-$&').toLowerCase()}`,
+  );
+}
+
+function messageOf(error: unknown): string {
   if (!(error instanceof Error)) return String(error);
   const added = causesOf(error)
     .filter((cause) => !isSameRefusal(error, cause))
-    .map(describeError)
+    .map(messageOf)
     .filter((text) => text !== '' && !error.message.includes(text));
   return [error.message, ...added].filter((text) => text !== '').join(': ');
 }

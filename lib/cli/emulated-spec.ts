@@ -60,6 +60,12 @@ const guestKeys: Readonly<Record<string, Reader>> = {
 
 const keysOf = { source: { ...hostKeys, ...guestKeys }, target: hostKeys } as const;
 
+/** Whether this begins with one of the keys, and not as a file's name would. */
+export function isEmulatedSpec(text: string): boolean {
+  const [key = '', value] = text.split('=');
+  return value !== undefined && Object.hasOwn(keysOf.source, key);
+}
+
 /**
  * Reads the value of `--emulated`.
  *

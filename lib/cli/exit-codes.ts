@@ -1,4 +1,4 @@
-import { HtabError } from '../errors.js';
+import { HtabError, HtabUnavailableError } from '../errors.js';
 import { Interrupted } from './interrupt.js';
 import { UsageError } from './usage-error.js';
 
@@ -22,7 +22,9 @@ export function exitCodeOf(error: unknown): number {
   if (error instanceof Interrupted) return error.exitCode;
   if (error instanceof UsageError) return EXIT_CODES.usage;
   if (!(error instanceof HtabError)) return EXIT_CODES.failed;
-  if (error.code === 'ERR_HTAB_UNAVAILABLE') return EXIT_CODES.unavailable;
+  if (error instanceof HtabUnavailableError) {
+    return error.reason === 'refused' ? EXIT_CODES.failed : EXIT_CODES.unavailable;
+  }
   if (error.code === 'ERR_HTAB_GUEST_STOPPED') return EXIT_CODES.stopped;
   return error.code === 'ERR_HTAB_IN_DOUBT' ? EXIT_CODES.inDoubt : EXIT_CODES.failed;
 }

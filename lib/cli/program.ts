@@ -14,6 +14,7 @@ import { defineSave } from './commands/save.js';
 import { describeError } from './describe-error.js';
 import { EXIT_CODES, exitCodeOf } from './exit-codes.js';
 import { interruptible } from './interrupt.js';
+import { failedEvent } from './reporter.js';
 import { packageRoot } from '../node/package-root.js';
 
 /** Where a command writes: data to stdout, everything said to a person to stderr. */
@@ -50,13 +51,21 @@ export async function run(args: readonly string[], output: Output): Promise<numb
     .configureOutput({
       writeOut: (text) => output.stdout.write(text),
       writeErr: (text) => output.stderr.write(text),
+      outputError: (text, write) => {
+        write(asOurs(text));
+      },
     })
     .exitOverride();
 
   const context: CommandContext = {
     output,
-    run: async (job) => {
-      result = await interruptible(job);
+    run: async (job, json = false) => {
+      try {
+        result = await interruptible(job);
+      } catch (error) {
+        if (json) output.stdout.write(failedEvent(error));
+        throw error;
+      }
     },
   };
   for (const define of COMMANDS) define(program, context);
@@ -70,6 +79,12 @@ export async function run(args: readonly string[], output: Output): Promise<numb
     output.stderr.write(`kvm-htab: ${describeError(error)}\n`);
     return exitCodeOf(error);
   }
+}
+
+/** What commander says of wrong usage, as every other error is said. */
+function asOurs(text: string): string {
+  const help = text.startsWith('error: missing required argument') ? '; see --help' : '';
+  return text.replace(/^error: (.*)/, `kvm-htab: $1${help}`);
 }
 
 function packageVersion(): string {

@@ -33,6 +33,7 @@ export class Reporter {
   readonly #side: Side;
   readonly #mode: 'text' | 'json' | 'quiet';
   #lastProgressAt = -Infinity;
+  #migrationId: string | undefined;
 
   constructor(side: Side, output: Output, { json = false, quiet = false }: ReportOptions) {
     this.#side = side;
@@ -52,6 +53,13 @@ export class Reporter {
   say(text: string, event: string, fields: Fields = {}): void {
     if (this.#mode === 'json') this.#event(event, fields);
     else if (this.#mode === 'text') this.#output.stderr.write(`${text}\n`);
+  }
+
+  /** Tells a person the migration's name, once: if this process is killed, its end can be asked for by that name alone. */
+  named(migrationId: string): void {
+    if (this.#mode !== 'text' || migrationId === this.#migrationId) return;
+    this.#migrationId = migrationId;
+    this.#output.stderr.write(`migration ${migrationId}\n`);
   }
 
   /** Tells a program how far it is, once a second. */
@@ -77,8 +85,7 @@ export class Reporter {
 
   /** Gives the error that ends the command, to a program; a person is told where the command's exit code is made. */
   fail(error: unknown): void {
-    if (this.#mode !== 'json') return;
-    this.#event('failed', { exitCode: exitCodeOf(error), ...errorFields(error) });
+    if (this.#mode === 'json') this.#output.stdout.write(failedEvent(error));
   }
 
   close(): void {
@@ -90,6 +97,7 @@ export class Reporter {
   readonly #onState = (message: unknown): void => {
     const { side, migrationId, state } = message as StateEvent;
     if (side !== this.#side) return;
+    this.named(migrationId);
     if (this.#mode === 'json') this.#event('state', { migrationId, state });
     else if (STATE_LINES[state] !== undefined) this.say(STATE_LINES[state], 'state');
   };
@@ -106,8 +114,17 @@ export class Reporter {
   };
 
   #event(event: string, fields: Fields): void {
-    this.#output.stdout.write(jsonLine({ event, time: new Date().toISOString(), ...fields }));
+    this.#output.stdout.write(eventLine(event, fields));
   }
+}
+
+/** What a program is told of the error that ends a command. */
+export function failedEvent(error: unknown): string {
+  return eventLine('failed', { exitCode: exitCodeOf(error), ...errorFields(error) });
+}
+
+function eventLine(event: string, fields: Fields): string {
+  return jsonLine({ event, time: new Date().toISOString(), ...fields });
 }
 
 function errorFields(error: unknown): Fields {

@@ -16,6 +16,8 @@ export interface AcceptorOptions {
   readonly answer: (migrationId: string) => Promise<AskedOutcome>;
   /** Takes a connection of a source that has said hello. */
   readonly take: (connection: Connection, hello: Hello) => void | Promise<void>;
+  /** Told of a listener's connection that was closed because of this. */
+  readonly onRefused?: ((reason: unknown) => void) | undefined;
 }
 
 /** @throws TypeError (`ERR_INVALID_ARG_TYPE`) for what is neither a connection nor gives some */
@@ -75,7 +77,9 @@ async function acceptAll(
       continue;
     }
     const greeting = greet(channel, options)
-      .catch(() => undefined)
+      .catch((error: unknown) => {
+        if (options.signal?.aborted !== true) options.onRefused?.(error);
+      })
       .finally(() => ungreeted.delete(greeting));
     ungreeted.add(greeting);
   }

@@ -20,6 +20,13 @@ const MAX_IDLE_TIMEOUTS = 20;
 /** Longest reason sent with an abort, in characters: even fully escaped it fits a frame. */
 const MAX_REASON = 500;
 
+/** Of a channel that was not connected yet when it was given. */
+const CONNECT_CALLS = ['connect', 'getaddrinfo'];
+/** A peer that refuses a certificate, or bytes that are none of its protocol, does not say so to the other side. */
+const SILENT_PEER =
+  "before the peer had said anything: it may not accept this host's certificate, or expect TLS, or plaintext; " +
+  'look at what it printed';
+
 /** A message and its frame's number. */
 export interface Received {
   readonly message: Message;
@@ -265,7 +272,13 @@ export class Connection {
   }
 
   #lost(cause: unknown = this.#channel.errored ?? undefined): HtabError {
-    return brokenConnection('the connection ended in the middle of the migration', cause);
+    if (this.#received > 0) {
+      return brokenConnection('the connection ended in the middle of the migration', cause);
+    }
+    const { syscall = '', message } = (cause ?? {}) as Partial<NodeJS.ErrnoException>;
+    if (CONNECT_CALLS.includes(syscall)) return brokenConnection(`the connection failed: ${message}`, cause);
+    const why = message === undefined ? '' : ` (${message})`;
+    return brokenConnection(`the connection ended${why} ${SILENT_PEER}`, cause);
   }
 
   readonly #late = (): HtabError => brokenConnection(`the peer stood still for ${this.#timeoutMs} ms`);

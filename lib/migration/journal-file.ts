@@ -42,10 +42,10 @@ class FileJournal implements Journal {
     this.#file = file;
   }
 
-  pending(side: Side): Promise<JournalEntry[]> {
+  entries(side: Side): Promise<JournalEntry[]> {
     return this.#inTurn(async () => {
       await this.#log.readOn();
-      return this.#log.entries.pending(side);
+      return this.#log.entries.of(side);
     });
   }
 

@@ -38,8 +38,11 @@ export interface JournalEntry extends JournalRecord {
  * written down, it would be read back as damage, which puts every migration in doubt.
  */
 export interface Journal extends AsyncDisposable {
-  /** Entries of one side that nobody has decided, or of which that cannot be known, oldest first. */
-  pending(side: Side): Promise<JournalEntry[]>;
+  /**
+   * Entries of one side in the order in which they were decided or, if they are `pending`, begun: the newest last. One of
+   * which it cannot be known how it was decided is `pending` here.
+   */
+  entries(side: Side): Promise<JournalEntry[]>;
   /** @throws HtabError `ERR_HTAB_IN_DOUBT` if it cannot be known how it was decided */
   find(side: Side, migrationId: string): Promise<JournalEntry | undefined>;
   /**
@@ -128,8 +131,9 @@ export class JournalEntries {
     );
   }
 
-  pending(side: Side): JournalEntry[] {
-    return [...this.#entries.values()].filter((entry) => entry.side === side && entry.state === 'pending');
+  /** Of one side, the newest last. */
+  of(side: Side): JournalEntry[] {
+    return [...this.#entries.values()].filter((entry) => entry.side === side);
   }
 
   /** Everything undecided, and the last decisions: a source that asks for an older one is told that it is not known. */
@@ -156,8 +160,8 @@ function keyOf(side: Side, migrationId: string): string {
 export class MemoryJournal implements Journal {
   readonly #entries = new JournalEntries();
 
-  pending(side: Side): Promise<JournalEntry[]> {
-    return Promise.resolve(this.#entries.pending(side));
+  entries(side: Side): Promise<JournalEntry[]> {
+    return Promise.resolve(this.#entries.of(side));
   }
 
   // Asynchronous, so that what they refuse is a rejection.

@@ -1,4 +1,4 @@
-import { checkInteger, checkOptions, integerOption, outOfRange } from '../arguments.js';
+import { checkFunction, checkInteger, checkOptions, integerOption, outOfRange } from '../arguments.js';
 import { MAX_STREAM_ORDER, MIN_ORDER } from '../hpt/geometry.js';
 import type { PageShift } from '../hpt/hpte.js';
 import type { HostModel } from '../vm/host.js';
@@ -38,6 +38,8 @@ export interface ReceiveOptions extends MigrationOptions {
   readonly pageShifts?: readonly PageShift[] | undefined;
   /** Called after every data frame. */
   readonly onProgress?: ((progress: ReceiveProgress) => void) | undefined;
+  /** Called with what is wrong with a listener's connection that is closed because it brings no source, nor one that asks. */
+  readonly onRefused?: ((reason: unknown) => void) | undefined;
 }
 
 /** The same with nothing left open. */
@@ -48,6 +50,7 @@ export interface ReceiveSettings {
   readonly journal: Journal;
   readonly host: HostModel | undefined;
   readonly onProgress: ((progress: ReceiveProgress) => void) | undefined;
+  readonly onRefused: ((reason: unknown) => void) | undefined;
   /** What the table must be, once it is known what it comes to. */
   readonly rulesFor: (target: TargetAccess) => CopyRules;
 }
@@ -55,8 +58,9 @@ export interface ReceiveSettings {
 /** @throws RangeError for options out of range */
 export function receiveSettings(options: ReceiveOptions): ReceiveSettings {
   checkOptions(options);
-  const { host, signal, onProgress, pageShifts, journal = new MemoryJournal() } = options;
+  const { host, signal, onProgress, onRefused, pageShifts, journal = new MemoryJournal() } = options;
   checkJournal(journal);
+  if (onRefused !== undefined) checkFunction('onRefused', onRefused);
   const minEntries = integerOption('minEntries', options.minEntries, 1, 0, 2 ** 32);
   const minBoltedEntries = integerOption('minBoltedEntries', options.minBoltedEntries, 0, 0, 2 ** 32);
   if (pageShifts?.length === 0) throw outOfRange('pageShifts', 'at least one page size', pageShifts);
@@ -70,6 +74,7 @@ export function receiveSettings(options: ReceiveOptions): ReceiveSettings {
     journal,
     host,
     onProgress,
+    onRefused,
     rulesFor: (target) => ({
       expectedOrder,
       maxOrder,

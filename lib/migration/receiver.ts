@@ -40,12 +40,13 @@ export class Receiver {
   }
 
   async run(channel: Duplex | AsyncIterable<Duplex>): Promise<ReceiveReport> {
-    const { timeoutMs, signal } = this.#settings;
+    const { timeoutMs, signal, onRefused } = this.#settings;
     const accepting = acceptConnections(channel, {
       timeoutMs,
       signal,
       answer: (migrationId) => this.#answer(migrationId),
       take: (connection, hello) => this.#take({ connection, hello }),
+      onRefused,
     });
     const isListener = !('write' in channel);
     try {

@@ -112,5 +112,5 @@ async function resolve(target: string, operation: string): Promise<string> {
     }),
   );
   if (there === undefined || there.isFile()) return resolved;
-  throw invalidValue(`The "path" argument must name a regular file, or nothing: ${target}`);
+  throw invalidValue(`${target} is no regular file: a snapshot is written to one, or where nothing is`);
 }

@@ -47,7 +47,7 @@ test.each<[what: string, path: () => string, args: (path: string) => string[], m
     'a journal that is another file',
     junk,
     (path) => ['send', 'unix:/s', '--emulated', '--journal', path],
-    '--journal: PATH is no journal: it does not begin as one',
+    '--journal: PATH is no journal: it does not begin as one; the guest runs on here',
   ],
   [
     'a snapshot that is not there',
@@ -60,6 +60,12 @@ test.each<[what: string, path: () => string, args: (path: string) => string[], m
     () => `${junk()}/x`,
     (path) => ['save', path, '--emulated=order=18,steps=0'],
     'write the snapshot PATH: stat failed with ENOTDIR; a part of the path is a file and no folder',
+  ],
+  [
+    'a folder where a snapshot is to be',
+    folder,
+    (path) => ['save', path, '--emulated=order=18,steps=0'],
+    'PATH is no regular file: a snapshot is written to one, or where nothing is',
   ],
   [
     'an image that is not there',
@@ -83,13 +89,13 @@ test.each<[what: string, path: () => string, args: (path: string) => string[], m
     'a destination that is not there',
     none,
     (path) => ['send', `unix:${path}`, '--emulated'],
-    'connect to unix:PATH: connect failed with ENOENT; there is no such socket: does the destination run, and is this its path?',
+    'connect to unix:PATH: connect failed with ENOENT; there is no such socket: does the destination run, and is this its path?; the guest runs on here',
   ],
   [
     'a file where a socket is to be',
     junk,
     (path) => ['receive', `unix:${path}`, '--emulated'],
-    'listen at unix:PATH: listen failed with EADDRINUSE; another process listens there, or, with unix:, another file has this path',
+    'listen at unix:PATH: listen failed with EADDRINUSE; another process listens there, or another file has this path',
   ],
   [
     'a socket in a folder that is not there',
@@ -118,16 +124,60 @@ test('a port that is in use is named, also that of --metrics', async () => {
   const at = `127.0.0.1:${(server.address() as AddressInfo).port}`;
   const problem = 'listen failed with EADDRINUSE; another process listens there';
   const listening = await failureOf('receive', `tcp://${at}`, '--emulated');
-  expect(listening.message).toContain(`kvm-htab: listen at tcp://${at}: ${problem}`);
+  expect(listening.message).toBe(`kvm-htab: listen at tcp://${at}: ${problem}`);
   const metrics = await failureOf('receive', 'unix:/s', '--emulated', '--metrics', at);
-  expect(metrics.message).toContain(`kvm-htab: --metrics: listen at ${at}: ${problem}`);
+  expect(metrics.message).toBe(`kvm-htab: --metrics: listen at ${at}: ${problem}`);
 });
 
 test('a host of several addresses, none of which answers, is named once', async () => {
   const { message } = await failureOf('send', 'tcp://localhost:1', '--emulated');
   expect(message).toBe(
-    'kvm-htab: connect to tcp://localhost:1: connect failed with ECONNREFUSED; nobody listens there: does the destination run?',
+    'kvm-htab: connect to tcp://localhost:1: connect failed with ECONNREFUSED; nobody listens there: does the destination run?; the guest runs on here',
   );
+});
+
+test('a host that nobody knows is named, with what to look at', async () => {
+  for (const command of ['send', 'receive']) {
+    const { code, message } = await failureOf(command, 'tcp://nobody.invalid:7000', '--emulated');
+    expect(code).toBe(1);
+    // A machine without any name server gets no answer at all.
+    expect(message).toMatch(
+      /kvm-htab: (connect to|listen at) tcp:\/\/nobody\.invalid:7000: getaddrinfo E.*; (nobody knows this host: is its name right|the name server does not answer)/,
+    );
+  }
+});
+
+test.each([
+  ['order=20', '--emulated', 'order=20'],
+  ['host=power8,rate=5', '--emulated', 'host=power8,rate=5', 'x'],
+])('a spec apart from --emulated is asked back: %s', async (spec, ...args) => {
+  expect(await failureOf('save', ...args)).toEqual({
+    code: 2,
+    message: `kvm-htab: did you mean --emulated=${spec}? (a file of that name is ./${spec})`,
+  });
+});
+
+test('wrong usage is said as every other error', async () => {
+  expect(await failureOf('send')).toEqual({
+    code: 2,
+    message: "kvm-htab: missing required argument 'address'; see --help",
+  });
+  expect((await failureOf('load', '--fast')).message).toBe("kvm-htab: unknown option '--fast'");
+});
+
+test.each([
+  ['save', '--emulated=order=18,steps=0'],
+  ['load', '--emulated'],
+])('%s --json tells a program too that it has failed', async (command, place) => {
+  const output = captureOutput();
+  const file = `${none()}/x`;
+  expect(await run([command, place, '--json', file], output)).toBe(1);
+  expect(JSON.parse(output.stdout.text)).toMatchObject({
+    event: 'failed',
+    exitCode: 1,
+    code: 'ERR_HTAB_SYSTEM',
+    message: expect.stringContaining('ENOENT') as string,
+  });
 });
 
 test('the path of a socket that the system would cut is wrong usage', async () => {

@@ -13,6 +13,8 @@ import { captureOutput } from './capture.js';
 
 const scratch = scratchFiles();
 
+const HOOKS = ['--on-pause', 'true', '--on-resume', 'true'];
+
 async function journalWith(state: 'pending' | 'committed' | 'aborted'): Promise<string> {
   const file = scratch('journal');
   const journal = await openJournal(file);
@@ -56,10 +58,30 @@ describe('the commands of a migration', () => {
     // Before the destination is asked for anything: nobody listens there.
     [['send', 'unix:/nowhere/socket'], 'say where the table is'],
     [['send', 'unix:/nowhere/socket', '--pid', '1'], '--pid and --pid-fd go together'],
+    [
+      ['send', 'unix:/nowhere/socket', '--emulated', '--migration-id', 'a b'],
+      "'--migration-id <id>' argument 'a b'",
+    ],
+    [['send', 'unix:/nowhere/socket', '--htab-fd', '3', '--order', '24'], 'say how to stop the guest'],
+    [
+      ['send', 'unix:/nowhere/socket', '--emulated', '--if-not-converging', 'throttle'],
+      'needs --on-throttle',
+    ],
+    [
+      ['send', 'unix:/nowhere/socket', '--htab-socket', '/s', ...HOOKS, '--if-not-converging', 'throttle'],
+      'needs --on-throttle',
+    ],
+    [
+      ['send', 'unix:/nowhere/socket', '--htab-fd', '3', '--order', '24', ...HOOKS, '--recheck-source'],
+      '--recheck-source needs a VMM',
+    ],
     [['receive', 'unix:/s', '--emulated', '--metrics', 'everywhere'], 'It must be PORT or HOST:PORT.'],
     [['resolve', 'm-1'], 'without a --journal, say which migration it is about and whom to --ask'],
     [['resolve', '--ask', 'unix:/s'], 'without a --journal, say which migration'],
-    [['resolve', 'm 1', '--ask', 'unix:/s'], 'm 1 names no migration'],
+    [
+      ['resolve', 'm 1', '--ask', 'unix:/s'],
+      "invalid for argument 'migration-id'. It must be 1 to 64 letters",
+    ],
     [['resolve', '--journal', '/nowhere/journal'], 'there is no journal /nowhere/journal'],
     [['resolve', '--journal', '/dev/null', '--decide', 'aborted'], '--decide needs the migration'],
     [
@@ -117,7 +139,7 @@ test('resolve does not begin a journal by a name that was mistyped', async () =>
 
 test.each([
   ['committed', 0, "the guest is the destination's"],
-  ['aborted', 0, 'the guest is here'],
+  ['aborted', 0, 'the guest stayed here'],
   ['unknown', 4, 'keep the guest stopped'],
 ] as const)('resolve asks without a journal too: %s', async (outcome, code, meaning) => {
   const journal = new MemoryJournal();
@@ -131,6 +153,56 @@ test.each([
   expect(await run(['resolve', asked, '--ask', `unix:${path}`], output)).toBe(code);
   expect(output.stdout.text).toContain(meaning);
   listener.close();
+});
+
+describe('resolve of all that a journal knows', () => {
+  const resolveAll = async (journal: string, ...args: string[]): Promise<{ code: number; text: string }> => {
+    const output = captureOutput();
+    const code = await run(['resolve', '--journal', journal, ...args], output);
+    return { code, text: output.stdout.text };
+  };
+
+  test('tells what has been decided too: a send that was killed may have committed', async () => {
+    const file = scratch('journal');
+    await using journal = await openJournal(file);
+    for (const migrationId of ['m-1', 'm-2', 'm-3']) {
+      await journal.begin({ side: 'source', migrationId, order: 24, digest: 'ab'.repeat(32) });
+    }
+    await journal.decide('source', 'm-3', 'aborted');
+    await journal.decide('source', 'm-2', 'committed');
+    expect(await resolveAll(file)).toMatchObject({ code: 4 });
+    await journal.decide('source', 'm-1', 'committed');
+    const { code, text } = await resolveAll(file);
+    expect(code).toBe(0);
+    expect(text.split('\n')).toEqual([
+      'm-3 aborted: the guest stayed here, and may run here unless another migration has moved it since',
+      "m-2 committed: the guest is the destination's; it must not run here again",
+      "m-1 committed: the guest is the destination's; it must not run here again",
+      'a send that died is one of these, or had not come so far that it was written down: then its guest is here',
+      '',
+    ]);
+    const { text: json } = await resolveAll(file, '--json');
+    expect(json.split('\n').length).toBe(4);
+    expect(JSON.parse(json.split('\n')[1]!)).toMatchObject({
+      migrationId: 'm-2',
+      state: 'committed',
+      meaning: "the guest is the destination's; it must not run here again",
+    });
+  });
+
+  test('says so where there is nothing', async () => {
+    const file = await journalWith('committed');
+    expect(await resolveAll(file)).toEqual({
+      code: 0,
+      text: 'the journal knows of no migration at the source: a send that died had not committed, and its guest is here\n',
+    });
+    const empty = scratch('empty');
+    await (await openJournal(empty)).close();
+    expect(await resolveAll(empty, '--side', 'destination')).toEqual({
+      code: 0,
+      text: 'the journal knows of no migration at the destination\n',
+    });
+  });
 });
 
 describe('resolve at a destination', () => {
@@ -151,7 +223,7 @@ describe('resolve at a destination', () => {
     expect(await run(args, captureOutput())).toBe(0);
     const output = captureOutput();
     expect(await run(['resolve', '--side', 'destination', '--journal', journal], output)).toBe(0);
-    expect(output.stdout.text).toBe('nothing is undecided\n');
+    expect(output.stdout.text).toMatch(/^m-1 aborted: the guest is the source's.*\n$/);
   });
 
   test('does not know of migrations that are not in the journal', async () => {
@@ -163,6 +235,13 @@ describe('resolve at a destination', () => {
 });
 
 describe('what is said of an error', () => {
+  test('names options as the command line does', () => {
+    expect(describeError(new Error('up to 21 is taken (maxOrder)'))).toBe('up to 21 is taken (--max-order)');
+    expect(describeError(new Error('x', { cause: new Error('allow more (stopLimitMs)') }))).toBe(
+      'x: allow more (--stop-limit-ms)',
+    );
+  });
+
   test('is its message and those of its causes, each once', () => {
     const refused = new Error('connect ECONNREFUSED');
     expect(describeError(new Error('unreachable', { cause: refused }))).toBe(

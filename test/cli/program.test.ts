@@ -54,6 +54,7 @@ describe('kvm-htab', () => {
     expect(exitCodeOf(new Error('x'))).toBe(1);
     expect(exitCodeOf(new HtabError('ERR_HTAB_VERIFY', 'x'))).toBe(1);
     expect(exitCodeOf(new HtabUnavailableError('no-device', 'x', 'y'))).toBe(3);
+    expect(exitCodeOf(new HtabUnavailableError('refused', 'x', 'y'))).toBe(1);
     expect(exitCodeOf(new HtabError('ERR_HTAB_IN_DOUBT', 'x'))).toBe(4);
   });
 });

@@ -3,6 +3,10 @@ import type { Output } from '../program.js';
 /** What the definition of a command is given. */
 export interface CommandContext {
   readonly output: Output;
-  /** Runs the command's job; it gives the exit code, and SIGINT, SIGTERM and SIGHUP abort its signal. */
-  run(job: (signal: AbortSignal) => Promise<number>): Promise<void>;
+  /**
+   * Runs the command's job; it gives the exit code, and SIGINT, SIGTERM and SIGHUP abort its signal.
+   *
+   * @param json print a `failed` event if it fails
+   */
+  run(job: (signal: AbortSignal) => Promise<number>, json?: boolean): Promise<void>;
 }

@@ -1,7 +1,8 @@
 import { type Command, Option } from 'commander';
 import { MAX_STREAM_ORDER, MIN_ORDER } from '../../hpt/geometry.js';
-import { type EmulatedSpec, SPEC_HELP, parseEmulatedSpec } from '../emulated-spec.js';
+import { type EmulatedSpec, SPEC_HELP, isEmulatedSpec, parseEmulatedSpec } from '../emulated-spec.js';
 import { PLACES } from '../place.js';
+import { UsageError } from '../usage-error.js';
 import { argument, integer, unixPath } from './values.js';
 
 /** Where a guest's table is, as the command line says it. Exactly one place must be given. */
@@ -52,7 +53,14 @@ export function addEndpointOptions(command: Command, role: 'source' | 'target'):
     );
 }
 
-/** A bare `--emulated` as `--emulated=`: else it would take the command's file for its value. */
+/**
+ * A bare `--emulated` as `--emulated=`: else it would take the command's file for its value.
+ *
+ * @throws UsageError where a spec follows as a word of its own
+ */
 export function bareEmulated(args: readonly string[]): string[] {
+  const spec = args.find((arg, k) => args[k - 1] === '--emulated' && isEmulatedSpec(arg));
+  if (spec !== undefined)
+    throw new UsageError(`did you mean --emulated=${spec}? (a file of that name is ./${spec})`);
   return args.map((arg) => (arg === '--emulated' ? '--emulated=' : arg));
 }

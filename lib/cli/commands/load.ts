@@ -23,11 +23,13 @@ export function defineLoad(program: Command, context: CommandContext): void {
     .option('--read-back', 'read the table back and compare it with the file')
     .option('--allow-changing', 'load a snapshot of a table that changed while it was saved')
     .option('--timeout-ms <ms>', 'longest time for one answer of the VMM', integer(100, MAX_MS), 30_000)
-    .addOption(new Option('--json', 'print the result as one JSON document').conflicts('quiet'))
+    .addOption(
+      new Option('--json', 'print the result as one JSON document, or a "failed" event').conflicts('quiet'),
+    )
     .option('--quiet', 'print errors only')
     .addHelpText('after', EXAMPLES)
     .action(async (file: string, options: LoadCommandOptions) => {
       const { load } = await import('../table/load.js');
-      await context.run((signal) => load(file, options, context.output, signal));
+      await context.run((signal) => load(file, options, context.output, signal), options.json);
     });
 }

@@ -28,11 +28,13 @@ export function defineSave(program: Command, context: CommandContext): void {
       256,
     )
     .option('--allow-changing', 'keep the file even if the table still changes: to look at, not to load')
-    .addOption(new Option('--json', 'print the result as one JSON document').conflicts('quiet'))
+    .addOption(
+      new Option('--json', 'print the result as one JSON document, or a "failed" event').conflicts('quiet'),
+    )
     .option('--quiet', 'print errors only')
     .addHelpText('after', EXAMPLES)
     .action(async (file: string, options: SaveCommandOptions) => {
       const { save } = await import('../table/save.js');
-      await context.run((signal) => save(file, options, context.output, signal));
+      await context.run((signal) => save(file, options, context.output, signal), options.json);
     });
 }

@@ -6,7 +6,7 @@ import type { CommandContext } from './context.js';
 import { addEndpointOptions } from './endpoint-options.js';
 import { addGuestOptions } from './guest-options.js';
 import { addMigrationOptions } from './options.js';
-import { address, byteRate, integer } from './values.js';
+import { address, byteRate, integer, migrationId } from './values.js';
 
 const HELP = `
 The guest stays here unless this ends with 0; it is resumed if the migration fails, or is interrupted, before the commit.
@@ -47,7 +47,11 @@ export function defineSend(program: Command, context: CommandContext): void {
       'read the stopped table again, to find what another reader took: a full scan more',
     )
     .option('--bandwidth <rate>', 'bytes per second while the guest runs, such as 2.5M', byteRate)
-    .option('--migration-id <id>', 'name of the migration, never the same twice; default a random UUID');
+    .option(
+      '--migration-id <id>',
+      'name of the migration, never the same twice; default a random UUID',
+      migrationId,
+    );
   addMigrationOptions(command)
     .addHelpText('after', HELP)
     .action(async (to: Address, options: SendCommandOptions) => {

@@ -1,4 +1,5 @@
 import { InvalidArgumentError } from 'commander';
+import { isMigrationId } from '../../migration/protocol.js';
 import { parseAddress, parseHostAndPort, socketPath } from '../transport/address.js';
 
 /** Reads an option's value as an integer in `min..max`. */
@@ -20,6 +21,12 @@ export function byteRate(text: string): number {
   const bytes = Math.round(Number(number) * (RATE_UNITS[unit ?? ''] ?? NaN));
   if (bytes >= 1 && bytes <= 2 ** 40) return bytes;
   throw new InvalidArgumentError('It must be bytes per second, such as 500k or 2.5M.');
+}
+
+/** Reads the name of a migration. */
+export function migrationId(text: string): string {
+  if (isMigrationId(text)) return text;
+  throw new InvalidArgumentError('It must be 1 to 64 letters, digits and hyphens.');
 }
 
 /** Reads where to connect to, or to listen at. */

@@ -69,10 +69,11 @@ async function take(
   // A VMM is asked only once a source comes with a table: a receiver that was started again must be able to tell how the
   // last migration ended, though its guest may run by now, or its VMM be gone.
   const target = placeOf(options).kind === 'socket' ? open : await open();
-  const listener = await listen(address, security, (reason, from) => {
-    const peer = from ?? 'a peer';
-    reporter.say(`refused ${peer}: ${describeError(reason)}`, 'refused', { from, message: reason.message });
-  });
+  const refused = (reason: unknown, from?: string): void => {
+    const message = describeError(reason);
+    reporter.say(`refused ${from ?? 'a peer'}: ${message}`, 'refused', { from, message });
+  };
+  const listener = await listen(address, security, refused);
   resources.add(() => {
     listener.close();
   });
@@ -88,6 +89,7 @@ async function take(
       maxOrder: options.maxOrder,
       journal,
       signal,
+      onRefused: refused,
       onProgress: (progress) => {
         display?.update(progress);
         reporter.progress(progress);

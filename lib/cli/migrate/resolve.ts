@@ -2,7 +2,7 @@ import { existsSync } from 'node:fs';
 import type { Decision, Journal, JournalEntry, JournalRecord, Side } from '../../migration/journal.js';
 import { silentJournal } from '../../migration/failure.js';
 import { askOutcome } from '../../migration/outcome.js';
-import { isMigrationId, type AskedOutcome } from '../../migration/protocol.js';
+import type { AskedOutcome } from '../../migration/protocol.js';
 import { within } from '../../node/waiting.js';
 import type { PeerOptions } from '../commands/options.js';
 import { describeError } from '../describe-error.js';
@@ -31,7 +31,7 @@ type Resolvable = Pick<JournalEntry, 'migrationId' | 'side' | 'state'> &
 const MEANINGS: Readonly<Record<Side, Readonly<Record<JournalEntry['state'], string>>>> = {
   source: {
     committed: "the guest is the destination's; it must not run here again",
-    aborted: 'the guest is here; resume it',
+    aborted: 'the guest stayed here, and may run here unless another migration has moved it since',
     pending: 'in doubt: keep the guest stopped here, and ask the destination',
   },
   destination: {
@@ -42,16 +42,20 @@ const MEANINGS: Readonly<Record<Side, Readonly<Record<JournalEntry['state'], str
   },
 };
 
-/** What it means where the process of a migration has died. */
+/** What an empty journal means where a process has died. */
 const NOTHING: Readonly<Record<Side, string>> = {
-  source: ': a send that died had not committed, and its guest is here; resume it if it stands still',
+  source: ': a send that died had not committed, and its guest is here',
   destination: '',
 };
+
+/** A `send` that was killed may have learnt that it had committed: what is decided tells as much as what is not. */
+const DEAD_SEND =
+  'a send that died is one of these, or had not come so far that it was written down: then its guest is here\n';
 
 /**
  * Tells, or learns, how migrations ended.
  *
- * @returns the exit code: 0 only if all that were asked for are decided
+ * @returns the exit code: 0 only if all that were asked for, or that the journal knows of, are decided
  */
 export async function resolve(
   migrationId: string | undefined,
@@ -65,19 +69,24 @@ export async function resolve(
     const journal = await resources.openJournal(options, signal);
     const known = entriesOf(journal, side, migrationId);
     const entries = await within(known, timeoutMs, signal, () => silentJournal(timeoutMs));
-    if (entries.length === 0 && json !== true) output.stdout.write(`nothing is undecided${NOTHING[side]}\n`);
+    if (entries.length === 0 && json !== true) {
+      output.stdout.write(`the journal knows of no migration at the ${side}${NOTHING[side]}\n`);
+    }
     let exitCode: number = EXIT_CODES.ok;
     for (const entry of entries) {
       const state =
         entry.state === 'pending' ? await settle(journal, entry, options, output, signal) : entry.state;
       if (state === 'pending') exitCode = EXIT_CODES.inDoubt;
       const { migrationId: id, order, digest } = entry;
+      const meaning = MEANINGS[side][state];
       const line =
         json === true
-          ? jsonLine({ migrationId: id, side, state, order, digest })
-          : `${id} ${state}: ${MEANINGS[side][state]}\n`;
+          ? jsonLine({ migrationId: id, side, state, meaning, order, digest })
+          : `${id} ${state}: ${meaning}\n`;
       output.stdout.write(line);
     }
+    const isList = migrationId === undefined && entries.length > 0;
+    if (isList && side === 'source' && json !== true) output.stdout.write(DEAD_SEND);
     return exitCode;
   });
 }
@@ -86,9 +95,6 @@ function checkUsage(
   migrationId: string | undefined,
   { journal, ask, decide, side }: ResolveCommandOptions,
 ): void {
-  if (migrationId !== undefined && !isMigrationId(migrationId)) {
-    throw new UsageError(`${migrationId} names no migration: 1 to 64 letters, digits and hyphens do`);
-  }
   if (journal === undefined && (migrationId === undefined || ask === undefined)) {
     throw new UsageError('without a --journal, say which migration it is about and whom to --ask');
   }
@@ -109,7 +115,7 @@ async function entriesOf(
   side: Side,
   migrationId: string | undefined,
 ): Promise<readonly Resolvable[]> {
-  if (migrationId === undefined) return (await journal?.pending(side)) ?? [];
+  if (migrationId === undefined) return (await journal?.entries(side)) ?? [];
   if (journal === undefined) return [{ migrationId, side, state: 'pending' }];
   const entry = await journal.find(side, migrationId);
   if (entry !== undefined) return [entry];

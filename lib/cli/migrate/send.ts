@@ -1,12 +1,13 @@
+import { randomUUID } from 'node:crypto';
 import type { Duplex } from 'node:stream';
 import type { NotConverging } from '../../migration/policy.js';
 import { sendHpt, type SendOptions, type SendReport } from '../../migration/source.js';
 import type { GuestCallbacks } from '../../io/guest-control.js';
-import { isVm } from '../../io/vm-or-handle.js';
 import type { EndpointOptions } from '../commands/endpoint-options.js';
 import type { MigrationCommandOptions } from '../commands/options.js';
 import { openSource, type SourceEndpoint } from '../endpoints.js';
-import { EXIT_CODES } from '../exit-codes.js';
+import { describeError } from '../describe-error.js';
+import { EXIT_CODES, exitCodeOf } from '../exit-codes.js';
 import { formatCount, formatDuration } from '../format.js';
 import { guestTimeoutOf, hooksOf, type ControlOptions } from '../guest/hook-options.js';
 import { passTable } from '../pass-table.js';
@@ -45,17 +46,26 @@ export async function send(
     resources.add(() => {
       reporter.close();
     });
+    const begun = performance.now();
+    let report: SendReport;
     try {
-      const begun = performance.now();
-      const report = await move(address, options, output, signal, reporter, resources);
-      reporter.finish(describe(report, address, performance.now() - begun), report);
-      reporter.digest(report);
-      return EXIT_CODES.ok;
+      report = await move(address, options, output, signal, reporter, resources);
     } catch (error) {
       reporter.fail(error);
-      throw error;
+      output.stderr.write(`kvm-htab: ${describeError(error)}${whereTheGuestIs(error)}\n`);
+      return exitCodeOf(error);
     }
+    reporter.finish(describe(report, address, performance.now() - begun), report);
+    reporter.digest(report);
+    return EXIT_CODES.ok;
   });
+}
+
+/** The errors for a guest that is stopped, or may be elsewhere, say so themselves; wrong usage concerns no guest. */
+function whereTheGuestIs(error: unknown): string {
+  const { usage, inDoubt, stopped } = EXIT_CODES;
+  const says: readonly number[] = [usage, inDoubt, stopped];
+  return says.includes(exitCodeOf(error)) ? '' : '; the guest runs on here';
 }
 
 async function move(
@@ -67,25 +77,21 @@ async function move(
   resources: Resources,
 ): Promise<SendReport> {
   const hooks = hooksOf(options);
-  // A command line that is wrong costs the destination no connection.
-  placeOf(options);
+  checkUsage(options, hooks);
   const security = await loadSecurity(address, options);
   await resources.serveMetrics(options, reporter);
   const journal = await resources.openJournal(options, signal);
+  const { migrationId = randomUUID() } = options;
+  reporter.named(migrationId);
 
   // Before anything is asked of the guest: a peer that is not there, or not the right one, costs it nothing.
   const first = await connect(address, security, signal);
   resources.add(() => first.destroy());
-  reporter.say(`connected to ${formatAddress(address)}`, 'connected', { address: formatAddress(address) });
+  const peer = formatAddress(address);
+  reporter.say(`connected to ${peer}`, 'connected', { address: peer, migrationId });
   const source = await openSource(options, options.pauseTimeoutMs);
   resources.add(() => source.close());
-  const guest = hooks ?? guestOf(source);
-  if (options.recheckSource === true && !isVm(source.table) && source.table.reopen === undefined) {
-    throw new UsageError('--recheck-source needs a VMM at --htab-socket, which can open the table again');
-  }
-  if (options.ifNotConverging === 'throttle' && guest.throttle === undefined) {
-    throw new UsageError('--if-not-converging throttle needs --on-throttle, or a VMM at --htab-socket');
-  }
+  const guest = hooks ?? source.control ?? STANDS_STILL;
 
   const display = reporter.forPeople ? createProgressDisplay(output.stderr) : undefined;
   const connections = [first];
@@ -93,6 +99,7 @@ async function move(
   try {
     return await sendHpt(source.table, channel, {
       ...migrationOptions(options, guest, source),
+      migrationId,
       journal,
       signal,
       onProgress: (progress) => {
@@ -115,7 +122,6 @@ function migrationOptions(
     resume: () => guest.resume(),
     throttle: guest.throttle,
     host,
-    migrationId: options.migrationId,
     bytesPerSecond: options.bandwidth,
     guestTimeoutMs: guestTimeoutOf(options),
     stopLimitMs: options.stopLimitMs,
@@ -128,13 +134,30 @@ function migrationOptions(
   };
 }
 
-/** @throws UsageError if nobody can stop the guest: one that runs on would be in two places */
-function guestOf({ control, table }: SourceEndpoint): GuestCallbacks {
-  if (control !== undefined) return control;
-  // An emulated guest without a control of its own stands still.
-  const nothing = (): Promise<void> => Promise.resolve();
-  if (isVm(table) && table.backend === 'emulated') return { pause: nothing, resume: nothing };
-  throw new UsageError('say how to stop the guest: --on-pause and --on-resume, or a VMM at --htab-socket');
+/** An emulated guest without a control of its own. */
+const STANDS_STILL: GuestCallbacks = {
+  pause: () => Promise.resolve(),
+  resume: () => Promise.resolve(),
+};
+
+/**
+ * A command line that is wrong costs the destination no connection.
+ *
+ * @throws UsageError for what the table's place, or the guest's control, does not offer
+ */
+function checkUsage(options: SendCommandOptions, hooks: GuestCallbacks | undefined): void {
+  const { kind } = placeOf(options);
+  if (kind === 'descriptor' && hooks === undefined) {
+    // One that runs on would be in two places.
+    throw new UsageError('say how to stop the guest: --on-pause and --on-resume, or a VMM at --htab-socket');
+  }
+  if (kind === 'descriptor' && options.recheckSource === true) {
+    throw new UsageError('--recheck-source needs a VMM at --htab-socket, which can open the table again');
+  }
+  const canThrottle = hooks === undefined ? kind === 'socket' : hooks.throttle !== undefined;
+  if (options.ifNotConverging === 'throttle' && !canThrottle) {
+    throw new UsageError('--if-not-converging throttle needs --on-throttle, or a VMM at --htab-socket');
+  }
 }
 
 function describe(report: SendReport, address: Address, totalMs: number): string {

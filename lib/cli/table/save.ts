@@ -33,20 +33,22 @@ export async function save(
   const { allowChanging = false, json = false, quiet = false } = options;
   const hooks = hooksOf(options);
   const source = await openSource(options, options.pauseTimeoutMs);
+  const guest = hooks ?? source.control;
   const display = json || quiet ? undefined : createProgressDisplay(output.stderr);
   let report: SaveReport;
   try {
     report = await saveSnapshot(isVm(source.table) ? source.table : source.table.handle, file, {
       order: source.order,
       host: source.host,
-      guest: hooks ?? source.control,
+      guest,
       guestTimeoutMs: guestTimeoutOf(options),
       stopLimitMs: options.stopLimitMs,
       maxPasses: options.maxPasses,
       maxChangedEntries: options.maxChanged,
       allowChanging,
       signal,
-      onProgress: (progress) => display?.update(progress),
+      // Whom nobody can stop, nobody has stopped.
+      onProgress: (progress) => display?.update({ ...progress, live: progress.live || guest === undefined }),
     });
   } finally {
     display?.stop();

@@ -8,7 +8,7 @@ import { systemCall, type Hints } from '../../node/system-call.js';
 import { about } from '../about.js';
 import { UsageError } from '../usage-error.js';
 import { formatAddress, type Address, type TcpAddress } from './address.js';
-import { checkPlaintext, type Identity, type Security } from './security.js';
+import { checkPlaintext, inWords, type Identity, type Security } from './security.js';
 
 /** Longest time until a connection stands, TLS handshake included. */
 const CONNECT_TIMEOUT_MS = 10_000;
@@ -36,11 +36,15 @@ export async function connect(address: Address, security: Security, signal: Abor
   const timeout = AbortSignal.timeout(CONNECT_TIMEOUT_MS);
   const connected = once(socket, security.identity === undefined ? 'connect' : 'secureConnect', {
     signal: AbortSignal.any([signal, timeout]),
+  }).catch((error: unknown) => {
+    throw inWords(error as Error, 'is its address tcp://?');
   });
+  // Until the migration takes the connection nobody listens: without this its failure would end the process.
+  socket.on('error', () => undefined);
   try {
     await about(operation, systemCall(operation, connected, HINTS));
   } catch (error) {
-    socket.on('error', () => undefined).destroy();
+    socket.destroy();
     signal.throwIfAborted();
     if (!timeout.aborted) throw error;
     const hint = `no connection within ${CONNECT_TIMEOUT_MS} ms`;
@@ -66,7 +70,11 @@ function openTls({ host, port }: TcpAddress, identity: Identity, peerName = host
     port,
     // An IP address is no server name (RFC 6066, 3).
     ...(isIP(peerName) === 0 && { servername: peerName }),
-    checkServerIdentity: (_name, certificate) => checkServerIdentity(peerName, certificate),
+    checkServerIdentity: (_name, certificate) => {
+      const error = checkServerIdentity(peerName, certificate);
+      if (error !== undefined) error.message += '; if it is the right peer, name it with --peer-name';
+      return error;
+    },
   });
 }
 

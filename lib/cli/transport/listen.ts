@@ -14,18 +14,25 @@ import { systemCall, type Hints } from '../../node/system-call.js';
 import { about } from '../about.js';
 import { inheritedSocket } from './activation.js';
 import { formatAddress, type Address } from './address.js';
-import { checkPeerName, checkPlaintext, type Security } from './security.js';
+import { checkPeerName, checkPlaintext, inWords, type Security } from './security.js';
 
 /** Connections at once, also those still in their handshake. */
 const MAX_CONNECTIONS = 64;
 const HANDSHAKE_TIMEOUT_MS = 10_000;
+/** What node:tls calls a socket hang up. */
+const HANG_UP = "it hung up in the TLS handshake: it may not accept this host's certificate";
 /** Only this user may connect to a Unix socket of ours. */
 const OWNER_ONLY_UMASK = 0o177;
 
 /** Of a socket that a process is to listen at. */
 export const LISTEN_HINTS: Hints = {
-  EADDRINUSE: 'another process listens there, or, with unix:, another file has this path',
+  EADDRINUSE: 'another process listens there',
   EADDRNOTAVAIL: 'this machine has no such address',
+  EACCES: 'this user may not listen there',
+};
+
+const UNIX_HINTS: Hints = {
+  EADDRINUSE: 'another process listens there, or another file has this path',
   EACCES: 'this user may not listen there, or the folder does not exist',
 };
 
@@ -57,7 +64,8 @@ export async function listen(
   server.maxConnections = MAX_CONNECTIONS;
   const operation = `listen at ${formatAddress(address)}`;
   try {
-    await about(operation, systemCall(operation, bind(server, address, security), LISTEN_HINTS));
+    const hints = address.kind === 'unix' ? UNIX_HINTS : LISTEN_HINTS;
+    await about(operation, systemCall(operation, bind(server, address, security), hints));
   } catch (error) {
     server.close();
     throw error;
@@ -100,10 +108,9 @@ function createServer(
   return createTlsServer(tls, admit).on('tlsClientError', (error: Error, socket: TLSSocket) => {
     // Of a certificate that does not hold, node:tls says only in passing what is wrong with it.
     const flaw = socket.authorizationError as Error | string | null | undefined;
-    const reason = flaw
-      ? new Error(`its certificate does not hold: ${String(flaw)}`, { cause: error })
-      : error;
-    onRefused(reason, socket.remoteAddress);
+    if (flaw) error.message = `its certificate does not hold: ${String(flaw)}`;
+    else if (error.message === 'socket hang up') error.message = HANG_UP;
+    onRefused(inWords(error, 'a send to here needs tls://'), socket.remoteAddress);
   });
 }
 

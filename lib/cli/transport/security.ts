@@ -93,6 +93,20 @@ function check(problem: string, use: () => unknown): void {
   }
 }
 
+const NO_TLS = ['ERR_SSL_WRONG_VERSION_NUMBER', 'ERR_SSL_HTTP_REQUEST'];
+
+/**
+ * Has an error of node:tls say what is wrong, without the place in OpenSSL's source. Class, code and fields stay.
+ *
+ * @param hint what a peer that speaks no TLS usually means
+ */
+export function inWords(error: Error, hint: string): Error {
+  const { code = '', reason } = error as { readonly code?: string; readonly reason?: string };
+  if (NO_TLS.includes(code)) error.message = `the peer does not speak TLS: ${hint}`;
+  else if (code.startsWith('ERR_SSL_') && reason !== undefined) error.message = reason;
+  return error;
+}
+
 /** @throws UsageError unless plaintext to or at this IP address stays on this machine, or is allowed to leave it */
 export function checkPlaintext(ip: string, { identity, insecurePlaintext }: Security): void {
   if (identity !== undefined || insecurePlaintext || isLoopback(ip)) return;

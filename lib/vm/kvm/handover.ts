@@ -77,7 +77,8 @@ export async function takeHtab(descriptor: ForeignDescriptor): Promise<KvmHandle
  *
  * @throws HtabSystemError ETIMEDOUT, or what the socket call said
  * @throws the signal's reason
- * @throws HtabUnavailableError `unsupported` if what comes is not one HTAB descriptor
+ * @throws HtabUnavailableError `unsupported` if what comes is not one HTAB descriptor; `refused` if it is a text other than
+ *   `ok` in answer to a request
  */
 export async function receiveHtab(socketPath: string, options: ReceiveOptions = {}): Promise<KvmHandle> {
   return (await requestHtab(socketPath, options)).handle;
@@ -95,6 +96,13 @@ export async function requestHtab(socketPath: string, options: ReceiveOptions = 
     return { handle: await toHandle(addon, descriptor), text };
   }
   for (const each of descriptors) discard(each);
+  if (request !== '' && descriptors.length === 0 && /^(?!ok\b)./.test(text)) {
+    throw new HtabUnavailableError(
+      'refused',
+      `the VMM at ${socketPath} refused ${request.trim()}: ${JSON.stringify(text.trim())}`,
+      'ask whoever runs it',
+    );
+  }
   throw new HtabUnavailableError(
     'unsupported',
     `the message over ${socketPath} has ${descriptors.length} descriptors and says ${JSON.stringify(text)}`,

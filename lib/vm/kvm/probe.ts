@@ -78,20 +78,21 @@ export async function probe(options: { readonly device?: string | undefined } = 
 }
 
 async function ask(device: string, findings: Findings): Promise<void> {
-  const addon = loadAddon();
-  if (process.arch === 'ppc64') {
-    await askDevice(addon, device, findings);
-    await askVm(device, findings);
-    return;
+  if (process.platform === 'linux' && process.arch === 'x64') {
+    findings.flavour = 'none';
+    try {
+      await askDevice(loadAddon(), device, findings);
+    } catch {
+      // Whatever stands in the way of the addon or the device here, the architecture does too.
+    }
+    throw new HtabUnavailableError(
+      'arch',
+      'no x64 KVM has hashed page tables',
+      'use the emulated backend, or a POWER host',
+    );
   }
-  findings.flavour = 'none';
-  // Whatever stands in the way of the device here, the architecture does too.
-  await askDevice(addon, device, findings).catch(() => undefined);
-  throw new HtabUnavailableError(
-    'arch',
-    `the KVM of this ${process.arch} machine has no hashed page tables`,
-    'use the emulated backend, or a POWER host',
-  );
+  await askDevice(loadAddon(), device, findings);
+  await askVm(device, findings);
 }
 
 async function askDevice(addon: Addon, device: string, findings: Findings): Promise<void> {

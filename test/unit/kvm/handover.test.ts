@@ -1,11 +1,11 @@
 import { constants } from 'node:os';
 import { beforeEach, expect, test, vi } from 'vitest';
 import type { Addon, Descriptor } from '../../../lib/vm/kvm/addon.js';
-import { receiveHtab } from '../../../lib/vm/kvm/handover.js';
+import { receiveHtab, requestHtab } from '../../../lib/vm/kvm/handover.js';
 
 // A peer that sends what it is told to, over sockets that nothing is behind.
 const { peer } = vi.hoisted(() => ({
-  peer: { files: [] as string[], busy: 0, closes: [] as string[] },
+  peer: { files: [] as string[], text: '', busy: 0, closes: [] as string[] },
 }));
 
 vi.mock(import('../../../lib/vm/kvm/addon.js'), async (original) => {
@@ -29,7 +29,8 @@ vi.mock(import('../../../lib/vm/kvm/addon.js'), async (original) => {
         Object.assign(new Error('connect'), { errno: constants.errno.EAGAIN, syscall: 'connect' }),
       );
     },
-    receive: () => Promise.resolve({ descriptors: peer.files.map(descriptor), text: '' }),
+    send: (_peer, bytes) => Promise.resolve(bytes.length),
+    receive: () => Promise.resolve({ descriptors: peer.files.map(descriptor), text: peer.text }),
     inspectFile: (file) => Promise.resolve({ name: names.get(file)!, flags: 0 }),
   };
   return { ...(await original()), loadAddon: () => addon as Addon };
@@ -37,6 +38,7 @@ vi.mock(import('../../../lib/vm/kvm/addon.js'), async (original) => {
 
 beforeEach(() => {
   peer.files = [];
+  peer.text = '';
   peer.busy = 0;
   peer.closes.length = 0;
 });
@@ -57,6 +59,18 @@ test.each([[['stuck']], [['stuck', 'stuck']]])(
     expect(peer.closes).toEqual(['socket', ...files]);
   },
 );
+
+test.each([
+  ['error 25\n', 'refused', 'the VMM at /socket refused open-read: "error 25"; ask whoever runs it'],
+  ['ok 24\n', 'unsupported', 'has 0 descriptors and says "ok 24\\n"'],
+  ['', 'unsupported', 'has 0 descriptors and says ""'],
+])('an answer of %j without a descriptor is %s', async (text, reason, message) => {
+  peer.text = text;
+  await expect(requestHtab('/socket', { request: 'open-read\n' })).rejects.toMatchObject({
+    reason,
+    message: expect.stringContaining(message) as string,
+  });
+});
 
 test('a signal that is aborted already is honoured before anything is done', async () => {
   const reason = new Error('never mind');

@@ -1,5 +1,6 @@
 import { constants } from 'node:os';
 import { afterEach, beforeEach, describe, expect, test, vi } from 'vitest';
+import { HtabUnavailableError } from '../../../lib/errors.js';
 import type { Addon, Descriptor } from '../../../lib/vm/kvm/addon.js';
 import { capabilityNumbers, probe } from '../../../lib/vm/kvm/probe.js';
 import { SMMU_INFO_BYTES } from '../../../lib/vm/kvm/smmu-info.js';
@@ -15,7 +16,9 @@ interface Machine {
   readonly smmuFlags?: bigint;
 }
 
-const { kvm } = vi.hoisted(() => ({ kvm: { machine: undefined as unknown as Machine, open: 0 } }));
+const { kvm } = vi.hoisted(() => ({
+  kvm: { machine: undefined as unknown as Machine, open: 0, addonIsBuilt: true },
+}));
 
 vi.mock(import('../../../lib/vm/kvm/addon.js'), async (original) => {
   const descriptor = (): Promise<Descriptor> => {
@@ -43,7 +46,11 @@ vi.mock(import('../../../lib/vm/kvm/addon.js'), async (original) => {
       return Promise.resolve(SMMU_INFO_BYTES);
     },
   };
-  return { ...(await original()), loadAddon: () => addon as Addon };
+  const loadAddon = (): Addon => {
+    if (kvm.addonIsBuilt) return addon as Addon;
+    throw new HtabUnavailableError('no-prebuild', 'the addon is not built', 'build it');
+  };
+  return { ...(await original()), loadAddon };
 });
 
 const arch = Object.getOwnPropertyDescriptor(process, 'arch')!;
@@ -54,6 +61,7 @@ const NO_HASH = 4n;
 beforeEach(() => {
   Object.defineProperty(process, 'arch', { value: 'ppc64' });
   kvm.open = 0;
+  kvm.addonIsBuilt = true;
 });
 afterEach(() => {
   Object.defineProperty(process, 'arch', arch);
@@ -134,4 +142,14 @@ test('on another architecture the answers of what is no KVM are not taken for an
   expect(result).toMatchObject({ flavour: 'none', problem: { reason: 'arch' } });
   expect('apiVersion' in result).toBe(false);
   expect('capabilities' in result).toBe(false);
+});
+
+test('an x64 machine is told that none has tables, and not to build an addon for them', async () => {
+  Object.defineProperty(process, 'arch', { value: 'x64' });
+  kvm.addonIsBuilt = false;
+  const { problem } = await probe();
+  expect(problem).toMatchObject({
+    reason: 'arch',
+    message: 'no x64 KVM has hashed page tables; use the emulated backend, or a POWER host',
+  });
 });

@@ -270,7 +270,7 @@ const journalFault: Make = (random) => {
   const unknown = random.chance(0.4);
   const journal = new MemoryJournal();
   const faulty: Journal = Object.assign(new MemoryJournal(), {
-    pending: journal.pending.bind(journal),
+    entries: journal.entries.bind(journal),
     find: journal.find.bind(journal),
     begin: journal.begin.bind(journal),
     decide: journal.decide.bind(journal),

@@ -49,7 +49,7 @@ function fatalJournal(
     life().kill();
     return result;
   };
-  fatal.pending = (side) => journal.pending(side);
+  fatal.entries = (side) => journal.entries(side);
   fatal.find = (side, id) => journal.find(side, id);
   fatal.begin = (record) => (call === 'begin' ? around(() => journal.begin(record)) : journal.begin(record));
   fatal.decide = (side, id, decision) =>

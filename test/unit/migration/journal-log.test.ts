@@ -13,7 +13,7 @@ import {
 import { hostname } from 'node:os';
 import path from 'node:path';
 import { beforeEach, describe, expect, onTestFinished, test } from 'vitest';
-import type { JournalEntry } from '../../../lib/migration/journal.js';
+import type { Journal, JournalEntry } from '../../../lib/migration/journal.js';
 import { openJournal } from '../../../lib/migration/journal-file.js';
 import { formatLine } from '../../../lib/migration/journal-lines.js';
 import { JournalLog } from '../../../lib/migration/journal-log.js';
@@ -30,6 +30,10 @@ const unsynced = (cause: unknown): Error => new Error('not synced', { cause });
 
 function entry(migrationId: string, state: JournalEntry['state'] = 'pending'): JournalEntry {
   return { migrationId, side: 'source', state, order: 24, digest: 'ab'.repeat(32) };
+}
+
+async function pendingOf(journal: Journal): Promise<JournalEntry[]> {
+  return (await journal.entries('source')).filter(({ state }) => state === 'pending');
 }
 
 /** A journal of so many decided migrations, and one that is not. */
@@ -61,7 +65,7 @@ describe('a journal that has grown long', () => {
     expect(statSync(file).mode & 0o777).toBe(0o600);
     expect(readdirSync(path.dirname(file))).toEqual(['journal']);
     await using journal = await openJournal(file);
-    expect(await journal.pending('source')).toEqual([entry('undecided')]);
+    expect(await pendingOf(journal)).toEqual([entry('undecided')]);
     expect(await journal.find('source', 'last')).toEqual(entry('last', 'aborted'));
     expect(await journal.find('source', 'm-3001')).toEqual(entry('m-3001', 'committed'));
     expect(await journal.find('source', 'm-3000')).toBeUndefined();
@@ -95,7 +99,7 @@ describe('a journal that has grown long', () => {
     await using journal = await openJournal(file);
     await journal.decide('source', 'm-7', 'aborted');
     expect(await journal.find('source', 'm-7999')).toEqual(entry('m-7999'));
-    expect((await journal.pending('source')).length).toBe(7999);
+    expect((await pendingOf(journal)).length).toBe(7999);
     expect(statSync(file).size).toBeGreaterThan(1 << 20);
   });
 
@@ -139,10 +143,7 @@ describe('a journal that has grown long', () => {
     const seal = formatLine({ continuedIn: next, bytes: long.length });
     writeFileSync(file, Buffer.concat([long, formatLine(entry('between')), seal]));
     await using journal = await openJournal(file);
-    expect((await journal.pending('source')).map(({ migrationId }) => migrationId)).toEqual([
-      'undecided',
-      'between',
-    ]);
+    expect(await pendingOf(journal)).toEqual([entry('undecided'), entry('between')]);
     expect(existsSync(inFolder(next))).toBe(false);
   });
 

@@ -62,13 +62,17 @@ describe.each<[string, () => Promise<Journal>]>([
     expect(await journal.find('destination', 'a')).toBeUndefined();
   });
 
-  test('gives what is pending, oldest first; one that begins again is the same one', async () => {
+  test('gives what it knows of a side, newest last; one that begins again is the same one', async () => {
     await using journal = await begin();
     for (const id of ['a', 'b', 'c', 'a']) await journal.begin(record(id));
     await journal.begin(record('d', 'source'));
     await journal.decide('destination', 'b', 'committed');
-    expect((await journal.pending('destination')).map(({ migrationId }) => migrationId)).toEqual(['a', 'c']);
-    expect((await journal.pending('source')).map(({ migrationId }) => migrationId)).toEqual(['d']);
+    expect(await journal.entries('destination')).toEqual([
+      { ...record('a'), state: 'pending' },
+      { ...record('c'), state: 'pending' },
+      { ...record('b'), state: 'committed' },
+    ]);
+    expect(await journal.entries('source')).toEqual([{ ...record('d', 'source'), state: 'pending' }]);
   });
 
   test.each<[string, Record<string, unknown>, string]>([
@@ -174,7 +178,7 @@ describe('a journal file', () => {
     const doubt = { code: 'ERR_HTAB_IN_DOUBT' };
     await expect(journal.find('destination', 'a')).rejects.toMatchObject(doubt);
     await expect(journal.decide('destination', 'a', 'aborted')).rejects.toMatchObject(doubt);
-    expect((await journal.pending('destination')).map(({ migrationId }) => migrationId)).toContain('a');
+    expect(await journal.entries('destination')).toContainEqual({ ...record('a'), state: 'pending' });
     // What had been decided before, or is begun after, is not touched by it.
     expect(await journal.find('destination', 'b')).toMatchObject({ state: 'aborted' });
     expect(await journal.decide('destination', 'later', 'aborted')).toBe('aborted');
@@ -340,7 +344,7 @@ describe('a journal file', () => {
     writeFileSync(file, lines.join('') + '\n'.repeat(4 << 20));
     await using journal = await openJournal(file);
     await expect(journal.find('destination', 'a')).rejects.toMatchObject({ code: 'ERR_HTAB_IN_DOUBT' });
-    expect(await journal.pending('destination')).toHaveLength(20_001);
+    expect(await journal.entries('destination')).toHaveLength(20_001);
     await journal.begin(record('later'));
     expect(await journal.decide('destination', 'later', 'aborted')).toBe('aborted');
   });

@@ -59,7 +59,7 @@ export class Life {
 
   journal(journal: Journal): Journal {
     return {
-      pending: (side) => this.call(() => journal.pending(side)),
+      entries: (side) => this.call(() => journal.entries(side)),
       find: (side, id) => this.call(() => journal.find(side, id)),
       begin: (record) => this.call(() => journal.begin(record)),
       decide: (side, id, decision) => this.call(() => journal.decide(side, id, decision)),

@@ -37,7 +37,7 @@ export function failing(stage: Stage, vm: HtabVm, call: 'read' | 'writeRecords',
 /** The journal, with other ways to find, begin or decide. */
 export function withCalls(journal: Journal, calls: Partial<Omit<Journal, 'close'>>): Journal {
   return Object.assign(new MemoryJournal(), {
-    pending: journal.pending.bind(journal),
+    entries: journal.entries.bind(journal),
     find: journal.find.bind(journal),
     begin: journal.begin.bind(journal),
     decide: journal.decide.bind(journal),

@@ -225,7 +225,8 @@ describe.skipIf(noCertificates !== undefined)(`TLS${noCertificates ? ` (${noCert
     const { listener, connections, refusals } = await listenAt('tls://127.0.0.1:0', destination);
     // With TLS 1.3 the client has done its part of the handshake before it is refused.
     const refused = await connectTo(listener.address, client());
-    await once(refused.on('error', () => undefined).resume(), 'close');
+    // Nobody has asked it for anything yet: that it fails meanwhile ends no process.
+    await once(refused.resume(), 'close');
     expect(refusals).toMatchObject([{ reason: { message: `its certificate does not hold: ${flaw}` } }]);
     // Nobody came through: the next to do so is the right one.
     const ours = await connectTo(listener.address, source);
@@ -245,10 +246,10 @@ describe.skipIf(noCertificates !== undefined)(`TLS${noCertificates ? ` (${noCert
       plain.resume().on('error', () => undefined),
       'close',
     );
-    expect(refusals.map(({ reason }) => reason.code)).toEqual([
-      'ERR_SSL_PEER_DID_NOT_RETURN_A_CERTIFICATE',
-      'ERR_SSL_UNSUPPORTED_PROTOCOL',
-      'ERR_SSL_HTTP_REQUEST',
+    expect(refusals.map(({ reason: { code, message } }) => [code, message])).toEqual([
+      ['ERR_SSL_PEER_DID_NOT_RETURN_A_CERTIFICATE', 'peer did not return a certificate'],
+      ['ERR_SSL_UNSUPPORTED_PROTOCOL', 'unsupported protocol'],
+      ['ERR_SSL_HTTP_REQUEST', 'the peer does not speak TLS: a send to here needs tls://'],
     ]);
   });
 
@@ -258,13 +259,29 @@ describe.skipIf(noCertificates !== undefined)(`TLS${noCertificates ? ` (${noCert
     await expect(connectTo(theirs.listener.address, source)).rejects.toMatchObject({
       code: expect.stringMatching(/SELF_SIGNED|UNABLE_TO_VERIFY/) as string,
     });
+    await vi.waitFor(() => {
+      expect(theirs.refusals.map(({ reason }) => reason.message)).toEqual([
+        "it hung up in the TLS handshake: it may not accept this host's certificate",
+      ]);
+    });
     const ours = await listenAt('tls://127.0.0.1:0', authority.issue('DNS:destination.example'));
     await expect(connectTo(ours.listener.address, source)).rejects.toMatchObject({
       code: 'ERR_TLS_CERT_ALTNAME_INVALID',
+      message: expect.stringContaining('; if it is the right peer, name it with --peer-name') as string,
     });
     const named = { ...source, peerName: 'destination.example' };
     const channel = await connectTo(ours.listener.address, named);
     await expectConnected(channel, await next(ours.connections));
+  });
+
+  test('is told apart from a server without it', async () => {
+    const plain = createServer((socket) => socket.end('KH no TLS')).listen(0, '127.0.0.1');
+    onTestFinished(() => void plain.close());
+    await once(plain, 'listening');
+    const { port } = plain.address() as { port: number };
+    await expect(connectTo(`tls://127.0.0.1:${port}`, source)).rejects.toThrow(
+      'the peer does not speak TLS: is its address tcp://?',
+    );
   });
 
   test('lets in only the client named by --peer-name', async () => {
