@@ -155,7 +155,7 @@ test('the README names every state of a migration, and every event that send and
   const code = await Promise.all(
     sources.map((name) => readFile(path.join(root, `lib/cli/${name}.ts`), 'utf8')),
   );
-  const printed = [...code.join('\n').matchAll(/(?:#event\(|\.say\([^\n]*, )'(\w+)'/g)].map(
+  const printed = [...code.join('\n').matchAll(/(?:#event\(|eventLine\(|\.say\([^\n]*, )'(\w+)'/g)].map(
     ([, event]) => event!,
   );
   const [, table] = /^\| event +\|[^\n]*\n([^]*?)\n\n/m.exec(readme)!;

@@ -11,9 +11,10 @@ import { address, integer } from './values.js';
 const HELP = `
 The guest may run here only if this ends with 0, or has said "done" with --json. With 4 nobody may run it until its disk
 and journal have been looked at; a process that was killed says nothing: ask the journal (kvm-htab resolve --side
-destination). In every other case what has arrived has been thrown away. With a journal, a source that has lost the connection at the commit can ask later, also another
-process: start the command again with the same journal. It answers whoever asks, as long as it waits; a VMM is sent
-nothing before a source comes with a table, and has --timeout-ms for each answer.
+destination). In every other case what has arrived has been thrown away. With a journal, a source that has lost the
+connection at the commit can ask later, also another process: start the command again with the same journal. It answers
+whoever asks, as long as it waits; a VMM is sent nothing before a source comes with a table, and has --timeout-ms for each
+answer.
 
 "systemd" listens at the socket of the service's .socket unit; with --cert, --key and --ca it speaks TLS there.
 

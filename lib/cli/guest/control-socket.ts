@@ -143,7 +143,7 @@ export class ControlSocket implements ControlledGuest {
 
   #refused(problem: string, cause?: unknown): HtabUnavailableError {
     const message = `the VMM at ${this.#path} ${problem}`;
-    return new HtabUnavailableError('unsupported', message, 'ask whoever runs the VMM', { cause });
+    return new HtabUnavailableError('refused', message, 'ask whoever runs the VMM', { cause });
   }
 
   async #connect(signal: AbortSignal): Promise<Socket> {
