@@ -81,7 +81,7 @@ export async function resolve(
       const meaning = MEANINGS[side][state];
       const line =
         json === true
-          ? jsonLine({ migrationId: id, side, state, meaning, order, digest })
+          ? jsonLine({ migrationId: id, side, state, meaning, order, recordsDigest: digest })
           : `${id} ${state}: ${meaning}\n`;
       output.stdout.write(line);
     }
