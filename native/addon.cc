@@ -14,8 +14,8 @@
 #include "job.h"
 #include "kvm.h"
 
-// What JavaScript sees: one function per system call, each giving a promise (lib/vm/kvm/addon.ts
-// has their types). No rule about tables or passes stands here.
+// What JavaScript sees: one function per system call, each but exitNow giving a promise
+// (lib/vm/kvm/addon.ts has their types). No rule about tables or passes stands here.
 
 namespace kvm_htab {
 namespace {

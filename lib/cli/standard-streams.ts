@@ -16,7 +16,7 @@ export function standardStreams(): Output {
   return { stdout, stderr: isSameFile() ? stdout : asynchronous(process.stderr, STDERR) };
 }
 
-/** Pipes and sockets are as they should be, but for what they do when they are the same file, which Node serializes. */
+/** What Node writes to a pipe or a socket does not wait for its reader, so that it can stay as it is. */
 function asynchronous(stream: WriteStream, fd: number): Output['stderr'] {
   const stats = fstatSync(fd);
   if (stats.isFIFO() || stats.isSocket()) return stream;

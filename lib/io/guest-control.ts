@@ -213,7 +213,7 @@ class Call {
   async unlessSettled(timeoutMs: number): Promise<this | undefined> {
     const leftMs = this.#begunAt + timeoutMs - performance.now();
     const waitMs = Math.max(leftMs, Math.min(GRACE_MS, timeoutMs));
-    await settled(this.result, waitMs);
+    await settled(() => this.result, waitMs);
     return this.#settled ? undefined : this;
   }
 

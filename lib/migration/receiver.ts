@@ -156,7 +156,7 @@ export class Receiver {
       publishOutcome({ side: 'destination', migrationId, outcome: 'in-doubt', error });
       return;
     }
-    await settled(outcomeOf(this.#settings.journal, migrationId));
+    await settled(() => outcomeOf(this.#settings.journal, migrationId));
     states.become('aborted');
     publishOutcome({ side: 'destination', migrationId, outcome: 'stayed', error });
   }

@@ -223,6 +223,6 @@ export class SendMigration {
   /** What has been learnt is true whether it can be written down or not; without it a restarted source asks again. */
   async #record(decision: Decision): Promise<void> {
     const { journal, migrationId } = this.#settings;
-    await settled(journal.decide('source', migrationId, decision));
+    await settled(() => journal.decide('source', migrationId, decision));
   }
 }

@@ -46,9 +46,13 @@ export function within<T>(
 /** Time for what no outcome hangs on, in ms: a disk that hangs does not keep back what is to be told. */
 const ASIDE_MS = 1000;
 
-/** Waits until it has settled, whatever came of it, but not for long. Never rejects. */
-export async function settled(promise: Promise<unknown>, ms = ASIDE_MS): Promise<void> {
-  await within(promise, ms, undefined, () => undefined).catch(() => undefined);
+/** Makes a call and waits until it has settled, whatever comes of it, but not for long. Never rejects. */
+export async function settled(call: () => unknown, ms = ASIDE_MS): Promise<void> {
+  // A caller's own journal may throw where it should reject, and the outcome must not change by that.
+  const made = (async () => {
+    await call();
+  })();
+  await within(made, ms, undefined, () => undefined).catch(() => undefined);
 }
 
 /**

@@ -88,7 +88,7 @@ export class AtomicFile {
   async discard(): Promise<void> {
     if (!this.#pending) return;
     this.#pending = false;
-    await settled(this.#remove());
+    await settled(() => this.#remove());
   }
 
   async #remove(): Promise<void> {

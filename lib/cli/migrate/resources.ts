@@ -48,7 +48,7 @@ export class Resources {
   async #release(): Promise<void> {
     for (let release = this.#releases.pop(); release !== undefined; release = this.#releases.pop()) {
       // What ends the command matters more; and whatever could not be released, or not yet, goes with the process.
-      await settled(release());
+      await settled(release);
     }
   }
 }

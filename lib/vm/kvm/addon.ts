@@ -39,7 +39,7 @@ export interface Message {
 }
 
 /**
- * The functions of native/addon.cc. Each makes its system call on a thread of the pool: one that gives a number
+ * The functions of native/addon.cc. Each but `exitNow` makes its system call on a thread of the pool: one that gives a number
  * resolves whatever the kernel says, the others reject with a {@link SystemCallFailure}. A wrong argument or a closed
  * descriptor throws at once.
  *

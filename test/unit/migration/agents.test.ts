@@ -81,6 +81,17 @@ describe('a guest that changes its table too fast', () => {
   });
 });
 
+test('a journal that throws once the guest has moved changes nothing about it', async () => {
+  const guest = await startGuest();
+  const journal = new MemoryJournal();
+  vi.spyOn(journal, 'decide').mockImplementation(() => {
+    throw new Error('no disk');
+  });
+  const { sent, received } = await move(guest, { send: { journal } });
+  expect([sent.status, received.status]).toEqual(['fulfilled', 'fulfilled']);
+  expect(guest).toMatchObject({ state: 'paused', pauses: 1, resumes: 0 });
+});
+
 describe('the outcome', () => {
   const record = { side: 'destination', order: ORDER, digest: 'ab'.repeat(32) } as const;
 
