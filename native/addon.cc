@@ -4,92 +4,25 @@
 #include <cerrno>
 #include <optional>
 #include <string>
-#include <tuple>
 #include <utility>
 
 #include "arguments.h"
+#include "attach.h"
 #include "descriptor.h"
 #include "descriptor_io.h"
 #include "descriptor_passing.h"
 #include "job.h"
 #include "kvm.h"
+#include "settle.h"
 
-// What JavaScript sees: one function per system call, each but exitNow giving a promise
-// (lib/vm/kvm/addon.ts has their types). No rule about tables or passes stands here.
+// What JavaScript sees: one function per system call; each returns a promise, but for exitNow
+// (lib/vm/kvm/addon.ts has their types). Rules about tables and passes are TypeScript's.
 
 namespace kvm_htab {
 namespace {
 
 using Napi::CallbackInfo;
 using sys::Outcome;
-
-// ---- what a promise is settled with ----
-
-void SettleDescriptor(const Deferred& deferred, const Outcome& outcome) {
-  if (outcome.error != 0) return RejectCall(deferred, outcome);
-  const Napi::Value descriptor = Descriptor::Own(deferred.Env(), static_cast<int>(outcome.value));
-  if (!descriptor.IsEmpty()) deferred.Resolve(descriptor);
-}
-
-void SettleVoid(const Deferred& deferred, const Outcome& outcome) {
-  if (outcome.error != 0) return RejectCall(deferred, outcome);
-  deferred.Resolve(deferred.Env().Undefined());
-}
-
-void SettleRecords(const Deferred& deferred, const sys::RecordsOutcome& outcome) {
-  const Napi::Env env = deferred.Env();
-  Napi::Object result = Napi::Object::New(env);
-  result.Set("bytesApplied", static_cast<double>(outcome.bytes_applied));
-  result.Set("recordsApplied", outcome.records_applied);
-  if (outcome.refusal) {
-    Napi::Object refusal = Napi::Object::New(env);
-    refusal.Set("ptex", outcome.refusal->ptex);
-    refusal.Set("result", static_cast<double>(outcome.refusal->result));
-    result.Set("refusal", refusal);
-  }
-  if (outcome.cut) {
-    Napi::Object cut = Napi::Object::New(env);
-    cut.Set("byteOffset", static_cast<double>(outcome.cut->byte_offset));
-    cut.Set("recordIndex", outcome.cut->record_index);
-    result.Set("cut", cut);
-  }
-  deferred.Resolve(result);
-}
-
-struct FileResult {
-  Outcome outcome;
-  std::string name;
-};
-
-void SettleFile(const Deferred& deferred, const FileResult& result) {
-  if (result.outcome.error != 0) return RejectCall(deferred, result.outcome);
-  const Napi::Env env = deferred.Env();
-  Napi::Object file = Napi::Object::New(env);
-  file.Set("name", result.name);
-  file.Set("flags", static_cast<double>(result.outcome.value));
-  deferred.Resolve(file);
-}
-
-struct ReceiveResult {
-  Outcome outcome;
-  sys::Received received;
-};
-
-void SettleReceived(const Deferred& deferred, const ReceiveResult& result) {
-  if (result.outcome.error != 0) return RejectCall(deferred, result.outcome);
-  const Napi::Env env = deferred.Env();
-  const sys::Received& received = result.received;
-  // Every descriptor is given an owner, or closed, before anything else is done.
-  Napi::Array descriptors = Napi::Array::New(env);
-  for (size_t i = 0; i < received.fd_count; ++i) {
-    const Napi::Value descriptor = Descriptor::Own(env, received.fds[i]);
-    if (!descriptor.IsEmpty()) descriptors.Set(static_cast<uint32_t>(i), descriptor);
-  }
-  Napi::Object message = Napi::Object::New(env);
-  message.Set("descriptors", descriptors);
-  message.Set("text", Napi::String::New(env, received.text, received.text_length));
-  deferred.Resolve(message);
-}
 
 // ---- how a system call is reached ----
 
@@ -104,33 +37,37 @@ Napi::Value CallOn(Descriptor* descriptor, Call call, Settle settle) {
       std::move(settle));
 }
 
-template <typename Settle, typename... Integers, size_t... Indices>
-Napi::Value CallWithIntegers(const CallbackInfo& info, Outcome (*function)(int, Integers...),
-                             Settle settle, std::index_sequence<Indices...> /*positions*/) {
+// A JavaScript function of a descriptor.
+template <auto Function, auto Settle>
+Napi::Value OfDescriptor(const CallbackInfo& info) {
   Descriptor* descriptor = Descriptor::From(info[0]);
-  std::tuple<Integers...> arguments;
-  if (descriptor == nullptr ||
-      !(IntegerArgument(info[Indices + 1], &std::get<Indices>(arguments)) && ...)) {
+  if (descriptor == nullptr) return {};
+  return CallOn(
+      descriptor, [](int fd) { return Function(fd); }, Settle);
+}
+
+// A JavaScript function of a descriptor and a whole number.
+template <typename Integer, auto Function, auto Settle>
+Napi::Value WithNumber(const CallbackInfo& info) {
+  Descriptor* descriptor = Descriptor::From(info[0]);
+  Integer number = 0;
+  if (descriptor == nullptr || !IntegerArgument(info[1], &number)) return {};
+  return CallOn(
+      descriptor, [number](int fd) { return Function(fd, number); }, Settle);
+}
+
+// A JavaScript function of a descriptor and two whole numbers of 64 bits.
+template <auto Function, auto Settle>
+Napi::Value WithTwoNumbers(const CallbackInfo& info) {
+  Descriptor* descriptor = Descriptor::From(info[0]);
+  uint64_t first = 0;
+  uint64_t second = 0;
+  if (descriptor == nullptr || !IntegerArgument(info[1], &first) ||
+      !IntegerArgument(info[2], &second)) {
     return {};
   }
   return CallOn(
-      descriptor,
-      [function, arguments](int fd) {
-        return std::apply([&](auto... values) { return function(fd, values...); }, arguments);
-      },
-      settle);
-}
-
-template <typename Settle, typename... Integers>
-Napi::Value CallWithIntegers(const CallbackInfo& info, Outcome (*function)(int, Integers...),
-                             Settle settle) {
-  return CallWithIntegers(info, function, settle, std::index_sequence_for<Integers...>());
-}
-
-// A JavaScript function of a descriptor and whole numbers.
-template <auto Function, auto Settle>
-Napi::Value WithIntegers(const CallbackInfo& info) {
-  return CallWithIntegers(info, Function, Settle);
+      descriptor, [first, second](int fd) { return Function(fd, first, second); }, Settle);
 }
 
 // A JavaScript function of a descriptor and the bytes of a Uint8Array.
@@ -169,7 +106,7 @@ Napi::Value IntoBytes(const CallbackInfo& info) {
         const auto count = static_cast<size_t>(outcome.value);
         // As the kernel has it for memory that is not there: what was read is lost.
         if (!CopyTo(array.Value(), result.bytes, count)) outcome = {0, EFAULT, outcome.call};
-        SettleResult(deferred, outcome);
+        SettleNumber(deferred, outcome);
       });
 }
 
@@ -238,6 +175,18 @@ Napi::Value TakeDescriptor(const CallbackInfo& info) {
       info.Env(), [pid, fd] { return sys::TakeFd(pid, fd); }, SettleDescriptor);
 }
 
+Napi::Value OpenHtabIn(const CallbackInfo& info) {
+  sys::AttachTarget target = {};
+  if (!IntegerArgument(info[0], &target.pid) || !IntegerArgument(info[1], &target.tid) ||
+      !IntegerArgument(info[2], &target.vm) || !IntegerArgument(info[3], &target.flags) ||
+      !IntegerArgument(info[4], &target.start_index) ||
+      !BooleanArgument(info[5], &target.has_seccomp_filter)) {
+    return {};
+  }
+  return RunJob(
+      info.Env(), [target] { return sys::OpenHtabIn(target); }, SettleDescriptor);
+}
+
 Napi::Value Receive(const CallbackInfo& info) {
   Descriptor* peer = Descriptor::From(info[0]);
   if (peer == nullptr) return {};
@@ -274,25 +223,26 @@ Napi::Object Init(Napi::Env env, Napi::Object exports) {
     exports.Set(name, Napi::Function::New(env, function, name));
   };
   define("openKvm", OfPath<sys::OpenKvm>);
-  define("getApiVersion", WithIntegers<sys::GetApiVersion, SettleResult>);
-  define("checkExtension", WithIntegers<sys::CheckExtension, SettleResult>);
-  define("createVm", WithIntegers<sys::CreateVm, SettleDescriptor>);
-  define("allocateHtab", WithIntegers<sys::AllocateHtab, SettleResult>);
-  define("getHtabFd", WithIntegers<sys::GetHtabFd, SettleDescriptor>);
-  define("prepareHptResize", WithIntegers<sys::PrepareHptResize, SettleResult>);
-  define("commitHptResize", WithIntegers<sys::CommitHptResize, SettleResult>);
-  define("configureV3Mmu", WithIntegers<sys::ConfigureV3Mmu, SettleResult>);
+  define("getApiVersion", OfDescriptor<sys::GetApiVersion, SettleNumber>);
+  define("checkExtension", WithNumber<uint32_t, sys::CheckExtension, SettleNumber>);
+  define("createVm", WithNumber<uint64_t, sys::CreateVm, SettleDescriptor>);
+  define("allocateHtab", WithNumber<uint32_t, sys::AllocateHtab, SettleNumber>);
+  define("getHtabFd", WithTwoNumbers<sys::GetHtabFd, SettleDescriptor>);
+  define("prepareHptResize", WithNumber<uint32_t, sys::PrepareHptResize, SettleNumber>);
+  define("commitHptResize", WithNumber<uint32_t, sys::CommitHptResize, SettleVoid>);
+  define("configureV3Mmu", WithTwoNumbers<sys::ConfigureV3Mmu, SettleVoid>);
   define("getSmmuInfo", IntoBytes<sys::GetSmmuInfo>);
   define("read", IntoBytes<sys::ReadOnce>);
-  define("write", FromBytes<sys::WriteOnce, SettleResult>);
+  define("write", FromBytes<sys::WriteOnce, SettleNumber>);
   define("writeRecords", FromBytes<sys::WriteRecords, SettleRecords>);
   define("adopt", Adopt);
-  define("duplicate", WithIntegers<sys::DuplicateFd, SettleDescriptor>);
+  define("duplicate", OfDescriptor<sys::DuplicateFd, SettleDescriptor>);
   define("inspectFile", InspectFile);
   define("takeDescriptor", TakeDescriptor);
+  define("openHtabIn", OpenHtabIn);
   define("connect", OfPath<sys::ConnectTo>);
   define("listen", OfPath<sys::ListenAt>);
-  define("send", FromBytes<sys::SendOnce, SettleResult>);
+  define("send", FromBytes<sys::SendOnce, SettleNumber>);
   define("receive", Receive);
   define("offer", Offer);
   define("exitNow", ExitNow);

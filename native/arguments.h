@@ -14,7 +14,7 @@
 
 namespace kvm_htab {
 
-// Arguments are checked here whoever calls. Each function fills `out`, or gives false with a
+// Arguments are checked here for every caller. Each function fills `out`, or gives false with a
 // TypeError pending.
 
 inline bool RefuseArgument(const Napi::Value& value, const char* expected) {

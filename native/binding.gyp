@@ -12,12 +12,14 @@
       ],
       'sources': [
         'addon.cc',
+        'attach.cc',
         'descriptor.cc',
         'descriptor_io.cc',
         'descriptor_passing.cc',
         'kvm.cc',
+        'settle.cc',
+        'tracer.cc',
       ],
-      'include_dirs': ['<!(node -p "require(\'node-addon-api\').include_dir")'],
       'defines': [
         'NAPI_VERSION=8',
         'NAPI_DISABLE_CPP_EXCEPTIONS',
@@ -27,7 +29,17 @@
       ],
       # Node's own flags beside these have warnings on, and exceptions and RTTI off.
       'cflags': ['-fvisibility=hidden'],
-      'cflags_cc': ['-std=c++17'],
+      'cflags_cc': [
+        '-std=c++17',
+        '-Wpedantic',
+        '-Wshadow',
+        '-Wconversion',
+        '-Wsign-conversion',
+        '-Wunused-parameter',
+        # As a system's headers: their warnings are not shown.
+        '-isystem', '<!(node -p "path.resolve(require(\'node-addon-api\').include_dir)")',
+        '-isystem', '<(node_root_dir)/include/node',
+      ],
       'ldflags': ['-Wl,-z,relro,-z,now'],
       # For scripts/sanitize.mjs: GYP_DEFINES=sanitize=1.
       'variables': {'sanitize%': 0},

@@ -1,9 +1,10 @@
 #include "descriptor.h"
 
-#include <set>
+#include <map>
 #include <utility>
 
 #include "descriptor_io.h"
+#include "settle.h"
 
 namespace kvm_htab {
 namespace {
@@ -11,14 +12,21 @@ namespace {
 // Marks the objects of this class, so that no other addon's object is taken for one.
 constexpr napi_type_tag kTypeTag = {0x6b766d2d68746162, 0x64657363722d3031};
 
-// What an environment knows of the class.
-struct ClassData {
+}  // namespace
+
+struct Descriptor::ClassData {
   Napi::FunctionReference constructor;
   int fd_to_own = -1;  // set only while Own() calls the constructor
-  std::set<int> owned;
-};
+  std::map<int, Descriptor*> owned;
 
-}  // namespace
+  ClassData() = default;
+  ClassData(const ClassData&) = delete;
+  ClassData& operator=(const ClassData&) = delete;
+  ~ClassData() {
+    // SAFETY: an object leaves the map when it closes or is destroyed, so all in it are alive.
+    for (const auto& [fd, descriptor] : owned) descriptor->data_ = nullptr;
+  }
+};
 
 void Descriptor::Define(Napi::Env env) {
   auto* data = new ClassData;
@@ -31,7 +39,7 @@ Napi::Value Descriptor::Own(Napi::Env env, int fd) {
   auto* data = env.GetInstanceData<ClassData>();
   data->fd_to_own = fd;
   const Napi::Value object = data->constructor.New({});
-  // SAFETY: still there means that no object took it, so nobody else has the number.
+  // SAFETY: still there means that no object took it, so no other object has the number.
   const int not_owned = std::exchange(data->fd_to_own, -1);
   if (not_owned >= 0) sys::CloseOnce(not_owned);
   return object;
@@ -47,12 +55,14 @@ Descriptor::Descriptor(const Napi::CallbackInfo& info) : ObjectWrap(info) {
   // Without a wrap, as where the environment is ending, nothing would ever close what it owns.
   if (IsEmpty()) return;
   fd_ = std::exchange(data->fd_to_own, -1);
-  data->owned.insert(fd_);
+  data_ = data;
+  data->owned[fd_] = this;
   info.This().As<Napi::Object>().TypeTag(&kTypeTag);
 }
 
 Descriptor::~Descriptor() {
-  // SAFETY: no Use is alive (each holds a reference to the object), so nobody else has the number.
+  // SAFETY: no Use is alive (each holds a reference to the object), so no other object has the
+  // number.
   if (fd_ >= 0) sys::CloseOnce(Release());
 }
 
@@ -61,7 +71,7 @@ bool Descriptor::Owns(Napi::Env env, int fd) {
 }
 
 int Descriptor::Release() {
-  Env().GetInstanceData<ClassData>()->owned.erase(fd_);
+  if (data_ != nullptr) data_->owned.erase(fd_);
   return std::exchange(fd_, -1);
 }
 
@@ -100,10 +110,10 @@ Descriptor::Use::~Use() {
 
 Napi::Value Descriptor::Close(const Napi::CallbackInfo& info) {
   if (From(info.This()) == nullptr) return {};
-  closing_.emplace(info.Env());
-  const Napi::Value closed = closing_->Promise();
+  const auto [deferred, promise] = Deferred::Create(info.Env());
+  closing_ = deferred;
   CloseWhenIdle();
-  return closed;
+  return promise;
 }
 
 void Descriptor::CloseWhenIdle() {
@@ -113,7 +123,7 @@ void Descriptor::CloseWhenIdle() {
   // closed tears the VM down.
   const int fd = Release();
   QueueJob(
-      *closing_, [fd] { return sys::CloseOnce(fd); }, SettleResult);
+      *closing_, [fd] { return sys::CloseOnce(fd); }, SettleVoid);
 }
 
 }  // namespace kvm_htab

@@ -32,9 +32,10 @@ class Descriptor : public Napi::ObjectWrap<Descriptor> {
   static bool Owns(Napi::Env env, int fd);
 
   explicit Descriptor(const Napi::CallbackInfo& info);
-  // Runs when an object that nobody closed is collected, and for every object left when its
-  // environment ends: on the JavaScript thread, which the close may then hold up. Node waits for
-  // the pool's jobs first, so that no call is in flight here.
+  // Runs when an object is collected unclosed, and for every object left when its environment
+  // ends: on the JavaScript thread, which the close may then hold up. Node waits for the pool's
+  // jobs first, so that no call is in flight here. The class's data may be gone by then, or not:
+  // Node-API gives no order. Whichever of the two goes first takes itself out of the other.
   ~Descriptor() override;
 
   // One call in flight: keeps the object alive and the descriptor open. For the JavaScript thread,
@@ -55,12 +56,16 @@ class Descriptor : public Napi::ObjectWrap<Descriptor> {
   };
 
  private:
+  // What an environment knows of the class: its instance data.
+  struct ClassData;
+
   // Resolves once the descriptor is closed. Calls in flight end first; later ones are refused.
   Napi::Value Close(const Napi::CallbackInfo& info);
   void CloseWhenIdle();
-  // Gives the number up to who closes it.
+  // Gives the number up; the caller closes it.
   int Release();
 
+  ClassData* data_ = nullptr;  // null once the environment has dropped it
   int fd_ = -1;
   uint32_t in_flight_ = 0;
   std::optional<Deferred> closing_;

@@ -63,9 +63,8 @@ RecordsOutcome WriteRecords(int fd, const uint8_t* bytes, size_t length) {
     // SAFETY: the record lies within the caller's bytes, and is passed whole: given fewer bytes,
     // the kernel reads up to 8 past their end.
     const Outcome written = WriteOnce(fd, start, record.length);
-    const int64_t result = written.error != 0 ? -written.error : written.value;
-    if (result != static_cast<int64_t>(record.length)) {
-      outcome.refusal = {record.ptex, result};
+    if (written.error != 0 || written.value != static_cast<int64_t>(record.length)) {
+      outcome.refusal = {record.ptex, written};
       return outcome;
     }
     outcome.bytes_applied += record.length;

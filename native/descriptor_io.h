@@ -22,7 +22,7 @@ struct RecordsOutcome {
   // The record after those applied.
   struct Refusal {
     uint32_t ptex;
-    int64_t result;  // of its write(2): minus an errno, or a length that is not the record's
+    Outcome write;  // failed, or took another length than the record's
   };
   // A record that the bytes end within; the kernel has been shown none of them then.
   struct Cut {

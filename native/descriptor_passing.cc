@@ -2,40 +2,17 @@
 
 #include <sys/socket.h>
 #include <sys/stat.h>
-#include <sys/syscall.h>
 #include <sys/un.h>
 #include <unistd.h>
 
 #include <cstring>
 #include <utility>
 
-// The same numbers on every architecture; older C libraries do not name them.
-#ifndef SYS_pidfd_open
-#define SYS_pidfd_open 434
-#endif
-#ifndef SYS_pidfd_getfd
-#define SYS_pidfd_getfd 438
-#endif
+#include "scoped_fd.h"
+#include "system_call_numbers.h"
 
 namespace kvm_htab::sys {
 namespace {
-
-// A descriptor of one scope.
-class ScopedFd {
- public:
-  explicit ScopedFd(int fd) : fd_(fd) {}
-  ScopedFd(const ScopedFd&) = delete;
-  ScopedFd& operator=(const ScopedFd&) = delete;
-  ~ScopedFd() {
-    // SAFETY: nothing else in this process knows the number.
-    if (fd_ >= 0) close(fd_);
-  }
-  int get() const { return fd_; }
-  int Release() { return std::exchange(fd_, -1); }
-
- private:
-  int fd_;
-};
 
 // Makes a socket and calls `place(socket, address, address's length)`: connect or bind.
 template <typename Place>

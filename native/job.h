@@ -3,23 +3,22 @@
 
 #include <napi.h>
 
-#include <string>
 #include <type_traits>
 #include <utility>
 
-#include "outcome.h"
-
 namespace kvm_htab {
 
-// A promise to be settled. Where the environment is ending (a worker that is being terminated) none
-// can be made, and settling does nothing: Napi::Promise::Deferred would give JavaScript whatever
-// stood in its memory.
+// Settles a promise, once. Where the environment is ending (a worker that is being terminated) no
+// promise can be made, and settling does nothing: Napi::Promise::Deferred would give JavaScript
+// whatever stood in its memory.
 class Deferred {
  public:
-  explicit Deferred(Napi::Env env) : env_(env) { napi_create_promise(env, &deferred_, &promise_); }
+  struct WithPromise;
+  // The promise goes to JavaScript at once: a napi_value is valid in its scope only, and jobs and
+  // descriptors keep the Deferred longer.
+  static WithPromise Create(Napi::Env env);
+
   Napi::Env Env() const { return env_; }
-  // Empty where none could be made.
-  Napi::Value Promise() const { return {env_, promise_}; }
   void Resolve(napi_value value) const {
     if (deferred_ != nullptr) napi_resolve_deferred(env_, deferred_, value);
   }
@@ -28,25 +27,22 @@ class Deferred {
   }
 
  private:
+  Deferred(Napi::Env env, napi_deferred deferred) : env_(env), deferred_(deferred) {}
+
   Napi::Env env_;
-  napi_deferred deferred_ = nullptr;
-  napi_value promise_ = nullptr;
+  napi_deferred deferred_;
 };
 
-// Resolves with the kernel's own convention: the value, or minus the errno. For promises of one
-// call, whose name TypeScript knows.
-inline void SettleResult(const Deferred& deferred, const sys::Outcome& outcome) {
-  const double result = outcome.error != 0 ? -outcome.error : static_cast<double>(outcome.value);
-  deferred.Resolve(Napi::Number::New(deferred.Env(), result));
-}
+struct Deferred::WithPromise {
+  Deferred deferred;
+  Napi::Value promise;  // empty where none could be made
+};
 
-// Rejects with an Error that carries {errno, syscall}; TypeScript makes the error users see of it.
-inline void RejectCall(const Deferred& deferred, const sys::Outcome& outcome) {
-  const Napi::Env env = deferred.Env();
-  Napi::Error error = Napi::Error::New(env, std::string(outcome.call) + " failed");
-  error.Set("errno", Napi::Number::New(env, outcome.error));
-  error.Set("syscall", Napi::String::New(env, outcome.call));
-  deferred.Reject(error.Value());
+inline Deferred::WithPromise Deferred::Create(Napi::Env env) {
+  napi_deferred deferred = nullptr;
+  napi_value promise = nullptr;
+  napi_create_promise(env, &deferred, &promise);
+  return {Deferred(env, deferred), {env, promise}};
 }
 
 // One trip to the thread pool: `call` runs there, `settle(deferred, result)` back on the JavaScript
@@ -79,9 +75,9 @@ void QueueJob(Deferred deferred, Call call, Settle settle) {
 
 template <typename Call, typename Settle>
 Napi::Value RunJob(Napi::Env env, Call call, Settle settle) {
-  const Deferred deferred(env);
+  const auto [deferred, promise] = Deferred::Create(env);
   QueueJob(deferred, std::move(call), std::move(settle));
-  return deferred.Promise();
+  return promise;
 }
 
 }  // namespace kvm_htab

@@ -20,6 +20,7 @@ Outcome CheckExtension(int fd, uint32_t capability);
 Outcome CreateVm(int kvm, uint64_t type);
 // EINVAL without asking the kernel where `order` is outside 18..46: the kernel frees the live
 // table before it looks at the order, and order 0 without a table crashes it.
+// value: the order that the kernel granted, which old kernels make smaller than `order`.
 Outcome AllocateHtab(int vm, uint32_t order);
 // value: a close-on-exec HTAB descriptor.
 Outcome GetHtabFd(int vm, uint64_t flags, uint64_t start_index);

@@ -41,23 +41,34 @@ static_assert(sizeof(ResizeHptRequest) == 16 && offsetof(ResizeHptRequest, order
 static_assert(sizeof(ConfigureV3MmuRequest) == 16);
 static_assert(sizeof(SmmuInfo) == kSmmuInfoBytes);
 
-constexpr unsigned long kGetApiVersion = _IO(KVMIO, 0x00);
-constexpr unsigned long kCreateVm = _IO(KVMIO, 0x01);
-constexpr unsigned long kCheckExtension = _IO(KVMIO, 0x03);
-constexpr unsigned long kGetSmmuInfo = _IOR(KVMIO, 0xa6, SmmuInfo);
-constexpr unsigned long kAllocateHtab = _IOWR(KVMIO, 0xa7, uint32_t);
-constexpr unsigned long kGetHtabFd = _IOW(KVMIO, 0xaa, GetHtabFdRequest);
+// A request's number and its name, as an error has it.
+struct Request {
+  unsigned long number;
+  const char* name;
+};
+
+constexpr Request kGetApiVersion = {_IO(KVMIO, 0x00), "KVM_GET_API_VERSION"};
+constexpr Request kCreateVm = {_IO(KVMIO, 0x01), "KVM_CREATE_VM"};
+constexpr Request kCheckExtension = {_IO(KVMIO, 0x03), "KVM_CHECK_EXTENSION"};
+constexpr Request kGetSmmuInfo = {_IOR(KVMIO, 0xa6, SmmuInfo), "KVM_PPC_GET_SMMU_INFO"};
+constexpr Request kAllocateHtab = {_IOWR(KVMIO, 0xa7, uint32_t), "KVM_PPC_ALLOCATE_HTAB"};
+constexpr Request kGetHtabFd = {_IOW(KVMIO, 0xaa, GetHtabFdRequest), "KVM_PPC_GET_HTAB_FD"};
 // The two resize requests say "read" and are input only; the configuration one says "write".
-constexpr unsigned long kResizeHptPrepare = _IOR(KVMIO, 0xad, ResizeHptRequest);
-constexpr unsigned long kResizeHptCommit = _IOR(KVMIO, 0xae, ResizeHptRequest);
-constexpr unsigned long kConfigureV3Mmu = _IOW(KVMIO, 0xaf, ConfigureV3MmuRequest);
+constexpr Request kResizeHptPrepare = {_IOR(KVMIO, 0xad, ResizeHptRequest),
+                                       "KVM_PPC_RESIZE_HPT_PREPARE"};
+constexpr Request kResizeHptCommit = {_IOR(KVMIO, 0xae, ResizeHptRequest),
+                                      "KVM_PPC_RESIZE_HPT_COMMIT"};
+constexpr Request kConfigureV3Mmu = {_IOW(KVMIO, 0xaf, ConfigureV3MmuRequest),
+                                     "KVM_PPC_CONFIGURE_V3_MMU"};
 
 #if defined(__powerpc__)
-static_assert(kCreateVm == 0x2000ae01 && kAllocateHtab == 0xc004aea7 && kGetHtabFd == 0x8020aeaa &&
-              kResizeHptPrepare == 0x4010aead && kGetSmmuInfo == 0x4250aea6);
+static_assert(kCreateVm.number == 0x2000ae01 && kAllocateHtab.number == 0xc004aea7 &&
+              kGetHtabFd.number == 0x8020aeaa && kResizeHptPrepare.number == 0x4010aead &&
+              kGetSmmuInfo.number == 0x4250aea6);
 #else
-static_assert(kCreateVm == 0xae01 && kAllocateHtab == 0xc004aea7 && kGetHtabFd == 0x4020aeaa &&
-              kResizeHptPrepare == 0x8010aead && kGetSmmuInfo == 0x8250aea6);
+static_assert(kCreateVm.number == 0xae01 && kAllocateHtab.number == 0xc004aea7 &&
+              kGetHtabFd.number == 0x4020aeaa && kResizeHptPrepare.number == 0x8010aead &&
+              kGetSmmuInfo.number == 0x8250aea6);
 #endif
 
 }  // namespace kvm_htab::sys

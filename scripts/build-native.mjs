@@ -6,6 +6,7 @@
 // works without the addon.
 import {
   BUILT,
+  STAMP,
   headersFolder,
   hostTarget,
   isUpToDate,
@@ -15,8 +16,6 @@ import {
   root,
   targets,
 } from './native/toolchain.mjs';
-
-const STAMP = 'build/sources.sha256';
 
 /** @param {string} line */
 const say = (line) => process.stderr.write(`build-native: ${line}\n`);

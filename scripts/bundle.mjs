@@ -1,31 +1,77 @@
-// What is published: few files in place of some two hundred, each of which costs an importing process about half a
-// millisecond. Names and comments stay as they are.
-import { chmodSync, rmSync } from 'node:fs';
+// Bundles what is published: code and types. Each file costs an importing process about half a millisecond, and there
+// are some two hundred. Names and comments are kept.
+import { chmodSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import path from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { build } from 'rolldown';
+import { dts } from 'rolldown-plugin-dts';
 
 const root = fileURLToPath(new URL('..', import.meta.url));
 // Files of an earlier bundle would be published with this one.
-rmSync(`${root}dist/bundle`, { recursive: true, force: true });
+for (const folder of ['bundle', 'types', 'page'])
+  rmSync(`${root}dist/${folder}`, { recursive: true, force: true });
 
 await build({
   cwd: root,
   input: { index: 'dist/index.js', testing: 'dist/testing.js', main: 'dist/cli/main.js' },
   platform: 'node',
-  // Dependencies are the installer's affair.
+  // npm installs the dependencies.
   external: [/^[^./]/],
   logLevel: 'warn',
   output: {
     dir: 'dist/bundle',
-    chunkFileNames: '[name].js',
+    // Every command has a run.ts: that chunk is called after the command.
+    chunkFileNames: ({ name, facadeModuleId }) =>
+      `${name === 'run' && facadeModuleId ? path.basename(path.dirname(facadeModuleId)) : name}.js`,
     codeSplitting: {
       groups: [
-        // What the command needs before it knows which subcommand is wanted.
-        { name: 'base', test: /dist\/(errors|arguments|node\/package-root|hpt\/geometry)\.js$/, priority: 2 },
-        { name: 'library', test: /dist\/(node|hpt|format|vm|io|framing|snapshot|migration)\//, priority: 1 },
+        // What the command needs before it has parsed the subcommand.
+        {
+          name: 'base',
+          test: /dist\/(base\/(errors|arguments|package-root)|hpt\/geometry)\.js$/,
+          priority: 2,
+        },
+        {
+          name: 'library',
+          test: /dist\/(?!vm\/emulated\/(guest|running)-)(base|hpt|records|frames|vm|io|precopy|snapshot|migration|inspect)\//,
+          priority: 1,
+        },
       ],
     },
   },
 });
-// npm sets this when it installs the package; in a clone `npx kvm-htab` runs the file as it stands here.
+await build({
+  cwd: root,
+  input: { index: './dist/index.d.ts', testing: './dist/testing.d.ts' },
+  external: [/^[^./]/],
+  logLevel: 'warn',
+  plugins: [dts({ dtsInput: true })],
+  // What both entries show stands in one file: a class that is declared twice is two types.
+  output: { dir: 'dist/types', chunkFileNames: 'shared.d.ts' },
+});
+
+// What stands in every report: a script for browsers, with the charts' library, and its styles.
+const page = 'lib/cli/report-page/page';
+/** @param {string} name of a file of uPlot */
+const ofUplot = (name) => readFileSync(`${root}node_modules/uplot/${name}`, 'utf8');
+await build({
+  cwd: root,
+  input: `${page}/main.ts`,
+  platform: 'browser',
+  tsconfig: `${page}/tsconfig.json`,
+  logLevel: 'warn',
+  output: {
+    file: 'dist/page/page.js',
+    format: 'iife',
+    minify: true,
+    comments: false,
+    postBanner: `/*! With uPlot, ${ofUplot('LICENSE').replace(/^.*\n\n/, '')}*/`,
+  },
+});
+writeFileSync(
+  `${root}dist/page/page.css`,
+  `${ofUplot('dist/uPlot.min.css')}\n${readFileSync(`${root}${page}/style.css`, 'utf8')}`,
+);
+
+// npm sets this when it installs the package; in a clone `npx kvm-htab` runs this very file.
 chmodSync(`${root}dist/bundle/main.js`, 0o755);

@@ -1,66 +1,50 @@
-// Compiles native/ with every warning an error, by g++ and by clang++, and runs clang-tidy over it. A tool that is not
-// installed is skipped, and said to be; with --require-all (CI) that is a failure.
+// Builds the addon with each compiler, where every warning is an error, and runs clang-tidy over it. Skips a tool that
+// is not installed; with --require-all (CI) that is a failure.
 import { spawnSync } from 'node:child_process';
-import path from 'node:path';
-import { compileCommands, hasCommand, headersFolder, root, stage } from './native/toolchain.mjs';
+import {
+  hasCommand,
+  headersFolder,
+  hostTarget,
+  rebuild,
+  stage,
+  targets,
+  writeCompileCommands,
+} from './native/toolchain.mjs';
 
 const requireAll = process.argv.includes('--require-all');
-
-/** @param {string} line */
-const say = (line) => process.stderr.write(`check-native: ${line}\n`);
-
-/**
- * @param {string} tool
- * @param {() => boolean} check
- * @returns {boolean} false where this run must fail
- */
-function run(tool, check) {
-  if (!hasCommand(tool)) {
-    say(`${tool}: skipped, it is not installed`);
-    return !requireAll;
-  }
-  const clean = check();
-  say(`${tool}: ${clean ? 'clean' : 'not clean, see above'}`);
-  return clean;
-}
-
-const headers = headersFolder();
-if (headers === undefined) {
-  say(`skipped: this Node (${process.execPath}) has no C headers beside it`);
+const target = hostTarget === undefined ? undefined : targets[hostTarget];
+if (target === undefined || headersFolder() === undefined) {
+  const missing = target === undefined ? `a target for ${process.arch}` : "this Node's C headers";
+  process.stderr.write(`check-native: skipped: missing: ${missing}\n`);
   process.exit(requireAll ? 1 : 0);
 }
 const folder = stage('check');
-const commands = compileCommands(folder);
-if (commands === undefined) process.exit(1);
-
-const warnings = ['-Wpedantic', '-Wshadow', '-Wconversion', '-Wsign-conversion', '-Wunused-parameter'];
-// Other people's headers are not ours to warn about.
-const system = [path.join(root, 'node_modules/node-addon-api'), path.join(headers, 'include/node')];
-const extra = ['-Werror', ...warnings, ...system.flatMap((header) => ['-isystem', header])];
 
 /** @param {string} compiler */
-const compile = (compiler) =>
-  run(compiler, () =>
-    commands
-      .map(({ command }) => `${compiler} ${command.replace(/^\S+ /, '')} -fsyntax-only ${extra.join(' ')}`)
-      .map((line) => spawnSync(line, { cwd: folder, shell: true, stdio: ['ignore', 2, 2] }).status === 0)
-      .every(Boolean),
-  );
+const compile = (compiler) => rebuild(folder, target, { CXX: compiler, CXXFLAGS: '-Werror' });
 
-const tidy = () =>
-  run('clang-tidy', () => {
-    const files = commands.map(({ file }) => file);
-    const options = [
-      '--quiet',
-      `--config-file=${path.join(root, '.clang-tidy')}`,
-      '-p',
-      `${folder}/build/Release`,
-    ];
-    const args = [...options, ...system.map((header) => `--extra-arg=-isystem${header}`), ...files];
-    const { status, stdout, stderr } = spawnSync('clang-tidy', args, { cwd: folder, encoding: 'utf8' });
-    if (status !== 0) process.stderr.write(`${stdout}${stderr}`);
-    return status === 0;
+function tidy() {
+  if (!writeCompileCommands(folder)) return false;
+  const { status, stdout, stderr } = spawnSync('run-clang-tidy', ['-quiet', '-p', 'build/Release'], {
+    cwd: folder,
+    encoding: 'utf8',
   });
+  if (status !== 0) process.stderr.write(`${stdout}${stderr}`);
+  return status === 0;
+}
 
-const results = [compile('g++'), compile('clang++'), tidy()];
+/**
+ * @param {string} tool
+ * @param {(tool: string) => boolean} check
+ * @returns {boolean} whether this run may succeed
+ */
+function run(tool, check) {
+  const installed = hasCommand(tool);
+  const clean = installed && check(tool);
+  const outcome = !installed ? 'skipped: it is not installed' : clean ? 'clean' : 'failed: see above';
+  process.stderr.write(`check-native: ${tool}: ${outcome}\n`);
+  return clean || (!installed && !requireAll);
+}
+
+const results = [run('g++', compile), run('clang++', compile), run('clang-tidy', tidy)];
 process.exit(results.every(Boolean) ? 0 : 1);

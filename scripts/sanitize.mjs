@@ -26,7 +26,7 @@ if (!rebuild(folder, target, { GYP_DEFINES: 'sanitize=1' })) process.exit(1);
 const args = process.argv.slice(2);
 const { status } = spawnSync(
   process.execPath,
-  ['node_modules/vitest/vitest.mjs', 'run', ...(args.length > 0 ? args : ['test/native', 'test/unit/kvm'])],
+  ['node_modules/vitest/vitest.mjs', 'run', ...(args.length > 0 ? args : ['test/native', 'test/vm/kvm'])],
   {
     cwd: root,
     stdio: 'inherit',

@@ -1,9 +1,10 @@
-// Makes a fresh clone ready: dependencies, compiled TypeScript and, where a compiler is there, the addon.
+// Sets up a fresh clone: dependencies, compiled TypeScript and, if there is a compiler, the addon. Does nothing if all
+// is up to date.
 import { spawnSync } from 'node:child_process';
-import { existsSync, statSync } from 'node:fs';
-import { fileURLToPath } from 'node:url';
+import { BUILT, STAMP, isUpToDate, root } from './native/toolchain.mjs';
+import { isCompiled, isInstalled } from './setup-state.mjs';
 
-process.chdir(fileURLToPath(new URL('..', import.meta.url)));
+process.chdir(root);
 
 /**
  * @param {string} command
@@ -20,18 +21,16 @@ function run(command, args) {
 /** @param {string} line */
 const say = (line) => process.stderr.write(`setup: ${line}\n`);
 
-const lockIsNewer = () =>
-  !existsSync('node_modules/.package-lock.json') ||
-  statSync('package-lock.json').mtimeMs > statSync('node_modules/.package-lock.json').mtimeMs;
-
 const [major = 0, minor = 0] = process.versions.node.split('.').map(Number);
 if (major < 20 || (major === 20 && minor < 19)) {
   say(`Node ${process.versions.node} is too old: 20.19 or later is needed`);
   process.exit(1);
 }
-if (lockIsNewer()) {
+if (!isInstalled(root)) {
   say('installing dependencies');
   if (!run('npm', ['ci', '--no-audit', '--no-fund', '--ignore-scripts'])) process.exit(1);
 }
-if (!run('npm', ['run', '--silent', 'compile'])) process.exit(1);
-if (!run(process.execPath, ['scripts/build-native.mjs', '--if-possible'])) process.exit(1);
+if (!isCompiled(root) && !run(process.execPath, ['scripts/compile.mjs'])) process.exit(1);
+if (!isUpToDate(BUILT, STAMP)) {
+  if (!run(process.execPath, ['scripts/build-native.mjs', '--if-possible'])) process.exit(1);
+}

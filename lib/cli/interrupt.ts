@@ -1,10 +1,10 @@
 import { constants } from 'node:os';
 
-/** SIGHUP: the terminal has gone, as where a connection to the host was lost. */
+/** SIGHUP: the terminal is gone, for example because the connection to the host was lost. */
 export const INTERRUPTIONS = ['SIGINT', 'SIGTERM', 'SIGHUP'] as const;
 type Interruption = (typeof INTERRUPTIONS)[number];
 
-/** The reason of an abort that a signal to this process has caused. */
+/** The reason of an abort by a signal to this process. */
 export class Interrupted extends Error {
   override readonly name = 'Interrupted';
   /** 128 + the signal's number, as a shell has it. */
@@ -17,10 +17,16 @@ export class Interrupted extends Error {
 }
 
 /**
- * Runs a job that these signals abort. However often they come: a process that just ended would leave a guest stopped,
- * or its exit code would deny a commit that is out.
+ * Runs a job that these signals abort, however often they come: a process that just ended would leave a guest stopped, or
+ * its exit code would deny a commit that was sent.
+ *
+ * @param late called for a signal that comes after the job, until the process ends; without it such a signal acts as it
+ *   did before the job
  */
-export async function interruptible<T>(job: (signal: AbortSignal) => Promise<T>): Promise<T> {
+export async function interruptible<T>(
+  job: (signal: AbortSignal) => Promise<T>,
+  late?: () => void,
+): Promise<T> {
   const controller = new AbortController();
   const interrupt = (signal: NodeJS.Signals): void => {
     controller.abort(new Interrupted(signal as Interruption));
@@ -29,6 +35,10 @@ export async function interruptible<T>(job: (signal: AbortSignal) => Promise<T>)
   try {
     return await job(controller.signal);
   } finally {
-    for (const signal of INTERRUPTIONS) process.off(signal, interrupt);
+    for (const signal of INTERRUPTIONS) {
+      // In this order: a signal without a handler ends the process with a status that denies what the job has done.
+      if (late !== undefined) process.on(signal, late);
+      process.off(signal, interrupt);
+    }
   }
 }

@@ -1,28 +1,40 @@
 import { createWriteStream, fstatSync } from 'node:fs';
 import type { Writable } from 'node:stream';
 import type { WriteStream } from 'node:tty';
-import type { Output } from './program.js';
+import { hasTerminal } from './foreground.js';
+import type { Output } from './output.js';
 
 const STDOUT = 1;
 const STDERR = 2;
 
 /**
- * Standard output and error that never hold the process up. Node writes to terminals and files synchronously: one that
- * takes nothing (Ctrl-S, a connection that has died, a hung disk) would stop every timer while a guest stands still.
+ * Standard output and error that never block the process. Node writes to terminals and files synchronously: one that
+ * takes nothing (Ctrl-S, a connection that has died, a hung disk) would stop every timer while a guest is stopped.
  */
 export function standardStreams(): Output {
-  const stdout = asynchronous(process.stdout, STDOUT);
-  // Two streams would get to one terminal in any order.
-  return { stdout, stderr: isSameFile() ? stdout : asynchronous(process.stderr, STDERR) };
+  // Two streams would reach one terminal in any order.
+  if (isSameFile()) {
+    const both = asynchronous(process.stdout, STDOUT, isOwnTerminal(process.stdout));
+    return { stdout: both, stderr: both };
+  }
+  return {
+    stdout: asynchronous(process.stdout, STDOUT, process.stdout.isTTY),
+    stderr: asynchronous(process.stderr, STDERR, isOwnTerminal(process.stderr)),
+  };
 }
 
-/** What Node writes to a pipe or a socket does not wait for its reader, so that it can stay as it is. */
-function asynchronous(stream: WriteStream, fd: number): Output['stderr'] {
+/** A terminal that other processes write to as well gets whole lines, as a file does. */
+function isOwnTerminal({ isTTY }: WriteStream): boolean {
+  return isTTY && hasTerminal();
+}
+
+/** Node's own writes to pipes and sockets do not wait for the reader; those streams are used as they are. */
+function asynchronous(stream: WriteStream, fd: number, isTTY: boolean): Output['stderr'] {
   const stats = fstatSync(fd);
   if (stats.isFIFO() || stats.isSocket()) return stream;
   const output: Writable = createWriteStream('', { fd, autoClose: false });
   return Object.defineProperties(output, {
-    isTTY: { value: stream.isTTY },
+    isTTY: { value: isTTY },
     columns: { get: () => stream.columns },
   });
 }

@@ -1,14 +1,14 @@
-/** Bits in one page of a {@link SparseBitmap}. */
-export const PAGE_BITS = 65_536;
-/** 32-bit words of bits in a page; the page's summary follows them. */
-export const PAGE_WORDS = PAGE_BITS / 32;
-const SUMMARY_WORDS = PAGE_WORDS / 32;
+/** Bits in one block of a {@link SparseBitmap}. */
+export const BLOCK_BITS = 65_536;
+/** 32-bit words of bits in a block; the block's summary follows them. */
+export const BLOCK_WORDS = BLOCK_BITS / 32;
+const SUMMARY_WORDS = BLOCK_WORDS / 32;
 
 /**
  * 2,048 words of bits, then 64 summary words: bit w of the summary is set exactly when word w is not 0, so that
  * a scan passes over 1,024 clear bits with one look.
  */
-export type BitmapPage = Uint32Array;
+export type BitmapBlock = Uint32Array;
 
 /** Number of bits set in a 32-bit word. */
 export function popcount(word: number): number {
@@ -27,21 +27,21 @@ function maskOf(from: number, to: number): number {
   return (0xffffffff << from) & (0xffffffff >>> (32 - to));
 }
 
-/** A set of up to 2^32 bit numbers; pages in which no bit was ever set cost nothing. */
+/** A set of up to 2^32 bit numbers; blocks in which no bit was ever set cost nothing. */
 export class SparseBitmap {
   /** Bit numbers run from 0 to `size` - 1. */
   readonly size: number;
-  /** @internal One page per 65,536 bits; undefined stands for a clear one. For scans that cannot afford a call per bit. */
-  readonly pages: (BitmapPage | undefined)[];
-  /** A bit for each page that is there. */
+  /** @internal One block per 65,536 bits; undefined stands for a clear one. For scans that cannot afford a call per bit. */
+  readonly blocks: (BitmapBlock | undefined)[];
+  /** A bit for each block that is there. */
   readonly #opened: Uint32Array;
   #count = 0;
 
   /** @param size number of bits, 1..2^32 */
   constructor(size: number) {
     this.size = size;
-    this.pages = new Array<BitmapPage | undefined>(Math.ceil(size / PAGE_BITS)).fill(undefined);
-    this.#opened = new Uint32Array(Math.ceil(this.pages.length / 32));
+    this.blocks = new Array<BitmapBlock | undefined>(Math.ceil(size / BLOCK_BITS)).fill(undefined);
+    this.#opened = new Uint32Array(Math.ceil(this.blocks.length / 32));
   }
 
   /** Number of bits set. */
@@ -56,13 +56,13 @@ export class SparseBitmap {
 
   /** @returns whether the bit was clear */
   add(index: number): boolean {
-    const page = this.open(index);
+    const block = this.open(index);
     const word = (index & 0xffff) >>> 5;
-    const before = page[word]!;
+    const before = block[word]!;
     const after = (before | (1 << (index & 31))) >>> 0;
     if (after === before) return false;
-    page[word] = after;
-    page[PAGE_WORDS + (word >>> 5)]! |= 1 << (word & 31);
+    block[word] = after;
+    block[BLOCK_WORDS + (word >>> 5)]! |= 1 << (word & 31);
     this.#count++;
     return true;
   }
@@ -84,37 +84,37 @@ export class SparseBitmap {
 
   /** @internal Sets all bits of `mask` in the 32-bit word that holds bit `index`. */
   addMask(index: number, mask: number): void {
-    const page = this.open(index);
+    const block = this.open(index);
     const word = (index & 0xffff) >>> 5;
-    const before = page[word]!;
-    page[word] = before | mask;
-    page[PAGE_WORDS + (word >>> 5)]! |= 1 << (word & 31);
+    const before = block[word]!;
+    block[word] = before | mask;
+    block[BLOCK_WORDS + (word >>> 5)]! |= 1 << (word & 31);
     this.#count += popcount(mask & ~before);
   }
 
-  /** @internal Says how many more bits are set, or fewer, after pages have been changed directly. */
+  /** @internal Says how many more bits are set, or fewer, after blocks have been changed directly. */
   adjust(change: number): void {
     this.#count += change;
   }
 
-  /** @internal The page that holds bit `index`, made if it is not there. */
-  open(index: number): BitmapPage {
-    return this.pages[index >>> 16] ?? this.#openPage(index >>> 16);
+  /** @internal The block that holds bit `index`, made if it is not there. */
+  open(index: number): BitmapBlock {
+    return this.blocks[index >>> 16] ?? this.#openBlock(index >>> 16);
   }
 
-  #openPage(page: number): BitmapPage {
-    this.#opened[page >>> 5]! |= 1 << (page & 31);
-    return (this.pages[page] = new Uint32Array(PAGE_WORDS + SUMMARY_WORDS));
+  #openBlock(block: number): BitmapBlock {
+    this.#opened[block >>> 5]! |= 1 << (block & 31);
+    return (this.blocks[block] = new Uint32Array(BLOCK_WORDS + SUMMARY_WORDS));
   }
 
-  /** Number of the first page at or after `page` that is there; of the one behind the last when there is none. */
-  nextPage(page: number): number {
+  /** Number of the first block at or after `block` that is there; the number of blocks when there is none. */
+  nextBlock(block: number): number {
     const opened = this.#opened;
-    let word = page >>> 5;
-    if (word >= opened.length) return this.pages.length;
-    let rest = (opened[word]! >>> (page & 31)) << (page & 31);
+    let word = block >>> 5;
+    if (word >= opened.length) return this.blocks.length;
+    let rest = (opened[word]! >>> (block & 31)) << (block & 31);
     while (rest === 0) {
-      if (++word === opened.length) return this.pages.length;
+      if (++word === opened.length) return this.blocks.length;
       rest = opened[word]!;
     }
     return word * 32 + lowestBit(rest);
@@ -122,8 +122,8 @@ export class SparseBitmap {
 
   /** The 32 bits that `index` is one of; bit `index` itself is bit `index & 31` of it. */
   word(index: number): number {
-    const page = this.pages[index >>> 16];
-    return page === undefined ? 0 : page[(index & 0xffff) >>> 5]!;
+    const block = this.blocks[index >>> 16];
+    return block === undefined ? 0 : block[(index & 0xffff) >>> 5]!;
   }
 
   /**
@@ -135,24 +135,24 @@ export class SparseBitmap {
     if (this.#count === 0) return 0;
     let removed = 0;
     for (let index = from; index < to;) {
-      const page = this.pages[index >>> 16];
-      const pageEnd = Math.min(pageStart(index) + PAGE_BITS, to);
-      if (page !== undefined) removed += clearBits(page, index & 0xffff, pageEnd - pageStart(index));
-      index = pageEnd;
+      const block = this.blocks[index >>> 16];
+      const blockEnd = Math.min(blockStart(index) + BLOCK_BITS, to);
+      if (block !== undefined) removed += clearBits(block, index & 0xffff, blockEnd - blockStart(index));
+      index = blockEnd;
     }
     this.#count -= removed;
     return removed;
   }
 
   #clear(index: number): boolean {
-    const page = this.pages[index >>> 16];
-    if (page === undefined) return false;
+    const block = this.blocks[index >>> 16];
+    if (block === undefined) return false;
     const word = (index & 0xffff) >>> 5;
-    const before = page[word]! | 0;
+    const before = block[word]! | 0;
     const after = before & ~(1 << (index & 31));
     if (after === before) return false;
-    page[word] = after;
-    if (after === 0) page[PAGE_WORDS + (word >>> 5)]! &= ~(1 << (word & 31));
+    block[word] = after;
+    if (after === 0) block[BLOCK_WORDS + (word >>> 5)]! &= ~(1 << (word & 31));
     this.#count--;
     return true;
   }
@@ -164,70 +164,70 @@ export class SparseBitmap {
    * @returns its number, or `to` when there is none
    */
   next(from: number, to: number = this.size): number {
-    for (let index = from; index < to; index = pageStart(index) + PAGE_BITS) {
-      const page = this.pages[index >>> 16];
-      if (page === undefined) continue;
-      const bit = nextBit(page, index & 0xffff);
-      if (bit < PAGE_BITS) return Math.min(pageStart(index) + bit, to);
+    for (let index = from; index < to; index = blockStart(index) + BLOCK_BITS) {
+      const block = this.blocks[index >>> 16];
+      if (block === undefined) continue;
+      const bit = nextBit(block, index & 0xffff);
+      if (bit < BLOCK_BITS) return Math.min(blockStart(index) + bit, to);
     }
     return to;
   }
 
   /** Clears every bit and gives the memory back. */
   clear(): void {
-    this.pages.fill(undefined);
+    this.blocks.fill(undefined);
     this.#opened.fill(0);
     this.#count = 0;
   }
 }
 
-/** Clears the bits `from` up to but without `to` of one page; returns how many were set. */
-function clearBits(page: BitmapPage, from: number, to: number): number {
+/** Clears the bits `from` up to but without `to` of one block; returns how many were set. */
+function clearBits(block: BitmapBlock, from: number, to: number): number {
   let removed = 0;
-  for (let block = from >>> 10; block <= (to - 1) >>> 10; block++) {
-    let left = page[PAGE_WORDS + block]! | 0;
+  for (let summaryWord = from >>> 10; summaryWord <= (to - 1) >>> 10; summaryWord++) {
+    let left = block[BLOCK_WORDS + summaryWord]! | 0;
     for (let rest = left; rest !== 0; rest &= rest - 1) {
-      const word = (block << 5) + 31 - Math.clz32(rest & -rest);
+      const word = (summaryWord << 5) + 31 - Math.clz32(rest & -rest);
       const start = word << 5;
-      const before = page[word]! | 0;
+      const before = block[word]! | 0;
       let kept = 0;
       if (start < from) kept = start + 32 <= from ? before : before & ~(-1 << (from & 31));
       if (start + 32 > to) kept |= start >= to ? before : before & (-1 << (to & 31));
-      page[word] = kept;
+      block[word] = kept;
       removed += popcount(before ^ kept);
       if (kept === 0) left &= ~(rest & -rest);
     }
-    page[PAGE_WORDS + block] = left;
+    block[BLOCK_WORDS + summaryWord] = left;
   }
   return removed;
 }
 
-/** First bit of the page that holds bit `index`, right up to 2^32. */
-function pageStart(index: number): number {
+/** First bit of the block that holds bit `index`, right up to 2^32. */
+function blockStart(index: number): number {
   return index - (index & 0xffff);
 }
 
-/** First bit set in a page at or after `bit`; PAGE_BITS when there is none. */
-function nextBit(page: BitmapPage, bit: number): number {
+/** First bit set in a block at or after `bit`; BLOCK_BITS when there is none. */
+function nextBit(block: BitmapBlock, bit: number): number {
   const word = bit >>> 5;
-  const rest = page[word]! >>> (bit & 31);
+  const rest = block[word]! >>> (bit & 31);
   if (rest !== 0) return bit + lowestBit(rest);
-  const found = nextWord(page, word + 1);
-  return found < PAGE_WORDS ? (found << 5) + lowestBit(page[found]!) : PAGE_BITS;
+  const found = nextWord(block, word + 1);
+  return found < BLOCK_WORDS ? (found << 5) + lowestBit(block[found]!) : BLOCK_BITS;
 }
 
 /**
  * Number of the first word at or after `word` that is not 0.
  *
- * @returns PAGE_WORDS when there is none
+ * @returns BLOCK_WORDS when there is none
  */
-export function nextWord(page: BitmapPage, word: number): number {
-  if (word >= PAGE_WORDS) return PAGE_WORDS;
+export function nextWord(block: BitmapBlock, word: number): number {
+  if (word >= BLOCK_WORDS) return BLOCK_WORDS;
   let summaryWord = word >>> 5;
-  let rest = (page[PAGE_WORDS + summaryWord]! >>> (word & 31)) << (word & 31);
+  let rest = (block[BLOCK_WORDS + summaryWord]! >>> (word & 31)) << (word & 31);
   while (rest === 0) {
-    if (++summaryWord === SUMMARY_WORDS) return PAGE_WORDS;
-    rest = page[PAGE_WORDS + summaryWord]!;
+    if (++summaryWord === SUMMARY_WORDS) return BLOCK_WORDS;
+    rest = block[BLOCK_WORDS + summaryWord]!;
   }
   return summaryWord * 32 + lowestBit(rest);
 }

@@ -1,8 +1,8 @@
 import { createHash } from 'node:crypto';
 import { forEachValid } from './entries.js';
-import { HPTE_V_PRIVATE } from './hpte.js';
+import { HPTE_V_PRIVATE } from './hpte-bits.js';
 import { checkTable, type HptTable } from './table.js';
-import { swapBigEndian, swapLittleEndian } from './wire.js';
+import { swapBigEndian, swapLittleEndian } from './byte-order.js';
 
 const ENTRY_WORDS = 5;
 const BATCH_ENTRIES = 4096;

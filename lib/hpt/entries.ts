@@ -1,4 +1,4 @@
-import { PAGE_BITS, PAGE_WORDS, lowestBit, nextWord } from './bitmap.js';
+import { BLOCK_BITS, BLOCK_WORDS, lowestBit, nextWord } from './bitmap.js';
 import type { HptTable } from './table.js';
 
 /** A valid entry: its HPTE's four words begin at `words[word]`, as they travel. */
@@ -14,14 +14,14 @@ export function forEachValid(table: HptTable, visit: (...entry: EntryAt) => void
 
 /** The first valid entry for which `matches` is true; undefined if it is for none. */
 export function findValid(table: HptTable, matches: (...entry: EntryAt) => boolean): number | undefined {
-  for (const [number, page] of table.valid.pages.entries()) {
-    if (page === undefined) continue;
-    const groups = table.groups[number]!;
-    for (let group = nextWord(page, 0); group < PAGE_WORDS; group = nextWord(page, group + 1)) {
-      let word = groups.placeOf(group) << 2;
-      for (let rest = page[group]!; rest !== 0; rest &= rest - 1, word += 4) {
-        const ptex = number * PAGE_BITS + group * 32 + lowestBit(rest);
-        if (matches(ptex, groups.words, word)) return ptex;
+  for (const [number, bits] of table.valid.blocks.entries()) {
+    if (bits === undefined) continue;
+    const packed = table.blocks[number]!;
+    for (let word = nextWord(bits, 0); word < BLOCK_WORDS; word = nextWord(bits, word + 1)) {
+      let at = packed.placeOf(word) << 2;
+      for (let rest = bits[word]!; rest !== 0; rest &= rest - 1, at += 4) {
+        const ptex = number * BLOCK_BITS + word * 32 + lowestBit(rest);
+        if (matches(ptex, packed.words, at)) return ptex;
       }
     }
   }

@@ -1,4 +1,4 @@
-import { checkInteger } from '../arguments.js';
+import { checkInteger } from '../base/arguments.js';
 
 /** Smallest table order KVM accepts: 256 KiB, 16,384 entries (kernel-abi.md 1.4). */
 export const MIN_ORDER = 18;

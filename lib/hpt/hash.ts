@@ -1,13 +1,8 @@
-import { checkBigint, checkInteger, checkObject, outOfRange } from '../arguments.js';
+import { checkBigint, checkInteger, checkObject, outOfRangeError } from '../base/arguments.js';
 import { checkOrder, entryCount, groupOf, HPTES_PER_GROUP, ptegCount, slotOf } from './geometry.js';
-import {
-  basePageShift,
-  hasReservedSegment,
-  HPTE_V_1TB_HIGH,
-  HPTE_V_SECONDARY,
-  type PageShift,
-  type SegmentSize,
-} from './hpte.js';
+import { basePageShift, type PageShift } from './page-size.js';
+import { hasReservedSegment, HPTE_V_1TB_HIGH, HPTE_V_SECONDARY } from './hpte-bits.js';
+import type { SegmentSize } from './hpte.js';
 
 /**
  * From a virtual page to the two PTEGs its entry may lie in, and back (kernel-abi.md 8).
@@ -52,6 +47,10 @@ export function hashAddress(segment: SegmentSize, vsid: number, offset: number, 
  * @returns 39 bits: an integer in 0..2^39 - 1
  * @throws RangeError (`ERR_OUT_OF_RANGE`) if the page is not one: a segment or page size that does not exist, VSID or
  *   offset too large, offset not on a page boundary, page larger than its segment
+ *
+ * @example
+ * const hash = hashPage({ segment: '1T', vsid: 5n, offset: 0x30000n, basePageShift: 16 });
+ * const groups = [primaryGroup(hash, order), secondaryGroup(hash, order)];
  */
 export function hashPage(page: VirtualPage): number {
   checkPage(page);
@@ -204,16 +203,20 @@ function checkPage(page: VirtualPage): void {
   const { segment, vsid, offset, basePageShift: pageShift } = page;
   checkBigint('vsid', vsid);
   checkBigint('offset', offset);
-  if (!SEGMENT_SIZES.includes(segment)) throw outOfRange('segment', "'256M' or '1T'", segment);
+  if (!SEGMENT_SIZES.includes(segment)) throw outOfRangeError('segment', "'256M' or '1T'", segment);
   const shift = segmentShift(segment);
   const pageShifts = PAGE_SHIFTS.filter((each) => each <= shift);
   if (!pageShifts.includes(pageShift)) {
-    throw outOfRange('basePageShift', `one of ${pageShifts.join(', ')} in a ${segment} segment`, pageShift);
+    throw outOfRangeError(
+      'basePageShift',
+      `one of ${pageShifts.join(', ')} in a ${segment} segment`,
+      pageShift,
+    );
   }
   const vsidBits = BigInt(78 - shift);
-  if (vsid < 0n || vsid >> vsidBits !== 0n) throw outOfRange('vsid', `in 0..2^${vsidBits} - 1`, vsid);
+  if (vsid < 0n || vsid >> vsidBits !== 0n) throw outOfRangeError('vsid', `in 0..2^${vsidBits} - 1`, vsid);
   const pageMask = (1n << BigInt(pageShift)) - 1n;
   if (offset < 0n || offset >> BigInt(shift) !== 0n || (offset & pageMask) !== 0n) {
-    throw outOfRange('offset', `a multiple of 2^${pageShift} below 2^${shift}`, offset);
+    throw outOfRangeError('offset', `a multiple of 2^${pageShift} below 2^${shift}`, offset);
   }
 }

@@ -1,129 +1,26 @@
-import { checkBigint, checkInteger, checkObject, outOfRange } from '../arguments.js';
-
-/**
- * The fields of an HPTE in the layout of the stream (ISA 2.07, whatever the host; kernel-abi.md 7).
- *
- * Hot code works on u32 halves of the two doublewords and the masks below; `Hpte`, `decodeHpte` and
- * `encodeHpte` are the same fields by name, over bigints. Bit numbers in comments count from the least
- * significant bit of the doubleword.
- */
-
-// Masks for the low half of v.
-export const HPTE_V_VALID = 0x1;
-/** H: the entry lies in the secondary PTEG of its address. */
-export const HPTE_V_SECONDARY = 0x2;
-/** L: the page size is given by the LP code in r; without it the page is 4K. */
-export const HPTE_V_LARGE = 0x4;
-/** Left to the guest's software; Linux locks the entry with it. */
-export const HPTE_V_SOFTWARE = 0x8;
-/** The entry survives a resize of the table, and is all that a BOLTED_ONLY descriptor shows. */
-export const HPTE_V_BOLTED = 0x10;
-/** Kernel private: valid for the guest, not mapped for the hardware. */
-export const HPTE_V_ABSENT = 0x20;
-/** Kernel private: the lock, set in every valid entry a host returns (kernel-abi.md 3.1). */
-export const HPTE_V_HVLOCK = 0x40;
-/** All bits that are the kernel's own: two hosts, and two reads of one, differ in them (kernel-abi.md 3.1). */
-export const HPTE_V_PRIVATE = HPTE_V_ABSENT | HPTE_V_HVLOCK;
-
-// Masks for the high half of v.
-/** B (segment size, bits 63-62) is 1: the entry belongs to a 1T segment. 0 is 256M, the rest is reserved. */
-export const HPTE_V_1TB_HIGH = 0x40000000;
-/** Bits 52..61 of v, which POWER9 and later hosts do not keep (kernel-abi.md 3.1). */
-export const HPTE_V_LOST_ON_POWER9_HIGH = 0x3ff00000;
-
-// Masks for the low half of r.
-export const HPTE_R_PP = 0x3;
-/** N: no instruction fetch. */
-export const HPTE_R_N = 0x4;
-/** W (0x40), I (0x20), M (0x10) and G (0x08): how the page is cached. */
-const HPTE_R_WIMG = 0x78;
-/** C: the page has been stored to. */
-export const HPTE_R_C = 0x80;
-/** R: the page has been referenced. */
-export const HPTE_R_R = 0x100;
-/** Lower three bits of the storage key. */
-export const HPTE_R_KEY_LO = 0xe00;
-
-// Masks for the high half of r.
-/** pp0, bit 63: makes the page protection three bits wide. */
-export const HPTE_R_PP0_HIGH = 0x80000000;
-/** Kernel private, bit 62: changed since a reader last took the entry. Never set in the stream. */
-export const HPTE_R_MODIFIED_HIGH = 0x40000000;
-/** Upper two bits of the storage key. */
-export const HPTE_R_KEY_HI_HIGH = 0x30000000;
+import { checkBigint, checkInteger, checkObject, outOfRangeError } from '../base/arguments.js';
+import {
+  HPTE_V_VALID,
+  HPTE_V_SECONDARY,
+  HPTE_V_LARGE,
+  HPTE_V_SOFTWARE,
+  HPTE_V_BOLTED,
+  HPTE_V_ABSENT,
+  HPTE_V_HVLOCK,
+  HPTE_V_1TB_HIGH,
+  HPTE_R_PP,
+  HPTE_R_N,
+  HPTE_R_WIMG,
+  HPTE_R_C,
+  HPTE_R_R,
+  HPTE_R_PP0_HIGH,
+  HPTE_R_MODIFIED_HIGH,
+  hasReservedSegment,
+} from './hpte-bits.js';
+import { actualPageShift, basePageShift, lpCode, type PageShift } from './page-size.js';
 
 /** Bytes a segment spans: 2^28 or 2^40. */
 export type SegmentSize = '256M' | '1T';
-
-/** log2 of a page's bytes: 4K, 64K, 16M or 16G. */
-export type PageShift = 12 | 16 | 24 | 34;
-
-/** Every legal pair of page sizes besides plain 4K, with its LP code: r bits 19-12 where L is set. */
-const LP_CODES: readonly { lp: number; lpMask: number; base: PageShift; actual: PageShift }[] = [
-  { lp: 0x07, lpMask: 0x0f, base: 12, actual: 16 },
-  { lp: 0x38, lpMask: 0xff, base: 12, actual: 24 },
-  { lp: 0x01, lpMask: 0x0f, base: 16, actual: 16 },
-  { lp: 0x08, lpMask: 0xff, base: 16, actual: 24 },
-  { lp: 0x00, lpMask: 0xff, base: 24, actual: 24 },
-  { lp: 0x03, lpMask: 0xff, base: 34, actual: 34 },
-];
-
-// By LP code; 0 where the code is illegal. Code 0x00 stands for 16M, so 0 cannot be mistaken for a size.
-const baseShifts = new Uint8Array(256);
-const actualShifts = new Uint8Array(256);
-for (const { lp, lpMask, base, actual } of LP_CODES) {
-  for (let code = 0; code < 256; code++) {
-    if ((code & lpMask) !== lp) continue;
-    baseShifts[code] = base;
-    actualShifts[code] = actual;
-  }
-}
-
-/**
- * log2 of the base page size, the one the address is hashed with.
- *
- * @param vLow low half of v
- * @param rLow low half of r
- * @returns 12, 16, 24 or 34; 0 if the LP code is illegal, which every kernel since 4.15 refuses
- */
-export function basePageShift(vLow: number, rLow: number): PageShift | 0 {
-  if ((vLow & HPTE_V_LARGE) === 0) return 12;
-  return baseShifts[(rLow >>> 12) & 0xff] as PageShift | 0;
-}
-
-/**
- * log2 of the actual page size, the one that memory is mapped with. Never smaller than the base page.
- *
- * @param vLow low half of v
- * @param rLow low half of r
- * @returns 12, 16, 24 or 34; 0 if the LP code is illegal
- */
-export function actualPageShift(vLow: number, rLow: number): PageShift | 0 {
-  if ((vLow & HPTE_V_LARGE) === 0) return 12;
-  return actualShifts[(rLow >>> 12) & 0xff] as PageShift | 0;
-}
-
-/** True where B is 2 or 3: reserved, and refused with EIO by kernels since about 5.16 (kernel-abi.md 3.1). */
-export function hasReservedSegment(vHigh: number): boolean {
-  return (vHigh & 0x80000000) !== 0;
-}
-
-/**
- * Whether two HPTEs are the same but for the bits that are the kernel's own.
- *
- * @param hpte vHigh, vLow, rHigh, rLow
- */
-export function sameHpte(
-  hpte: Uint32Array,
-  vHigh: number,
-  vLow: number,
-  rHigh: number,
-  rLow: number,
-): boolean {
-  return (
-    hpte[0] === vHigh && ((hpte[1]! ^ vLow) & ~HPTE_V_PRIVATE) === 0 && hpte[2] === rHigh && hpte[3] === rLow
-  );
-}
 
 /** An HPTE by its fields: every bit of both doublewords belongs to exactly one of them. */
 export interface Hpte {
@@ -175,6 +72,9 @@ export interface Hpte {
  * @param r second doubleword, 64 bits
  * @returns undefined where B or the LP code is reserved: such an entry means nothing, and no kernel accepts it
  * @throws RangeError (`ERR_OUT_OF_RANGE`) for what is not 64 bits
+ *
+ * @example
+ * decodeHpte(0x1001n, 0x10190n)?.changed; // true
  */
 export function decodeHpte(v: bigint, r: bigint): Hpte | undefined {
   checkBits('v', v, DOUBLEWORD);
@@ -215,6 +115,9 @@ export function decodeHpte(v: bigint, r: bigint): Hpte | undefined {
  *
  * @param fields what is not given is 0 or false; pages are 4K, the segment is 256M
  * @throws RangeError (`ERR_OUT_OF_RANGE`) for a value that does not fit its field, or page sizes without an LP code
+ *
+ * @example
+ * encodeHpte({ valid: true, guestAddress: 0x10000n, referenced: true }); // { v: 1n, r: 65792n }
  */
 export function encodeHpte(fields: Partial<Hpte>): { v: bigint; r: bigint } {
   checkObject('fields', fields);
@@ -231,7 +134,7 @@ export function encodeHpte(fields: Partial<Hpte>): { v: bigint; r: bigint } {
   checkInteger('key', key, 0, 31);
   checkInteger('wimg', wimg, 0, 15);
   const segment = SEGMENT_BITS.get(fields.segment ?? '256M');
-  if (segment === undefined) throw outOfRange('segment', "'256M' or '1T'", fields.segment);
+  if (segment === undefined) throw outOfRangeError('segment', "'256M' or '1T'", fields.segment);
 
   const vFlags =
     flag(fields.valid, HPTE_V_VALID) |
@@ -274,19 +177,11 @@ function pageMask(shift: PageShift): bigint {
   return (1n << BigInt(shift)) - 1n;
 }
 
-function lpCode(base: PageShift, actual: PageShift): number {
-  const found = LP_CODES.find((code) => code.base === base && code.actual === actual);
-  if (found === undefined) {
-    throw outOfRange('actualPageShift', `a size that goes with base page shift ${base}`, actual);
-  }
-  return found.lp;
-}
-
 function flag(set: boolean | undefined, mask: number): number {
   return set === true ? mask : 0;
 }
 
 function checkBits(name: string, value: bigint, mask: bigint): void {
   checkBigint(name, value);
-  if ((value & mask) !== value) throw outOfRange(name, `made of the bits 0x${mask.toString(16)}`, value);
+  if ((value & mask) !== value) throw outOfRangeError(name, `made of the bits 0x${mask.toString(16)}`, value);
 }

@@ -1,4 +1,4 @@
-/** What a stream says of a table, record by record: valid entries from `index` on, and then invalid ones. */
+/** A stream's records, one at a time: valid entries from `index` on, then invalid ones. */
 export interface RecordSource {
   /** ptex of the first entry. */
   readonly index: number;

@@ -1,4 +1,4 @@
-import { HtabStateError } from '../errors.js';
+import { HtabStateError } from '../base/errors.js';
 import { rehashPtex } from './hash.js';
 
 /**

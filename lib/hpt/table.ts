@@ -1,7 +1,8 @@
-import { checkBigint, checkInteger, checkMethod } from '../arguments.js';
-import { PAGE_BITS, SparseBitmap, popcount } from './bitmap.js';
+import { checkBigint, checkInteger, checkMethod } from '../base/arguments.js';
+import { BLOCK_BITS, SparseBitmap, lowestBit, popcount } from './bitmap.js';
 import { MAX_STREAM_ORDER, checkOrder, entryCount } from './geometry.js';
-import { PageGroups } from './groups.js';
+import { PackedBlock } from './packed-block.js';
+import { highHalf, joinHalves, lowHalf } from './halves.js';
 import type { RecordCounts, RecordSource } from './record-source.js';
 
 const NO_HPTES = new BigUint64Array(0);
@@ -10,9 +11,12 @@ const NO_HPTES = new BigUint64Array(0);
  * A hashed page table, kept sparsely: HPTE bytes exactly as they stand in the stream (kernel-abi.md 2.1), a bitmap of
  * valid entries and one of dirty marks.
  *
- * The valid HPTEs of 32 neighbouring entries (one bitmap word) stand packed in one group, so memory and passes cost
+ * The valid HPTEs of 32 neighbouring entries (one bitmap word) stand packed side by side, so memory and passes cost
  * what is there, not what could be. Which changes mark an entry dirty is its owner's business: nothing here touches
  * {@link dirty}.
+ *
+ * @example
+ * for (const [ptex, { v, r }] of table) console.log(ptex, v, r); // valid entries, ascending
  */
 export class HptTable {
   /** log2 of the table's bytes, 18..36. */
@@ -21,8 +25,8 @@ export class HptTable {
   readonly entryCount: number;
   readonly valid: SparseBitmap;
   readonly dirty: SparseBitmap;
-  /** @internal For passes: the HPTEs, by page of {@link valid}. */
-  readonly groups: (PageGroups | undefined)[];
+  /** @internal For passes: the HPTEs, by block of {@link valid}. */
+  readonly blocks: (PackedBlock | undefined)[];
 
   /**
    * @param order 18..36: entries of larger tables cannot be named by the stream's 32-bit index
@@ -34,7 +38,7 @@ export class HptTable {
     this.entryCount = entryCount(order);
     this.valid = new SparseBitmap(this.entryCount);
     this.dirty = new SparseBitmap(this.entryCount);
-    this.groups = new Array<PageGroups | undefined>(this.valid.pages.length).fill(undefined);
+    this.blocks = new Array<PackedBlock | undefined>(this.valid.blocks.length).fill(undefined);
   }
 
   /** Number of valid entries. */
@@ -52,6 +56,25 @@ export class HptTable {
   }
 
   /**
+   * Finds a valid entry by its rank; costs a look at each block of 65,536 entries and at one block's words.
+   *
+   * @param rank number of valid entries before it, 0..validCount - 1
+   * @returns its ptex
+   */
+  nthValid(rank: number): number {
+    checkInteger('rank', rank, 0, this.validCount - 1);
+    let before = rank;
+    let block = 0;
+    for (let held = 0; (held = this.blocks[block]?.validCount ?? 0) <= before; block++) before -= held;
+    const words = this.valid.blocks[block]!;
+    let word = 0;
+    for (let held = 0; (held = popcount(words[word]!)) <= before; word++) before -= held;
+    let bits = words[word]!;
+    for (; before > 0; before--) bits &= bits - 1;
+    return block * BLOCK_BITS + word * 32 + lowestBit(bits);
+  }
+
+  /**
    * Reads one entry in 32-bit halves.
    *
    * @param ptex 0..entryCount - 1
@@ -61,10 +84,10 @@ export class HptTable {
   load(ptex: number, out: Uint32Array): boolean {
     const bits = this.valid.word(ptex);
     if (((bits >>> (ptex & 31)) & 1) === 0) return false;
-    const groups = this.groups[ptex >>> 16]!;
+    const packed = this.blocks[ptex >>> 16]!;
     const rank = popcount(bits & ~(-1 << (ptex & 31)));
-    const byte = (groups.placeOf((ptex & 0xffff) >>> 5) + rank) << 4;
-    const { view } = groups;
+    const byte = (packed.placeOf((ptex & 0xffff) >>> 5) + rank) << 4;
+    const { view } = packed;
     out[0] = view.getUint32(byte);
     out[1] = view.getUint32(byte + 4);
     out[2] = view.getUint32(byte + 8);
@@ -78,9 +101,9 @@ export class HptTable {
    * @param ptex 0..entryCount - 1
    */
   store(ptex: number, vHigh: number, vLow: number, rHigh: number, rLow: number): void {
-    const groups = this.groups[ptex >>> 16] ?? this.#makeGroups(ptex);
-    const byte = groups.add(ptex & 0xffff) << 4;
-    const { view } = groups;
+    const packed = this.blocks[ptex >>> 16] ?? this.#makeBlock(ptex);
+    const byte = packed.add(ptex & 0xffff) << 4;
+    const { view } = packed;
     view.setUint32(byte, vHigh);
     view.setUint32(byte + 4, vLow);
     view.setUint32(byte + 8, rHigh);
@@ -93,7 +116,7 @@ export class HptTable {
    * @returns whether it was valid
    */
   remove(ptex: number): boolean {
-    return this.groups[ptex >>> 16]?.delete(ptex & 0xffff) ?? false;
+    return this.blocks[ptex >>> 16]?.delete(ptex & 0xffff) ?? false;
   }
 
   /**
@@ -108,7 +131,7 @@ export class HptTable {
   }
 
   /**
-   * What a record of the stream says: makes `validCount` entries valid, with the HPTEs given, and the next `invalidCount`
+   * Applies one record: makes `validCount` entries valid, with the HPTEs given, and the next `invalidCount`
    * entries invalid.
    *
    * @param longs the HPTEs' bytes seen as doublewords, two an entry
@@ -122,24 +145,24 @@ export class HptTable {
     long: number,
   ): void {
     const entry = ptex & 0xffff;
-    const groups = this.groups[ptex >>> 16];
-    if (groups !== undefined && entry + validCount + invalidCount <= PAGE_BITS) {
-      groups.applyRecord(entry, validCount, invalidCount, longs, long);
+    const packed = this.blocks[ptex >>> 16];
+    if (packed !== undefined && entry + validCount + invalidCount <= BLOCK_BITS) {
+      packed.applyRecord(entry, validCount, invalidCount, longs, long);
     } else {
-      this.#applyByPage(ptex, validCount, invalidCount, longs, long);
+      this.#applyByBlock(ptex, validCount, invalidCount, longs, long);
     }
   }
 
   /**
    * @internal Applies all records that are left of a source, in order; `foldRecords` calls it.
    *
-   * @param counts is told what was applied; also what came before a record that the source refuses with an error
+   * @param counts receives what was applied; also what came before a record that the source refuses with an error
    */
   applyRecords(records: RecordSource, counts: RecordCounts): void {
     for (let more = records.next(); more; more = records.next()) {
-      const page = records.index >>> 16;
-      const groups = this.groups[page];
-      if (groups?.append(records, page, counts) === false) return;
+      const block = records.index >>> 16;
+      const packed = this.blocks[block];
+      if (packed?.applyRecords(records, block, counts) === false) return;
       const { index, validCount, invalidCount } = records;
       this.applyRecord(index, validCount, invalidCount, records.longs, records.wordOffset >>> 1);
       counts.records++;
@@ -148,8 +171,8 @@ export class HptTable {
     }
   }
 
-  /** {@link applyRecord} where a page is left, or has never held an entry. */
-  #applyByPage(
+  /** {@link applyRecord} where a block is left, or has never held an entry. */
+  #applyByBlock(
     ptex: number,
     validCount: number,
     invalidCount: number,
@@ -159,12 +182,12 @@ export class HptTable {
     const validEnd = ptex + validCount;
     const end = validEnd + invalidCount;
     for (let at = ptex; at < end;) {
-      const pageEnd = at - (at & 0xffff) + PAGE_BITS;
-      const valid = Math.max(Math.min(validEnd, pageEnd) - at, 0);
-      const invalid = Math.min(end, pageEnd) - at - valid;
-      const groups = this.groups[at >>> 16] ?? (valid > 0 ? this.#makeGroups(at) : undefined);
-      groups?.applyRecord(at & 0xffff, valid, invalid, longs, long + (at - ptex) * 2);
-      at = pageEnd;
+      const blockEnd = at - (at & 0xffff) + BLOCK_BITS;
+      const valid = Math.max(Math.min(validEnd, blockEnd) - at, 0);
+      const invalid = Math.min(end, blockEnd) - at - valid;
+      const packed = this.blocks[at >>> 16] ?? (valid > 0 ? this.#makeBlock(at) : undefined);
+      packed?.applyRecord(at & 0xffff, valid, invalid, longs, long + (at - ptex) * 2);
+      at = blockEnd;
     }
   }
 
@@ -192,35 +215,30 @@ export class HptTable {
     this.store(ptex, highHalf(v), lowHalf(v), highHalf(r), lowHalf(r));
   }
 
+  /**
+   * The valid entries in ascending order, as `for (const [ptex, hpte] of table)` takes them. The loop reads each
+   * when it reaches it, so it gives entries as they are then.
+   */
+  *[Symbol.iterator](): Generator<[ptex: number, hpte: { v: bigint; r: bigint }], undefined, undefined> {
+    for (let ptex = this.valid.next(0); ptex < this.entryCount; ptex = this.valid.next(ptex + 1)) {
+      yield [ptex, this.get(ptex)!];
+    }
+  }
+
   /** Makes every entry invalid and gives the memory back; dirty marks stay. */
   clear(): void {
     this.valid.clear();
-    this.groups.fill(undefined);
+    this.blocks.fill(undefined);
   }
 
   #check(ptex: number): void {
     checkInteger('ptex', ptex, 0, this.entryCount - 1);
   }
 
-  #makeGroups(ptex: number): PageGroups {
-    const page = ptex >>> 16;
-    return (this.groups[page] = new PageGroups(this.valid, ptex, this.groups[page - 1]));
+  #makeBlock(ptex: number): PackedBlock {
+    const block = ptex >>> 16;
+    return (this.blocks[block] = new PackedBlock(this.valid, ptex, this.blocks[block - 1]));
   }
-}
-
-/** The high 32 bits of a doubleword. */
-export function highHalf(doubleword: bigint): number {
-  return Number((doubleword >> 32n) & 0xffffffffn);
-}
-
-/** The low 32 bits of a doubleword. */
-export function lowHalf(doubleword: bigint): number {
-  return Number(doubleword & 0xffffffffn);
-}
-
-/** A doubleword from its halves. */
-export function joinHalves(high: number, low: number): bigint {
-  return (BigInt(high >>> 0) << 32n) | BigInt(low >>> 0);
 }
 
 /** @throws TypeError (`ERR_INVALID_ARG_TYPE`) */

@@ -1,12 +1,12 @@
-import { HtabFormatError } from '../errors.js';
-import { HEADER_BYTES, readHeader } from '../format/header.js';
+import { HtabFormatError } from '../base/errors.js';
+import { HEADER_BYTES, readHeader } from '../records/header.js';
 import { HPTE_BYTES } from '../hpt/geometry.js';
 
 /** The part of the table that one read has covered. */
 export interface ChunkExtent {
   /** ptex of the first record. */
   readonly first: number;
-  /** ptex just behind the last record. */
+  /** ptex after the last record. */
   readonly end: number;
 }
 

@@ -1,8 +1,9 @@
-import { HtabError } from '../errors.js';
-import { RecordCursor } from '../format/cursor.js';
-import { sameHpte } from '../hpt/hpte.js';
+import { HtabError } from '../base/errors.js';
+import { RecordCursor } from '../records/cursor.js';
+import { PassCounter } from '../records/pass-counter.js';
+import { sameHpte } from '../hpt/hpte-bits.js';
 import type { HptTable } from '../hpt/table.js';
-import { swapBigEndian } from '../hpt/wire.js';
+import { swapBigEndian } from '../hpt/byte-order.js';
 import type { HtabHandle, HtabVm } from '../vm/contract.js';
 import { HptReader } from './reader.js';
 import { isVm } from './vm-or-handle.js';
@@ -17,12 +18,16 @@ import { isVm } from './vm-or-handle.js';
 export class ReadBack implements AsyncDisposable {
   readonly #reader: HptReader;
   readonly #expected: HptTable;
-  #complete = false;
+  readonly #counter: PassCounter;
 
   /** @param expected is looked at while a check is made, and must not change then */
   constructor(reader: HptReader, expected: HptTable) {
     this.#reader = reader;
     this.#expected = expected;
+    this.#counter = new PassCounter(
+      expected.order,
+      (found) => new HtabError('ERR_HTAB_VERIFY', `reading the table back failed: ${found}`),
+    );
   }
 
   /**
@@ -33,24 +38,13 @@ export class ReadBack implements AsyncDisposable {
    * @throws the signal's reason
    */
   async check(signal?: AbortSignal): Promise<void> {
-    const { order, entryCount } = this.#expected;
-    const cursor = new RecordCursor({ order, ascending: true });
-    let named = 0;
-    for await (const records of this.#reader.pass({ signal })) {
-      cursor.push(records);
-      while (cursor.next()) {
-        checkRecord(this.#expected, cursor);
-        named += cursor.validCount + cursor.invalidCount;
-      }
-    }
-    cursor.finish();
-    if (!this.#complete && named !== entryCount) {
-      throw new HtabError(
-        'ERR_HTAB_VERIFY',
-        `reading the table back gave ${named} of its ${entryCount} entries`,
-      );
-    }
-    this.#complete = true;
+    const expected = this.#expected;
+    const check = (record: RecordCursor): void => {
+      compareRecord(expected, record);
+    };
+    this.#counter.beginPass(new RecordCursor({ order: expected.order, ascending: true, check }));
+    for await (const records of this.#reader.pass({ signal })) this.#counter.add(records);
+    this.#counter.endPass();
   }
 
   close(): Promise<void> {
@@ -65,7 +59,7 @@ export class ReadBack implements AsyncDisposable {
 /**
  * Reads a whole table and compares it with the one it should be.
  *
- * @param source a VM, or a read descriptor that has not been read from, which is closed
+ * @param source a VM whose table the caller has claimed, or a read descriptor that has not been read from, which is closed
  * @throws as {@link ReadBack.check}
  */
 export async function checkAgainst(
@@ -74,27 +68,28 @@ export async function checkAgainst(
   signal?: AbortSignal,
 ): Promise<void> {
   const { order } = expected;
-  const reader = isVm(source) ? await HptReader.open(source) : new HptReader(source, { order });
+  const reader = isVm(source) ? await HptReader.openClaimed(source) : new HptReader(source, { order });
   await using readBack = new ReadBack(reader, expected);
   await readBack.check(signal);
 }
 
-/**
- * Compares the cursor's record with what its entries should be.
- *
- * @throws HtabError `ERR_HTAB_VERIFY` naming the first entry that differs
- */
-export function checkRecord(expected: HptTable, cursor: RecordCursor): void {
+/** The first entry of the cursor's record that is not as expected; undefined if all are. */
+export function differenceIn(expected: HptTable, cursor: RecordCursor): number | undefined {
   const invalidFrom = cursor.index + cursor.validCount;
   const end = invalidFrom + cursor.invalidCount;
   const missing = cursor.invalidCount === 0 ? end : expected.valid.next(invalidFrom, end);
-  const ptex = firstDifference(expected, cursor) ?? (missing < end ? missing : undefined);
+  return firstDifference(expected, cursor) ?? (missing < end ? missing : undefined);
+}
+
+/** @throws HtabError `ERR_HTAB_VERIFY` naming the first entry of the record that differs */
+function compareRecord(expected: HptTable, cursor: RecordCursor): void {
+  const ptex = differenceIn(expected, cursor);
   if (ptex === undefined) return;
   const entry = expected.get(ptex);
-  const due = entry === undefined ? 'invalid' : `v=${entry.v.toString(16)} r=${entry.r.toString(16)}`;
+  const wanted = entry === undefined ? 'invalid' : `v=${entry.v.toString(16)} r=${entry.r.toString(16)}`;
   throw new HtabError(
     'ERR_HTAB_VERIFY',
-    `entry ${ptex} should be ${due}, and the target's table has it otherwise`,
+    `entry ${ptex} should be ${wanted}, but the target's table holds something else`,
   );
 }
 

@@ -1,8 +1,10 @@
 import { Readable } from 'node:stream';
-import { checkOneOf, checkOptions } from '../arguments.js';
+import { checkOneOf } from '../base/arguments.js';
+import { checkOptions, numbersOf, type OptionTable } from '../base/options.js';
 import type { HtabHandle, HtabVm } from '../vm/contract.js';
 import { destroyOnAbort } from './abort.js';
-import { HptReader, checkReaderOptions, type OpenReaderOptions } from './reader.js';
+import { HptReader } from './reader.js';
+import { OPEN_READER_OPTIONS, READER_OPTIONS, type OpenReaderOptions } from './reader-options.js';
 import { checkVmOrHandle, isVm } from './vm-or-handle.js';
 
 /** What a stream of records covers; `shared`, `boltedOnly` and `startIndex` only apply where it opens the descriptor. */
@@ -19,6 +21,16 @@ export interface ReadStreamOptions extends OpenReaderOptions {
    */
   readonly until?: 'pass' | 'quiescent';
 }
+
+export const READ_STREAM_OPTIONS = {
+  ...OPEN_READER_OPTIONS,
+  recycle: { default: false, doc: 'true: a chunk is valid until the next one is asked for' },
+  until: {
+    choices: ['pass', 'quiescent'],
+    default: 'pass',
+    doc: 'where it ends: after one pass, or after one that finds nothing changed',
+  },
+} as const satisfies OptionTable<ReadStreamOptions>;
 
 class HtabReadStream extends Readable {
   readonly #open: () => Promise<HptReader>;
@@ -82,18 +94,22 @@ class HtabReadStream extends Readable {
  * kernel; an abort ends it with the signal's own reason.
  *
  * @param source a VM, of which a read descriptor is opened, or an open read handle
- * @throws TypeError or RangeError for a source or options that cannot be; all else is the stream's `error` event, as
- *   {@link HptReader.open} and {@link HptReader.pass} say
+ * @throws TypeError or RangeError for an invalid source or option; all else is the stream's `error` event, as
+ *   with {@link HptReader.open} and {@link HptReader.pass}
+ *
+ * @example
+ * await pipeline(createReadStream(vm), createWriteStream(otherVm));
  */
 export function createReadStream(source: HtabVm | HtabHandle, options: ReadStreamOptions = {}): Readable {
   checkVmOrHandle('source', source);
-  checkOptions(options);
+  checkOptions(options, READ_STREAM_OPTIONS);
   const { until = 'pass', recycle = false, ...rest } = options;
   checkOneOf('until', until, ['pass', 'quiescent']);
   const readerOptions = { ...rest, recycle };
-  checkReaderOptions(readerOptions);
+  numbersOf(READER_OPTIONS, readerOptions);
   if (isVm(source)) return new HtabReadStream(() => HptReader.open(source, readerOptions), options);
   // Outside the stream: a stream whose constructor throws goes on to call `_construct`.
-  const reader = new HptReader(source, readerOptions);
+  const { order, bufferBytes } = rest;
+  const reader = new HptReader(source, { order, bufferBytes, recycle });
   return new HtabReadStream(() => Promise.resolve(reader), options);
 }

@@ -1,11 +1,12 @@
-import { checkOptions, invalidValue } from '../arguments.js';
-import { HtabStateError } from '../errors.js';
-import { RecordCursor } from '../format/cursor.js';
-import { foldRecords } from '../format/fold.js';
+import { checkOptions, type OptionTable } from '../base/options.js';
+import { MAX_STREAM_ORDER, MIN_ORDER } from '../hpt/geometry.js';
+import { TableFold } from '../records/table-fold.js';
 import { HptTable } from '../hpt/table.js';
 import type { HtabHandle, HtabVm } from '../vm/contract.js';
+import { incompletePassError } from './other-table.js';
 import { HptReader } from './reader.js';
-import { streamOrder } from './stream-order.js';
+import { checkNamed } from './recheck.js';
+import { knownOrder } from './stream-order.js';
 import { checkVmOrHandle, isVm } from './vm-or-handle.js';
 
 /** What reading a table takes. */
@@ -16,15 +17,28 @@ export interface ReadTableOptions {
   readonly signal?: AbortSignal | undefined;
 }
 
+export const READ_TABLE_OPTIONS = {
+  order: {
+    ...{ min: MIN_ORDER, max: MAX_STREAM_ORDER, unit: 'log2 of bytes' },
+    doc: "log2 of the table's bytes; needed where the source does not know it, as a descriptor never does",
+  },
+  signal: { doc: 'ends it with its reason, after the read in flight' },
+} as const satisfies OptionTable<ReadTableOptions>;
+
 /**
- * Reads a whole table, in one pass. Of a guest that runs meanwhile it is a mixture of moments; {@link saveSnapshot} and
- * {@link HptReader} can do better.
+ * Reads a whole table, in one pass. Of a guest that runs meanwhile, or is reset, it is a mixture of moments;
+ * {@link saveSnapshot} and {@link HptReader} can do better.
  *
  * @param source a VM, or a read descriptor that has not been read from, which is closed
- * @throws TypeError without the table's order, and for a source or options that cannot be
- * @throws HtabStateError `lost` if the pass does not give the whole table; and as {@link HptReader}
+ * @throws TypeError for a descriptor without its table's order, and for an invalid source or option
+ * @throws HtabStateError `lost` if the pass does not give the whole table, `order-changed` if it gives that of another
+ *   order, or the VM's table has another one after it; and as {@link HptReader}
+ * @throws HtabUnavailableError `no-table` if there is none; of a VM also after the pass
  * @throws HtabSystemError, HtabUnavailableError, HtabFormatError as {@link HptReader}
  * @throws the signal's reason
+ *
+ * @example
+ * const { validCount } = await readTable(vm);
  */
 export async function readTable(
   source: HtabVm | HtabHandle,
@@ -32,35 +46,24 @@ export async function readTable(
 ): Promise<HptTable> {
   checkVmOrHandle('source', source);
   try {
-    checkOptions(options);
+    checkOptions(options, { order: true, signal: true });
     const { order: given, signal } = options;
-    const order = isVm(source) ? streamOrder(source, given) : given;
-    if (order === undefined) {
-      throw invalidValue('The "order" option is needed: the source does not tell its table\'s order');
-    }
+    const order = knownOrder(source, given);
     await using reader = isVm(source)
       ? await HptReader.open(source, { order, signal })
       : new HptReader(source, { order });
-    return await read(reader, order, signal);
+    const table = await read(reader, order, signal);
+    if (isVm(source)) await checkNamed(order, source);
+    return table;
   } finally {
     if (!isVm(source)) await source.close();
   }
 }
 
 async function read(reader: HptReader, order: number, signal: AbortSignal | undefined): Promise<HptTable> {
-  const table = new HptTable(order);
-  const cursor = new RecordCursor({ order, ascending: true });
-  let named = 0;
-  for await (const records of reader.pass({ signal })) {
-    cursor.push(records);
-    const { validEntries, invalidEntries } = foldRecords(cursor, table);
-    named += validEntries + invalidEntries;
-  }
-  cursor.finish();
-  if (named === table.entryCount) return table;
-  throw new HtabStateError(
-    'lost',
-    `the pass gave ${named} of the table's ${table.entryCount} entries: the descriptor had been read before, the order is ` +
-      'another, or the guest uses radix',
-  );
+  const fold = new TableFold(new HptTable(order), incompletePassError);
+  fold.beginPass();
+  for await (const records of reader.pass({ signal })) fold.add(records);
+  fold.endPass();
+  return fold.table;
 }

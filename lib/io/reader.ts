@@ -1,51 +1,27 @@
-import { checkInteger, checkOptions, invalidValue, invalidType } from '../arguments.js';
-import { HtabStateError, HtabUnavailableError } from '../errors.js';
-import { MAX_STREAM_ORDER, checkOrder, entryCount } from '../hpt/geometry.js';
-import type { HtabHandle, HtabVm, OpenHtabOptions } from '../vm/contract.js';
-import { chunkExtent } from './chunk.js';
+import { invalidValueError, invalidTypeError } from '../base/arguments.js';
+import { HtabStateError } from '../base/errors.js';
+import { checkOptions, numbersOf } from '../base/options.js';
+import type { HtabHandle, HtabVm } from '../vm/contract.js';
+import { lostError, noTableError, otherOrderError } from './other-table.js';
+import { PassPosition, type PassStep } from './pass-position.js';
+import { ReadBuffers } from './read-buffers.js';
+import {
+  OPEN_READER_OPTIONS,
+  READER_OPTIONS,
+  type HptReaderOptions,
+  type OpenReaderOptions,
+} from './reader-options.js';
 import { isHandle, isVm } from './vm-or-handle.js';
 import { streamOrder } from './stream-order.js';
+import { TableClaim } from './table-claim.js';
 
-/** Bytes one read may fill if the caller does not say: larger buffers gain little and fall out of the caches. */
-const DEFAULT_BUFFER_BYTES = 1 << 20;
-/** Into 24 bytes and less the kernel reads nothing, and that looks like a quiet table (kernel-abi.md 2.4). */
-const MIN_BUFFER_BYTES = 25;
-const MAX_BUFFER_BYTES = 1 << 30;
-/** One in the caller's hands, one waiting in a stream's queue, one that is read into. */
-const BUFFERS = 3;
-/** A read that leaves more than this much room has come to the table's end (kernel-abi.md 2.4). */
-const RECORD_FLOOR = 24;
-
-/** How an {@link HptReader} reads. */
-export interface HptReaderOptions {
-  /**
-   * log2 of the table's bytes, 18..36, where it is known. Without it the end of a pass that just fills a buffer shows
-   * only in the read after it; that read's chunk is kept for the next pass.
-   */
-  readonly order?: number | undefined;
-  /** Bytes one read may fill, 25..2^30; default 1 MiB. */
-  readonly bufferBytes?: number | undefined;
-  /** False: every chunk is the caller's to keep. Default true: a few buffers take turns. */
-  readonly recycle?: boolean | undefined;
-}
-
-/** How {@link HptReader.open} opens the descriptor. */
-export interface OpenReaderOptions extends HptReaderOptions, Omit<OpenHtabOptions, 'access'> {
-  /**
-   * Allow another reader on this VM. Readers take changes away from each other (kernel-abi.md 2.2, trap 8): each
-   * change is reported to one of them, and read-ahead can hold an older state back until after another's newer one.
-   */
-  readonly shared?: boolean;
-}
+export type { HptReaderOptions, OpenReaderOptions } from './reader-options.js';
 
 /** A read under way, or done and not handed out. */
 interface PendingRead {
   readonly buffer: Uint8Array;
   readonly bytes: Promise<number>;
 }
-
-/** Open readers per VM of this process. */
-const readerCounts = new WeakMap<HtabVm, number>();
 
 /**
  * Reads a table pass by pass: a pass is one walk from where the descriptor stands to the end of the table. The first
@@ -61,70 +37,69 @@ const readerCounts = new WeakMap<HtabVm, number>();
  * The reader owns its descriptor and closes it. A read may take seconds inside the kernel (a huge quiet table is one
  * uninterruptible scan): {@link close} and an aborted pass wait for it.
  *
- * What it cannot tell: a table replaced by another of the same order shows no sign; reopen readers around it. And of a
- * descriptor that was given to it, it does not know whether it has been read before: a guest without a table, or with
- * radix, reads 0 for ever, as a quiet table does (kernel-abi.md 2.3).
+ * It cannot notice a table replaced by another of the same order, nor by a smaller one after the first
+ * pass; reopen readers around it. And of a descriptor that was given to it, it does not know whether it has been read
+ * before: a guest without a table, or with radix, reads 0 for ever, as a quiet table does (kernel-abi.md 2.3). What claims
+ * that a table was moved or saved looks at it through another descriptor first.
+ *
+ * @example
+ * await using reader = await HptReader.open(vm);
+ * for await (const chunk of reader.pass()) cursor.push(chunk); // everything; the next pass gives what has changed
  */
 export class HptReader implements AsyncDisposable {
   readonly #handle: HtabHandle;
-  readonly #entryCount: number | undefined;
-  readonly #bufferBytes: number;
-  readonly #recycle: boolean;
-  /** The buffers that take turns; undefined before first use, or when given away. */
-  readonly #buffers = new Array<Uint8Array | undefined>(BUFFERS);
-  #turn = 0;
+  readonly #order: number | undefined;
+  readonly #buffers: ReadBuffers;
 
   #vm: HtabVm | undefined;
+  #claim: TableClaim | undefined;
   #vmOrder: number | undefined;
 
   /** What the descriptor has been asked for and no pass has handed out: reading takes marks away, so it is never dropped. */
   #ahead: PendingRead | undefined;
-  /** ptex at which the read to be handed out next began; undefined while a descriptor given to us has not wrapped. */
-  #position: number | undefined;
-  /** The first read of a fresh descriptor names every entry of a table, valid or not, if there is one. */
-  #expectsTable = false;
-  #quiescent = false;
-  #passes = 0;
+  #position: PassPosition;
   #inPass = false;
-  #failure: HtabStateError | HtabUnavailableError | undefined;
+  #failure: Error | undefined;
   #closed: Promise<void> | undefined;
 
   /**
    * Opens a read descriptor on a VM of ours. The order of its table is checked at every chunk: a change fails the pass
    * with `order-changed`, so that no pass mixes two tables.
    *
-   * @throws HtabStateError `busy` if the VM has an open reader, unless `shared`
+   * @throws HtabStateError `busy` if the VM has an open reader, unless `shared`; or while its table is replaced, as by
+   *   `resizeHpt`, `receiveHpt` and `loadSnapshot`
    * @throws HtabUnavailableError `unsupported` if the table's order is above 36
    * @throws TypeError for what is no VM
    * @throws RangeError for options out of range, or an `order` that is not the VM's
    */
   static async open(vm: HtabVm, options: OpenReaderOptions = {}): Promise<HptReader> {
-    if (!isVm(vm)) throw invalidType('vm', 'an HtabVm (of a handle: new HptReader(handle))', vm);
-    checkOptions(options);
-    const { shared = false, order: given, bufferBytes, recycle, ...htab } = options;
-    const vmOrder = vm.hptOrder;
-    const order = streamOrder(vm, given);
-    checkReaderOptions(options);
-    const readers = readerCounts.get(vm) ?? 0;
-    if (readers > 0 && !shared) {
-      throw new HtabStateError(
-        'busy',
-        'the VM has an open reader, and two would take changes away from each other; close it, or say shared: true',
-      );
-    }
-    readerCounts.set(vm, readers + 1);
+    if (!isVm(vm)) throw invalidTypeError('vm', 'an HtabVm (of a handle: new HptReader(handle))', vm);
+    checkOptions(options, OPEN_READER_OPTIONS);
+    const { shared = false, ...rest } = options;
+    streamOrder(vm, options.order);
+    numbersOf(READER_OPTIONS, options);
+    const claim = TableClaim.take(vm, shared ? 'shared read' : 'read', 'an HptReader');
     try {
-      const handle = await vm.openHtab({ ...htab, access: 'read' });
-      const reader = new HptReader(handle, { order, bufferBytes, recycle });
-      reader.#vm = vm;
-      reader.#vmOrder = vmOrder;
-      reader.#position = options.startIndex ?? 0;
-      reader.#expectsTable = reader.#position === 0;
+      const reader = await HptReader.openClaimed(vm, rest);
+      reader.#claim = claim;
       return reader;
     } catch (error) {
-      releaseReader(vm);
+      claim.release();
       throw error;
     }
+  }
+
+  /** @internal As {@link open}, for an operation that holds a claim on the table. */
+  static async openClaimed(vm: HtabVm, options: Omit<OpenReaderOptions, 'shared'> = {}): Promise<HptReader> {
+    const { order: given, bufferBytes, recycle, ...htab } = options;
+    const vmOrder = vm.hptOrder;
+    const order = streamOrder(vm, given);
+    const handle = await vm.openHtab({ ...htab, access: 'read' });
+    const reader = new HptReader(handle, { order, bufferBytes, recycle });
+    reader.#vm = vm;
+    reader.#vmOrder = vmOrder;
+    reader.#position = new PassPosition(order, options.startIndex ?? 0);
+    return reader;
   }
 
   /**
@@ -136,27 +111,27 @@ export class HptReader implements AsyncDisposable {
    */
   constructor(handle: HtabHandle, options: HptReaderOptions = {}) {
     if (!isHandle(handle)) {
-      throw invalidType('handle', 'an HtabHandle (of a VM: HptReader.open(vm))', handle);
+      throw invalidTypeError('handle', 'an HtabHandle (of a VM: HptReader.open(vm))', handle);
     }
     if (handle.access !== 'read') {
-      throw invalidValue('The "handle" argument must be open for reading');
+      throw invalidValueError('The "handle" argument must be open for reading');
     }
-    checkOptions(options);
-    checkReaderOptions(options);
+    checkOptions(options, READER_OPTIONS);
+    const { order, bufferBytes } = numbersOf(READER_OPTIONS, options);
     this.#handle = handle;
-    this.#entryCount = options.order === undefined ? undefined : entryCount(options.order);
-    this.#bufferBytes = options.bufferBytes ?? DEFAULT_BUFFER_BYTES;
-    this.#recycle = options.recycle ?? true;
+    this.#order = order;
+    this.#position = new PassPosition(order);
+    this.#buffers = new ReadBuffers(bufferBytes, options.recycle ?? READER_OPTIONS.recycle.default);
   }
 
   /** True if the last read began at index 0 and found nothing: nothing had changed anywhere when it ran. */
   get quiescent(): boolean {
-    return this.#quiescent;
+    return this.#position.quiescent;
   }
 
-  /** Passes that have come to the end of the table. */
+  /** Passes that have reached the end of the table. */
   get passes(): number {
-    return this.#passes;
+    return this.#position.passes;
   }
 
   /**
@@ -168,25 +143,26 @@ export class HptReader implements AsyncDisposable {
    *
    * @param options.signal rejects with its reason, after the read in flight; what that read gave is kept
    * @throws HtabStateError `lost` if a read failed: changes it had taken are gone, and only a new reader's first pass
-   *   has them again
-   * @throws HtabStateError `order-changed` if the table is not the one the reader was opened on
-   * @throws HtabUnavailableError `no-table` if a descriptor of our own gives nothing at first: the guest has none, or uses radix
+   *   has them again; `in-use` if the handle says so, as a {@link guardedHandle} does
+   * @throws HtabStateError `order-changed` if the table does not have the order that the reader was opened with
+   * @throws HtabUnavailableError `no-table` if a descriptor of our own gives nothing at first, or the VM has lost its table:
+   *   the guest has none, or uses radix
    * @throws HtabStateError `busy` while another pass of this reader runs, `closed` after {@link close}
    */
   async *pass(
     options: { readonly signal?: AbortSignal | undefined } = {},
   ): AsyncGenerator<Uint8Array, void, undefined> {
-    checkOptions(options);
+    checkOptions(options, { signal: true });
     // First: a pass that was abandoned without an end is under way for ever.
     if (this.#closed !== undefined) throw closedError();
     if (this.#inPass) throw new HtabStateError('busy', 'a pass of this reader is under way');
     this.#inPass = true;
     try {
-      const before = this.#passes;
+      const before = this.passes;
       do {
         const chunk = await this.#nextChunk(options.signal);
         if (chunk !== undefined) yield chunk;
-      } while (this.#passes === before);
+      } while (this.passes === before);
     } finally {
       this.#inPass = false;
     }
@@ -205,7 +181,7 @@ export class HptReader implements AsyncDisposable {
     try {
       await this.#handle.close();
     } finally {
-      if (this.#vm !== undefined) releaseReader(this.#vm);
+      this.#claim?.release();
     }
   }
 
@@ -215,124 +191,41 @@ export class HptReader implements AsyncDisposable {
     this.#checkUsable();
     const read = (this.#ahead ??= this.#startRead());
     const length = await read.bytes.catch((cause: unknown) => {
-      throw this.#closed === undefined ? this.#lose(cause) : closedError();
+      throw this.#closed === undefined ? (this.#failure = lostError(cause)) : closedError();
     });
     this.#checkUsable();
     signal?.throwIfAborted();
 
-    if (length === 0) {
-      if (this.#expectsTable) throw this.#noTable();
-      this.#ahead = undefined;
-      this.#quiescent = this.#position === 0;
-      this.#endPass();
-      return undefined;
+    let step: PassStep;
+    try {
+      step = this.#position.take(read.buffer, length);
+    } catch (error) {
+      throw (this.#failure = error as Error);
     }
-    this.#expectsTable = false;
-    const { first, end } = this.#extentOf(read.buffer, length);
-    if (this.#position !== undefined && first < this.#position) {
-      // The last read had ended at the table's end. This chunk is the next pass's, and stays ahead for it.
-      this.#endPass();
-      return undefined;
-    }
-    this.#ahead = undefined;
-    this.#quiescent = false;
-    if (length + RECORD_FLOOR < read.buffer.length || end === this.#entryCount) {
-      this.#endPass();
-    } else {
-      this.#position = end;
-      this.#ahead = this.#startRead();
-    }
-    return this.#handOut(read.buffer, length);
-  }
-
-  #endPass(): void {
-    this.#position = 0;
-    this.#passes++;
+    // A chunk of the next pass stays ahead for it.
+    if (step === 'next') return undefined;
+    this.#ahead = step === 'part' ? this.#startRead() : undefined;
+    return length === 0 ? undefined : this.#buffers.handOut(read.buffer, length);
   }
 
   #startRead(): PendingRead {
-    this.#turn = (this.#turn + 1) % BUFFERS;
-    let buffer = this.#buffers[this.#turn];
-    // A caller that transferred a chunk to another thread has left an empty buffer, into which reads would give 0.
-    if (buffer?.length !== this.#bufferBytes) {
-      buffer = new Uint8Array(this.#bufferBytes);
-      this.#buffers[this.#turn] = buffer;
-    }
+    const buffer = this.#buffers.next();
     const bytes = this.#handle.read(buffer);
-    // Failures are seen when the pass gets here; until then, or for ever if it is left, nobody listens.
+    // The pass sees a failure when it gets here; until then, or for ever if it is left, no other handler is attached.
     bytes.catch(() => undefined);
     return { buffer, bytes };
-  }
-
-  #handOut(buffer: Uint8Array, length: number): Uint8Array {
-    if (this.#recycle) return buffer.subarray(0, length);
-    // A few changes should not keep a whole buffer alive.
-    if (length <= buffer.length / 2) return buffer.slice(0, length);
-    this.#buffers[this.#buffers.indexOf(buffer)] = undefined;
-    return buffer.subarray(0, length);
-  }
-
-  #extentOf(buffer: Uint8Array, length: number): { first: number; end: number } {
-    let extent;
-    try {
-      extent = chunkExtent(buffer, length);
-    } catch (cause) {
-      throw this.#lose(cause);
-    }
-    const { first, end } = extent;
-    if (this.#entryCount === undefined) return extent;
-    if (end > this.#entryCount) {
-      throw this.#orderChanged(`a record ends at ptex ${end} of a table with ${this.#entryCount} entries`);
-    }
-    if (this.#position !== undefined && first < this.#position) {
-      throw this.#orderChanged(`a record at ptex ${first} follows ptex ${this.#position} within one pass`);
-    }
-    return extent;
   }
 
   #checkUsable(): void {
     if (this.#closed !== undefined) throw closedError();
     if (this.#failure !== undefined) throw this.#failure;
-    if (this.#vm !== undefined && this.#vm.hptOrder !== this.#vmOrder) {
-      throw this.#orderChanged(`it was ${this.#vmOrder ?? 'none'} and is ${this.#vm.hptOrder ?? 'none'}`);
-    }
+    if (this.#vm === undefined || this.#vm.hptOrder === this.#vmOrder) return;
+    const { hptOrder } = this.#vm;
+    throw (this.#failure =
+      hptOrder === undefined
+        ? noTableError()
+        : otherOrderError(this.#order, `the VM's table has order ${hptOrder}`));
   }
-
-  #lose(cause: unknown): HtabStateError {
-    return (this.#failure = new HtabStateError(
-      'lost',
-      'a read failed, and the changes it had taken are gone; open a new reader and begin with its first pass',
-      { cause },
-    ));
-  }
-
-  #noTable(): HtabUnavailableError {
-    return (this.#failure = new HtabUnavailableError(
-      'no-table',
-      'the guest has no hashed page table: it uses radix, or has not been given one yet',
-      'there is nothing to read; of a radix guest nothing but its memory has to be moved',
-    ));
-  }
-
-  #orderChanged(sign: string): HtabStateError {
-    return (this.#failure = new HtabStateError(
-      'order-changed',
-      `the order of the table changed under its reader: ${sign}; open a new reader and begin with its first pass`,
-    ));
-  }
-}
-
-/**
- * @internal
- * @throws RangeError for an order the stream cannot address, or a buffer the kernel would not fill
- */
-export function checkReaderOptions({ order, bufferBytes }: HptReaderOptions): void {
-  if (order !== undefined) checkOrder(order, MAX_STREAM_ORDER);
-  if (bufferBytes !== undefined) checkInteger('bufferBytes', bufferBytes, MIN_BUFFER_BYTES, MAX_BUFFER_BYTES);
-}
-
-function releaseReader(vm: HtabVm): void {
-  readerCounts.set(vm, readerCounts.get(vm)! - 1);
 }
 
 function closedError(): HtabStateError {

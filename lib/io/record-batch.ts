@@ -1,8 +1,8 @@
-import type { RecordCursor } from '../format/cursor.js';
-import { HEADER_BYTES } from '../format/header.js';
+import type { RecordCursor } from '../records/cursor.js';
+import { HEADER_BYTES } from '../records/header.js';
 import { HPTE_BYTES } from '../hpt/geometry.js';
 import { copyHptes } from '../hpt/copy-hptes.js';
-import { swapLittleEndian } from '../hpt/wire.js';
+import { swapLittleEndian } from '../hpt/byte-order.js';
 
 /** Holds the longest record, 8 + 65535 * 16 bytes, and is filled with tens of thousands of the shortest. */
 export const BATCH_BYTES = 1 << 20;
@@ -11,7 +11,7 @@ export const BATCH_BYTES = 1 << 20;
  * Records on their way to one `writeRecords` call, framed as the kernel wants them: whole, with headers in host order.
  *
  * A record that came in parts (see {@link RecordCursor}) is here as several, each with a header of its own; places in
- * the batch are told in terms of the stream they came from.
+ * the batch are given in terms of the stream they came from.
  */
 export class RecordBatch {
   readonly #words = new Uint32Array(BATCH_BYTES / 4);

@@ -1,7 +1,9 @@
-import { HtabSystemError } from '../errors.js';
-import { HEADER_BYTES, MAX_STREAM_ENTRIES, readHeader, writeHeader } from '../format/header.js';
+import { HtabSystemError } from '../base/errors.js';
+import { HEADER_BYTES, MAX_STREAM_ENTRIES, readHeader, writeHeader } from '../records/header.js';
 import { HPTE_BYTES } from '../hpt/geometry.js';
-import { HPTE_V_VALID, basePageShift, decodeHpte, hasReservedSegment } from '../hpt/hpte.js';
+import { HPTE_V_VALID, hasReservedSegment } from '../hpt/hpte-bits.js';
+import { basePageShift } from '../hpt/page-size.js';
+import { decodeHpte } from '../hpt/hpte.js';
 import type { HtabHandle } from '../vm/contract.js';
 
 const PAGE_NAMES = { 12: '4K', 16: '64K', 24: '16M', 34: '16G' } as const;
@@ -13,9 +15,9 @@ interface Refusal {
 }
 
 /**
- * Says which entry of a record the kernel refused, and why, from the error of `writeRecords`.
+ * Finds which entry of a record the kernel refused, and why, from the error of `writeRecords`.
  *
- * The kernel tells neither, so it is asked again. A record that goes beyond the table is found out by records without
+ * The kernel reports neither, so it is asked again. A record that goes beyond the table is found out by records without
  * entries, which have no effect. Otherwise the record's valid entries are written one by one until one is refused:
  * those before it are applied by that, as they were already (kernel-abi.md 4.2). Nothing is removed.
  *
@@ -38,7 +40,8 @@ export async function explainRefusal(
   } else if (errnoName === 'EIO' || errnoName === 'EINVAL') {
     const refusal = await findRefusal(handle, record, errnoName).catch(() => undefined);
     if (refusal === undefined) {
-      hint = 'written again entry by entry the record was not refused so: the cause comes and goes';
+      hint =
+        'the refusal did not repeat when the record was written again entry by entry: its cause is intermittent';
     } else {
       ({ ptex, hint } = refusal);
     }
@@ -51,6 +54,20 @@ export async function explainRefusal(
     hint,
     cause: error,
   });
+}
+
+/**
+ * Writes whole records, and explains a refusal.
+ *
+ * @throws HtabSystemError as {@link explainRefusal} makes it
+ * @throws what else `writeRecords` rejects with
+ */
+export async function writeExplained(handle: HtabHandle, records: Uint8Array): Promise<void> {
+  try {
+    await handle.writeRecords(records);
+  } catch (error) {
+    throw error instanceof HtabSystemError ? await explainRefusal(handle, records, error) : error;
+  }
 }
 
 /** @returns undefined if the record, which `record` begins with, is not refused with this errno again */
@@ -151,11 +168,11 @@ function mappingHint(v: bigint, r: bigint): string {
   const { actualPageShift, guestAddress } = hpte;
   const page = `the ${PAGE_NAMES[actualPageShift]} page at guest address 0x${guestAddress.toString(16)}`;
   if (actualPageShift === 12) {
-    return `the host cannot map ${page}: it is cache-inhibited there, and the entry says otherwise; ${removed}`;
+    return `the host cannot map ${page}: the cache attributes of the host page and of the entry differ; ${removed}`;
   }
   return (
     `the host cannot map ${page}: that takes a memory slot whose base and size are multiples of the page, ` +
-    `behind host pages at least as large; ${removed}`
+    `backed by host pages at least as large; ${removed}`
   );
 }
 

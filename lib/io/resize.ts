@@ -1,15 +1,28 @@
-import { checkOptions, invalidValue, invalidType } from '../arguments.js';
-import { HtabStateError } from '../errors.js';
-import { RecordCursor } from '../format/cursor.js';
-import { MAX_STREAM_ORDER, checkOrder, entryCount } from '../hpt/geometry.js';
-import { HPTE_V_BOLTED } from '../hpt/hpte.js';
+import { invalidTypeError } from '../base/arguments.js';
+import { checkOptions, type OptionTable } from '../base/options.js';
+import { RecordCursor } from '../records/cursor.js';
+import { PassCounter } from '../records/pass-counter.js';
+import { MAX_STREAM_ORDER, checkOrder } from '../hpt/geometry.js';
+import { HPTE_V_BOLTED } from '../hpt/hpte-bits.js';
 import { ResizeTargets } from '../hpt/resize-targets.js';
-import { swapBigEndian } from '../hpt/wire.js';
+import { swapBigEndian } from '../hpt/byte-order.js';
 import type { HtabVm } from '../vm/contract.js';
-import { pause } from '../node/waiting.js';
+import { sleep } from '../base/time.js';
+import { orderChangedError } from './other-table.js';
 import { HptReader } from './reader.js';
-import { streamOrder } from './stream-order.js';
+import { checkNamed } from './recheck.js';
+import { knownOrder } from './stream-order.js';
+import { TableClaim } from './table-claim.js';
 import { isVm } from './vm-or-handle.js';
+
+export interface ResizeOptions {
+  /** Ends it with its reason: the old table stays. */
+  readonly signal?: AbortSignal | undefined;
+}
+
+export const RESIZE_OPTIONS = {
+  signal: { doc: 'ends it with its reason: the old table stays' },
+} as const satisfies OptionTable<ResizeOptions>;
 
 /**
  * Resizes a VM's table: prepares another, waits for it, checks that the kernel will survive the move, commits. Bolted
@@ -21,33 +34,42 @@ import { isVm } from './vm-or-handle.js';
  * as every reading does, and the resize loses reference and change bits that no reader has collected
  * (kernel-abi.md 0, traps 11 and 12).
  *
- * @param order of the new table, 18..36: the entries of larger ones cannot be named by the stream
- * @throws HtabStateError `would-crash` naming the two entries; `busy` while an `HptReader` is open on the VM;
- *   `order-changed` if the table is not of the order the VM object says
+ * Of this process, one operation at a time replaces a VM's table. What else prepares a resize of it, such as a raw call of
+ * `prepareHptResize`, cancels this one's, which begins anew; end it by the `signal`.
+ *
+ * @param order of the new table, 18..36: the stream cannot name the entries of larger ones
+ * @throws HtabStateError `would-crash` naming the two entries; `busy` while an `HptReader` is open on the VM, or another
+ *   operation reads, writes or replaces its table; `order-changed` if the table is not of the order the VM object says, or,
+ *   after the resize, not of the new one
+ * @throws HtabUnavailableError `no-table` if the guest has none, or has none after the resize: it uses radix. Also if
+ *   the VM does not know its table's order: give it to `KvmVm.fromFd`
  * @throws HtabSystemError ENOMEM without memory for it; ENOSPC if two bolted entries would meet in a smaller table; EIO
- *   before the guest has run or been given a real-mode area; EBUSY if the kernel is not ready although it has said so
+ *   before the guest has run or been given a real-mode area; EBUSY if the kernel is not ready although it reported so
  * @throws HtabUnavailableError `unsupported` if the table's order is above 36: its entries cannot be looked at
  * @throws RangeError for an order outside 18..36
- * @throws TypeError if the VM does not know its table's order: give it to `KvmVm.fromFd`
  * @throws the signal's reason
+ *
+ * @example
+ * await resizeHpt(vm, 25); // twice the entries of order 24
  */
-export async function resizeHpt(
-  vm: HtabVm,
-  order: number,
-  options: { readonly signal?: AbortSignal | undefined } = {},
-): Promise<void> {
-  if (!isVm(vm)) throw invalidType('vm', 'an HtabVm', vm);
-  checkOptions(options);
+export async function resizeHpt(vm: HtabVm, order: number, options: ResizeOptions = {}): Promise<void> {
+  if (!isVm(vm)) throw invalidTypeError('vm', 'an HtabVm', vm);
+  checkOptions(options, RESIZE_OPTIONS);
   const { signal } = options;
   checkOrder(order, MAX_STREAM_ORDER);
-  const oldOrder = streamOrder(vm);
-  if (oldOrder === undefined) {
-    throw invalidValue('The "vm" argument has no table, or does not know its order');
-  }
+  const oldOrder = knownOrder(vm);
   signal?.throwIfAborted();
+  // Before anything is prepared: of two resizes, each preparation would cancel the other's, for ever.
+  using _claim = TableClaim.take(vm, 'replace', 'resizeHpt');
   try {
     for (let waitMs; (waitMs = await vm.prepareHptResize(order)) > 0;) {
-      await pause(waitMs, signal);
+      await sleep(waitMs, signal);
+    }
+    if (vm.hptOrder !== oldOrder) {
+      throw orderChangedError(
+        oldOrder,
+        `the VM's table has order ${vm.hptOrder ?? 'none'}; nothing was resized`,
+      );
     }
     await checkPlacement(vm, oldOrder, order, signal);
   } catch (error) {
@@ -56,6 +78,7 @@ export async function resizeHpt(
   }
   // Whatever it answers, nothing is prepared after it.
   await vm.commitHptResize(order);
+  await checkNamed(order, vm);
 }
 
 /** Reads the bolted entries, as the kernel will see them, and refuses a resize that would crash it. */
@@ -66,25 +89,16 @@ async function checkPlacement(
   signal: AbortSignal | undefined,
 ): Promise<void> {
   const targets = new ResizeTargets(oldOrder, order);
-  const cursor = new RecordCursor({ order: oldOrder });
-  await using reader = await HptReader.open(vm, { boltedOnly: true });
-  let entries = 0;
-  for await (const chunk of reader.pass({ signal })) {
-    cursor.push(chunk);
-    while (cursor.next()) {
-      entries += cursor.validCount + cursor.invalidCount;
-      // Into a smaller table the kernel looks for itself, and says ENOSPC.
-      if (order >= oldOrder) addRecord(targets, cursor);
-    }
-  }
-  cursor.finish();
-  // A guest can have resized its table behind this VM object's back; which order is the smaller one is not known then.
-  if (entries !== entryCount(oldOrder)) {
-    throw new HtabStateError(
-      'order-changed',
-      `the table has ${entries} entries, not the ${entryCount(oldOrder)} of order ${oldOrder}; nothing was resized`,
-    );
-  }
+  // For a smaller table the kernel checks itself, and answers ENOSPC.
+  const check = order < oldOrder ? undefined : (record: RecordCursor): void => addRecord(targets, record);
+  // A guest can have resized its table without this VM object; which order is the smaller one is not known then.
+  const counter = new PassCounter(oldOrder, (found) =>
+    orderChangedError(oldOrder, `${found}; nothing was resized`),
+  );
+  counter.beginPass(new RecordCursor({ order: oldOrder, ascending: true, check }));
+  await using reader = await HptReader.openClaimed(vm, { boltedOnly: true });
+  for await (const records of reader.pass({ signal })) counter.add(records);
+  counter.endPass();
 }
 
 function addRecord(targets: ResizeTargets, { index, validCount, words, wordOffset }: RecordCursor): void {

@@ -1,15 +1,27 @@
-import { HtabSystemError } from '../errors.js';
-import { HEADER_BYTES, writeHeader } from '../format/header.js';
-import { fillRecords, type PassState } from '../format/pass.js';
+import { HtabSystemError } from '../base/errors.js';
+import { HEADER_BYTES, writeHeader } from '../records/header.js';
+import { fillRecords, type PassState } from '../records/fill-records.js';
 import { entryCount, MIN_ORDER } from '../hpt/geometry.js';
 import type { HptTable } from '../hpt/table.js';
-import { explainRefusal } from './refusal.js';
-import type { HtabHandle } from '../vm/contract.js';
+import { writeExplained } from './refusal.js';
+import type { HtabHandle, HtabVm } from '../vm/contract.js';
 
 const BUFFER_BYTES = 1 << 20;
 /** Entries of the smallest table: any table ends where a run of as many does. */
 const RUN = entryCount(MIN_ORDER);
 const RUNS_PER_CALL = 4096;
+
+/** Gives a VM an empty table of this order, and opens it for writing. */
+export async function openEmptyTable(vm: HtabVm, order: number): Promise<HtabHandle> {
+  await vm.allocateHpt(order);
+  return vm.openHtab({ access: 'write' });
+}
+
+/** Gives a VM this table, as a restored guest gets it: through a write descriptor. */
+export async function loadTable(vm: HtabVm, table: HptTable): Promise<void> {
+  await using handle = await openEmptyTable(vm, table.order);
+  await new TableWriter(handle).write(table);
+}
 
 /** Writes whole tables through a write descriptor. */
 export class TableWriter {
@@ -47,12 +59,12 @@ export class TableWriter {
       signal?.throwIfAborted();
       const records = buffer.subarray(0, fillRecords(table, state, buffer));
       try {
-        await this.#handle.writeRecords(records);
+        await writeExplained(this.#handle, records);
       } catch (error) {
         // A running vcpu is seen before anything is applied (kernel-abi.md 4.1); any other refusal may have removed entries.
         const { errnoName, bytesApplied } = error as Partial<HtabSystemError>;
         if (errnoName !== 'EBUSY' || bytesApplied !== 0) this.#touched = true;
-        throw error instanceof HtabSystemError ? await explainRefusal(this.#handle, records, error) : error;
+        throw error;
       }
       this.#touched = true;
       onProgress?.(state.cursor === 0 ? 1 : state.cursor / table.entryCount);
@@ -71,7 +83,7 @@ export class TableWriter {
       try {
         await this.#handle.writeRecords(removals(first, runs));
       } catch (error) {
-        // A run that is refused as out of range lies wholly behind the table's end, and all before it is done.
+        // A run that is refused as out of range lies wholly beyond the table's end, and all before it is done.
         if (error instanceof HtabSystemError && error.errnoName === 'EINVAL' && error.ptex !== 0) return;
         throw error;
       }

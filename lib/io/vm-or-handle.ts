@@ -1,4 +1,4 @@
-import { hasMethod, invalidType } from '../arguments.js';
+import { hasMethod, invalidTypeError } from '../base/arguments.js';
 import type { HtabHandle, HtabVm } from '../vm/contract.js';
 
 // Told apart by what they can do, not by class: a caller's own implementation is as good as ours.
@@ -15,5 +15,5 @@ export function isHandle(value: unknown): value is HtabHandle {
 
 /** @throws TypeError (`ERR_INVALID_ARG_TYPE`) */
 export function checkVmOrHandle(name: string, value: unknown): void {
-  if (!isVm(value) && !isHandle(value)) throw invalidType(name, 'an HtabVm or an HtabHandle', value);
+  if (!isVm(value) && !isHandle(value)) throw invalidTypeError(name, 'an HtabVm or an HtabHandle', value);
 }

@@ -1,25 +1,39 @@
 import { Writable } from 'node:stream';
-import { checkOptions, invalidValue } from '../arguments.js';
-import { type HtabError, HtabStateError, HtabSystemError } from '../errors.js';
-import { RecordCursor } from '../format/cursor.js';
-import type { HeaderByteOrder } from '../format/header.js';
-import { MAX_STREAM_ORDER, checkOrder } from '../hpt/geometry.js';
+import { invalidValueError } from '../base/arguments.js';
+import { type HtabError, HtabStateError, HtabSystemError } from '../base/errors.js';
+import { checkOptions, type OptionTable } from '../base/options.js';
+import { RecordCursor } from '../records/cursor.js';
+import type { HeaderByteOrder } from '../records/header.js';
+import { MAX_STREAM_ORDER, MIN_ORDER, checkOrder } from '../hpt/geometry.js';
 import type { HtabHandle, HtabVm } from '../vm/contract.js';
 import { destroyOnAbort } from './abort.js';
 import { BATCH_BYTES, RecordBatch } from './record-batch.js';
-import { explainRefusal } from './refusal.js';
+import { writeExplained } from './refusal.js';
 import { streamOrder } from './stream-order.js';
+import { TableClaim } from './table-claim.js';
 import { checkVmOrHandle, isVm } from './vm-or-handle.js';
 
 /** How a stream of records is taken and checked. */
 export interface WriteStreamOptions {
-  /** log2 of the table's bytes, 18..36, where a VM does not tell: records beyond the table are refused unwritten. */
+  /** log2 of the table's bytes, 18..36, where a VM does not know it: records beyond the table are refused unwritten. */
   readonly order?: number;
   /** Byte order of the incoming headers; the kernel is given its own. Default `LE`. */
   readonly headerByteOrder?: HeaderByteOrder;
   /** Destroys the stream with its reason, after the write in flight. */
   readonly signal?: AbortSignal | undefined;
 }
+
+export const WRITE_STREAM_OPTIONS = {
+  order: {
+    ...{ min: MIN_ORDER, max: MAX_STREAM_ORDER, unit: 'log2 of bytes' },
+    doc: "log2 of the table's bytes, where a VM does not know it: records beyond the table are refused unwritten",
+  },
+  headerByteOrder: {
+    ...{ choices: ['LE', 'BE'], default: 'LE' },
+    doc: 'byte order of the incoming record headers; the kernel is given its own',
+  },
+  signal: { doc: 'destroys the stream with its reason, after the write in flight' },
+} as const satisfies OptionTable<WriteStreamOptions>;
 
 /** Writes a byte stream of records into a table; see {@link createWriteStream}. */
 export class HtabWriteStream extends Writable {
@@ -29,6 +43,7 @@ export class HtabWriteStream extends Writable {
   readonly #vm: HtabVm | undefined;
   readonly #vmOrder: number | undefined;
   #handle: HtabHandle | undefined;
+  #claim: TableClaim | undefined;
   #bytesWritten = 0;
   #recordsWritten = 0;
 
@@ -59,8 +74,7 @@ export class HtabWriteStream extends Writable {
   }
 
   override _construct(callback: (error?: Error | null) => void): void {
-    this.#open().then((handle) => {
-      this.#handle = handle;
+    this.#begin().then(() => {
       callback();
     }, callback);
   }
@@ -89,7 +103,8 @@ export class HtabWriteStream extends Writable {
 
   override _destroy(error: Error | null, callback: (error?: Error | null) => void): void {
     const closing = this.#handle?.close() ?? Promise.resolve();
-    closing.then(
+    const closed = closing.finally(() => this.#claim?.release());
+    closed.then(
       () => {
         callback(error);
       },
@@ -97,6 +112,11 @@ export class HtabWriteStream extends Writable {
         callback(error ?? (failure as Error));
       },
     );
+  }
+
+  async #begin(): Promise<void> {
+    if (this.#vm !== undefined) this.#claim = TableClaim.take(this.#vm, 'write', 'createWriteStream');
+    this.#handle = await this.#open();
   }
 
   async #apply(chunks: readonly Uint8Array[]): Promise<void> {
@@ -117,18 +137,18 @@ export class HtabWriteStream extends Writable {
     if (bytes.length === 0) return;
     this.#checkOrder();
     try {
-      await this.#handle!.writeRecords(bytes);
+      await writeExplained(this.#handle!, bytes);
     } catch (error) {
       if (!(error instanceof HtabSystemError || error instanceof HtabStateError)) throw error;
-      throw error.bytesApplied === undefined ? error : await this.#explain(error, error.bytesApplied);
+      throw error.bytesApplied === undefined ? error : this.#inStream(error, error.bytesApplied);
     }
     this.#bytesWritten += batch.streamBytes;
     this.#recordsWritten += batch.recordsEnded;
     batch.clear();
   }
 
-  /** The error with the entry refused, the likely cause, and its place in the stream instead of the batch. */
-  async #explain(error: HtabSystemError | HtabStateError, offset: number): Promise<HtabError> {
+  /** The same error with its place in the stream instead of the batch. */
+  #inStream(error: HtabSystemError | HtabStateError, offset: number): HtabError {
     const recordIndex = this.#batch.streamRecord(error.recordIndex ?? 0, offset);
     this.#bytesWritten += this.#batch.streamBytesBefore(offset);
     this.#recordsWritten = recordIndex;
@@ -137,7 +157,7 @@ export class HtabWriteStream extends Writable {
       const place = { ptex: error.ptex, recordIndex, bytesApplied };
       return new HtabStateError(error.state, 'a record was not written whole', { ...place, cause: error });
     }
-    const { ptex, hint } = await explainRefusal(this.#handle!, this.#batch.bytes, error);
+    const { ptex, hint } = error;
     return new HtabSystemError(error.syscall, error.errnoName, {
       operation: error.operation,
       ptex,
@@ -167,31 +187,35 @@ export class HtabWriteStream extends Writable {
  * up to 1 MiB of them in one job.
  *
  * Fails with
- * - `HtabFormatError` at the first record that cannot be; `bytesWritten` says how much before it is in the table
+ * - `HtabFormatError` at the first invalid record; `bytesWritten` counts the bytes before it that are in the table
  * - `HtabSystemError` where the kernel refuses an entry: with the `ptex` of that entry, the number of its record in the
  *   stream, the bytes of the stream applied before that record, and the likely cause. Entries of the record before it
  *   are applied, and EIO has removed what the entry held (kernel-abi.md 4.2)
  * - `HtabStateError` `lost`, with the same fields, where a write takes another length than the record's
+ * - `HtabStateError` `busy` while another stream writes to the VM's table, or an operation replaces it
  * - `HtabStateError` `order-changed` if the VM's table is replaced by one of another order meanwhile
  *
  * The stream owns its descriptor, also one it is given, and closes it at its end. Destroying it, at any moment, waits
  * for the write in flight; an abort ends it with the signal's own reason.
  *
  * @param target a VM, of which a write descriptor is opened, or an open write handle
- * @throws TypeError, RangeError or HtabUnavailableError at once, for a target or options that cannot be
+ * @throws TypeError, RangeError or HtabUnavailableError at once, for an invalid target or option
+ *
+ * @example
+ * await pipeline(socket, createWriteStream(vm));
  */
 export function createWriteStream(
   target: HtabVm | HtabHandle,
   options: WriteStreamOptions = {},
 ): HtabWriteStream {
   checkVmOrHandle('target', target);
-  checkOptions(options);
+  checkOptions(options, { order: true, headerByteOrder: true, signal: true });
   const { signal, headerByteOrder } = options;
   const vm = isVm(target) ? target : undefined;
   if (options.order !== undefined) checkOrder(options.order, MAX_STREAM_ORDER);
   const order = vm === undefined ? options.order : streamOrder(vm, options.order);
   if (!isVm(target) && target.access !== 'write') {
-    throw invalidValue('The "target" argument must be open for writing');
+    throw invalidValueError('The "target" argument must be open for writing');
   }
   const cursor = new RecordCursor({ order, headerByteOrder });
   const open = (): Promise<HtabHandle> =>

@@ -1,13 +1,12 @@
-import { integerOption, outOfRange } from '../arguments.js';
+import { numbersOf, type OptionTable } from '../base/options.js';
+import { MAX_MS } from '../base/time.js';
 import type { HostModel } from '../vm/host.js';
-import { MAX_MS } from '../node/waiting.js';
-import { isMigrationId } from './protocol.js';
 
-/** What both ends of a migration take. */
+/** Options of both ends of a migration. */
 export interface MigrationOptions {
   /**
-   * Longest time the peer may show no sign of life, or the journal not answer, in ms, 100..2^31 - 1; default 30,000. A
-   * destination's journal has `reconnectMs` more for the decision, as the source asks for it until then.
+   * Longest silence of the peer, and longest wait for the journal, in ms, 100..2^31 - 1; default 30,000. A destination's
+   * journal has `reconnectMs` more for the decision, because the source asks for it until then.
    */
   readonly timeoutMs?: number | undefined;
   /**
@@ -17,23 +16,39 @@ export interface MigrationOptions {
   readonly signal?: AbortSignal | undefined;
   /** Processor of this host, where the VM or this machine does not tell: `power9` for later ones too. Default: not known. */
   readonly host?: HostModel | undefined;
-  /** Longest time to be without a connection before the migration is given up, in ms, 0..2^31 - 1; default 60,000. */
+  /**
+   * Longest time without a connection before the migration is given up, in ms, 0..2^31 - 1; default 60,000. At the source
+   * it counts once the destination has welcomed it; before that, `waitMs` does.
+   */
   readonly reconnectMs?: number | undefined;
 }
 
+export const MIGRATION_OPTIONS = {
+  timeoutMs: {
+    min: 100,
+    max: MAX_MS,
+    default: 30_000,
+    unit: 'ms',
+    doc: 'longest silence of the peer, and longest wait for the journal',
+  },
+  reconnectMs: {
+    min: 0,
+    max: MAX_MS,
+    default: 60_000,
+    unit: 'ms',
+    doc: 'longest time without a connection, once there was one',
+  },
+  host: {
+    choices: ['power8', 'power9'],
+    doc: 'processor of this host, where neither the VM nor the machine tells; power9 for later ones too',
+  },
+  signal: {
+    doc: 'aborts the migration; after the commit it has no effect but to end the asking of a source',
+  },
+} as const satisfies OptionTable<MigrationOptions>;
+
 /** The `timeoutMs` of these options. */
-export function timeoutOf({ timeoutMs }: Pick<MigrationOptions, 'timeoutMs'>): number {
-  return integerOption('timeoutMs', timeoutMs, 30_000, 100, MAX_MS);
-}
-
-/** The `reconnectMs` of these options. */
-export function reconnectTimeOf({ reconnectMs }: MigrationOptions): number {
-  return integerOption('reconnectMs', reconnectMs, 60_000, 0, MAX_MS);
-}
-
-/** @throws RangeError for a text that cannot name a migration */
-export function checkMigrationId(migrationId: string): void {
-  if (!isMigrationId(migrationId)) {
-    throw outOfRange('migrationId', '1 to 64 letters, digits and hyphens', migrationId);
-  }
+export function timeoutOf(options: Pick<MigrationOptions, 'timeoutMs'>): number {
+  const { timeoutMs } = MIGRATION_OPTIONS;
+  return numbersOf({ timeoutMs }, options).timeoutMs;
 }

@@ -1,13 +1,22 @@
-import { invalidValue } from '../arguments.js';
+import { invalidValueError } from '../base/arguments.js';
 import { open, realpath, rename, rm, stat, type FileHandle } from 'node:fs/promises';
 import path from 'node:path';
-import { systemCall } from '../node/system-call.js';
-import { abandonedFiles, removeFiles, temporaryPath } from '../node/temporary-file.js';
-import { settled, within } from '../node/waiting.js';
+import { systemCall } from '../base/system-call.js';
+import { abandonedFiles, removeFiles, temporaryPath } from '../base/temporary-file.js';
+import { tryBriefly, within } from '../base/time.js';
 
-/** A guest's table says where everything is in its memory: nobody else's to read. */
+/** A guest's table shows where everything is in its memory: only the owner may read it. */
 const OWNER_ONLY = 0o600;
 const PURPOSE = 'kvm-htab';
+
+interface Names {
+  /** What the file is to be called; not a symbolic link. */
+  readonly target: string;
+  /** What it is called until it is whole. */
+  readonly temporary: string;
+  /** What is being done, for errors. */
+  readonly operation: string;
+}
 
 /**
  * A file that is there whole or not at all: it is written under another name in the same folder, and gets its own only
@@ -15,9 +24,7 @@ const PURPOSE = 'kvm-htab';
  * `.kvm-htab-*.tmp` beside it, which the next file begun in this folder removes.
  */
 export class AtomicFile {
-  readonly #target: string;
-  readonly #temporary: string;
-  readonly #operation: string;
+  readonly #names: Names;
   readonly #file: FileHandle;
   readonly #signal: AbortSignal | undefined;
   /** The name it is being written under still exists. */
@@ -28,29 +35,22 @@ export class AtomicFile {
    *
    * @param target its name; a symbolic link is followed
    * @param signal ends every call with its reason, also one that hangs with its disk
+   * @param what it is, for messages
    * @throws TypeError if something else than a regular file has this name: it would be replaced, not written to
    * @throws HtabSystemError if the folder cannot be written to
    */
-  static async create(target: string, signal?: AbortSignal): Promise<AtomicFile> {
-    const operation = `write the snapshot ${target}`;
+  static async create(target: string, signal?: AbortSignal, what = 'snapshot'): Promise<AtomicFile> {
+    const operation = `write the ${what} ${target}`;
     const resolved = await resolve(target, operation);
     const folder = path.dirname(resolved);
     await removeFiles(await abandonedFiles(folder, PURPOSE));
     const temporary = temporaryPath(folder, PURPOSE);
     const file = await systemCall(operation, open(temporary, 'wx', OWNER_ONLY));
-    return new AtomicFile(resolved, temporary, operation, file, signal);
+    return new AtomicFile({ target: resolved, temporary, operation }, file, signal);
   }
 
-  private constructor(
-    target: string,
-    temporary: string,
-    operation: string,
-    file: FileHandle,
-    signal: AbortSignal | undefined,
-  ) {
-    this.#target = target;
-    this.#temporary = temporary;
-    this.#operation = operation;
+  private constructor(names: Names, file: FileHandle, signal: AbortSignal | undefined) {
+    this.#names = names;
     this.#file = file;
     this.#signal = signal;
   }
@@ -71,9 +71,10 @@ export class AtomicFile {
   async commit(): Promise<void> {
     await this.#call(this.#file.sync());
     await this.#call(this.#file.close());
-    await this.#call(rename(this.#temporary, this.#target));
+    const { target, temporary } = this.#names;
+    await this.#call(rename(temporary, target));
     this.#pending = false;
-    const folder = await this.#call(open(path.dirname(this.#target), 'r'));
+    const folder = await this.#call(open(path.dirname(target), 'r'));
     try {
       await this.#call(folder.sync());
     } finally {
@@ -82,26 +83,26 @@ export class AtomicFile {
   }
 
   /**
-   * Removes what has been written, unless it was committed. Never rejects, nor waits for a disk that hangs: whatever led
-   * here is what is to be told.
+   * Removes what has been written, unless it was committed. Never rejects, nor waits for a disk that hangs: the
+   * error to report is the one that led here.
    */
   async discard(): Promise<void> {
     if (!this.#pending) return;
     this.#pending = false;
-    await settled(() => this.#remove());
+    await tryBriefly(() => this.#remove());
   }
 
   async #remove(): Promise<void> {
     await this.#file.close().catch(() => undefined);
-    await rm(this.#temporary, { force: true });
+    await rm(this.#names.temporary, { force: true });
   }
 
   #call<T>(call: Promise<T>): Promise<T> {
-    return within(systemCall(this.#operation, call), Infinity, this.#signal, () => undefined);
+    return within(systemCall(this.#names.operation, call), Infinity, this.#signal, () => undefined);
   }
 }
 
-/** The name behind symbolic links; one that does not exist is its own. */
+/** The name that symbolic links lead to; of a file that does not exist, its own. */
 async function resolve(target: string, operation: string): Promise<string> {
   const resolved = await realpath(target).catch(() => target);
   const there = await systemCall(
@@ -112,5 +113,7 @@ async function resolve(target: string, operation: string): Promise<string> {
     }),
   );
   if (there === undefined || there.isFile()) return resolved;
-  throw invalidValue(`${target} is no regular file: a snapshot is written to one, or where nothing is`);
+  throw invalidValueError(
+    `${target} is not a regular file; use another path, or a name that does not exist yet`,
+  );
 }

@@ -1,8 +1,10 @@
-import { HtabFormatError } from '../errors.js';
-import { RecordCursor } from '../format/cursor.js';
-import { parseFields, pickFields, type FieldChecks } from '../framing/fields.js';
-import { foldRecords } from '../format/fold.js';
-import { FRAME_HEADER_BYTES, FrameCodec, type FrameHeader } from '../framing/frame.js';
+import { HtabFormatError } from '../base/errors.js';
+import { foreignText } from '../base/foreign-text.js';
+import { RecordCursor } from '../records/cursor.js';
+import type { PassCounts } from '../records/pass-counter.js';
+import { TableFold } from '../records/table-fold.js';
+import { parseFields, pickFields, type FieldChecks } from '../frames/fields.js';
+import { FRAME_HEADER_BYTES, FrameCodec, type FrameHeader } from '../frames/frame.js';
 import { digestTable } from '../hpt/digest.js';
 import { HptTable } from '../hpt/table.js';
 import {
@@ -17,7 +19,6 @@ import {
   type SnapshotHeader,
   type SnapshotInfo,
 } from './layout.js';
-import type { PassCounts } from '../io/pass-progress.js';
 
 /** A table as a file has it. */
 export interface Snapshot {
@@ -25,16 +26,11 @@ export interface Snapshot {
   readonly table: HptTable;
 }
 
-const NOTHING: PassCounts = { validEntries: 0, invalidEntries: 0, bytes: 0 };
-
 /** What is known since the file's header. */
 interface Body {
   readonly header: SnapshotHeader;
-  readonly table: HptTable;
+  readonly fold: TableFold;
   readonly passes: PassCounts[];
-  /** Of the pass at hand. */
-  cursor: RecordCursor;
-  counts: PassCounts;
 }
 
 /**
@@ -50,12 +46,13 @@ interface Body {
  * within it; its `recordIndex` counts the records of the whole file.
  */
 export class SnapshotDecoder {
+  readonly #name: string;
   readonly #codec = new FrameCodec<SnapshotFrame>({
     ...SNAPSHOT_FRAMES,
     refuse: (reason) => this.#refusal(reason),
   });
   #frames = 0;
-  /** Where the frame at hand begins. */
+  /** Where the current frame begins. */
   #offset = 0;
   /** Records of complete passes. */
   #records = 0;
@@ -63,12 +60,17 @@ export class SnapshotDecoder {
   #body: Body | undefined;
   #end: SnapshotEnd | undefined;
 
+  /** @param name of the file, for errors */
+  constructor(name: string) {
+    this.#name = name;
+  }
+
   /**
    * @param header 16 bytes
    * @returns how many bytes of payload follow, at most 1 MiB
    */
   openFrame(header: Uint8Array): number {
-    if (this.#end !== undefined) throw this.#refusal('something follows the end of the snapshot');
+    if (this.#end !== undefined) throw this.#refusal('data follows the end of the snapshot');
     this.#frame = this.#codec.decodeHeader(header);
     return this.#frame.length;
   }
@@ -78,7 +80,7 @@ export class SnapshotDecoder {
     const frame = this.#frame!;
     this.#codec.checkPayload(frame, payload, this.#frames);
     if ((frame.type === 'header') !== (this.#body === undefined)) {
-      throw this.#refusal(`frame ${this.#frames} is a ${frame.type} frame, which has no place there`);
+      throw this.#refusal(`frame ${this.#frames} is an unexpected ${frame.type} frame`);
     }
     if (this.#body === undefined) this.#takeHeader(payload);
     else if (frame.type === 'records') this.#takeRecords(this.#body, payload);
@@ -89,19 +91,28 @@ export class SnapshotDecoder {
     this.#offset += FRAME_HEADER_BYTES + payload.length;
   }
 
-  /** The error for a file that ends, or was cut, `bytes` into a frame. */
-  cutShort(bytes: number): HtabFormatError {
-    if (this.#end !== undefined) return this.#refusal('something follows the end of the snapshot');
-    return this.#refusal(`the file ends at byte ${this.#offset + bytes}, inside frame ${this.#frames}`);
+  /** How far the file has been read. */
+  get progress(): { readonly bytes: number; readonly validEntries: number } {
+    return { bytes: this.#offset, validEntries: this.#body?.fold.table.validCount ?? 0 };
   }
 
-  /** Says that the file has ended. */
+  /** The error for a file that ends, or was cut, `bytes` into a frame. */
+  cutShort(bytes: number): HtabFormatError {
+    if (this.#end !== undefined) return this.#refusal('data follows the end of the snapshot');
+    return this.#refusal(`it ends at byte ${this.#offset + bytes}, inside frame ${this.#frames}`);
+  }
+
+  /** Ends the file. */
   finish(): Snapshot {
     if (this.#body === undefined || this.#end === undefined) {
-      throw this.#refusal(`the file ends after ${this.#frames} frames, and the snapshot goes on`);
+      throw this.#refusal(
+        this.#offset === 0
+          ? 'it is empty'
+          : `it ends after ${this.#frames} frames, and its last frame is missing`,
+      );
     }
-    const { header, table, passes } = this.#body;
-    return { table, info: { ...header, ...this.#end, passes, fileBytes: this.#offset } };
+    const { header, fold, passes } = this.#body;
+    return { table: fold.table, info: { ...header, ...this.#end, passes, fileBytes: this.#offset } };
   }
 
   #takeHeader(payload: Uint8Array): void {
@@ -110,36 +121,25 @@ export class SnapshotDecoder {
       throw this.#refusal(`its header does not say "${SNAPSHOT_NAME}"`);
     }
     if (fields['version'] !== SNAPSHOT_VERSION) {
-      const version = JSON.stringify(fields['version']);
-      throw this.#refusal(`it is of version ${version}; version ${SNAPSHOT_VERSION} is supported`);
+      const version = foreignText(JSON.stringify(fields['version'] ?? null));
+      throw this.#refusal(`it has version ${version}; only version ${SNAPSHOT_VERSION} is supported`);
     }
     const header = this.#pick(payload, HEADER_FIELDS);
-    this.#body = {
-      header,
-      table: new HptTable(header.order),
-      passes: [],
-      cursor: cursorFor(header),
-      counts: NOTHING,
-    };
+    const table = new HptTable(header.order);
+    const fold = new TableFold(table, (found) => this.#refusal(found));
+    fold.beginPass(cursorFor(header));
+    this.#body = { header, fold, passes: [] };
   }
 
-  #takeRecords(body: Body, payload: Uint8Array): void {
-    const { cursor, table, counts } = body;
+  #takeRecords({ fold }: Body, payload: Uint8Array): void {
     try {
-      cursor.push(payload);
-      const { validEntries, invalidEntries } = foldRecords(cursor, table);
-      cursor.finish();
-      body.counts = {
-        validEntries: counts.validEntries + validEntries,
-        invalidEntries: counts.invalidEntries + invalidEntries,
-        bytes: counts.bytes + payload.length,
-      };
+      fold.add(payload);
     } catch (error) {
       if (!(error instanceof HtabFormatError)) throw error;
       // The cursor counts from the beginning of its pass.
       const { byteOffset, recordIndex, ptex } = error;
-      throw new HtabFormatError('the snapshot is damaged: it has a record that no kernel gives', {
-        byteOffset: this.#offset + FRAME_HEADER_BYTES + byteOffset - counts.bytes,
+      throw new HtabFormatError(`the snapshot ${this.#name} is damaged: it has an invalid record`, {
+        byteOffset: this.#offset + FRAME_HEADER_BYTES + byteOffset - fold.counts.bytes,
         recordIndex: this.#records + recordIndex,
         ...(ptex === undefined ? {} : { ptex }),
         cause: error,
@@ -147,9 +147,9 @@ export class SnapshotDecoder {
     }
   }
 
-  #takePass(body: Body, payload: Uint8Array): void {
+  #takePass({ header, fold, passes }: Body, payload: Uint8Array): void {
     const { pass, validEntries, invalidEntries, bytes } = this.#pick(payload, PASS_FIELDS);
-    const { header, table, passes, counts } = body;
+    const { counts } = fold;
     if (
       pass !== passes.length + 1 ||
       validEntries !== counts.validEntries ||
@@ -157,36 +157,29 @@ export class SnapshotDecoder {
       bytes !== counts.bytes
     ) {
       throw this.#refusal(
-        `it says that pass ${pass} has ${validEntries} valid and ${invalidEntries} invalid entries in ${bytes} bytes; ` +
+        `it claims that pass ${pass} has ${validEntries} valid and ${invalidEntries} invalid entries in ${bytes} bytes; ` +
           `pass ${passes.length + 1} has ${counts.validEntries} and ${counts.invalidEntries} in ${counts.bytes}`,
       );
     }
-    if (pass === 1 && validEntries + invalidEntries !== table.entryCount) {
-      throw this.#refusal(
-        `the first pass names ${validEntries + invalidEntries} of the table's ${table.entryCount} entries`,
-      );
-    }
-    passes.push(counts);
-    this.#records += body.cursor.recordIndex + 1;
-    body.cursor = cursorFor(header);
-    body.counts = NOTHING;
+    passes.push(fold.endPass());
+    this.#records += fold.records;
+    fold.beginPass(cursorFor(header));
   }
 
-  #takeEnd({ table, passes, counts }: Body, payload: Uint8Array): void {
+  #takeEnd({ fold, passes }: Body, payload: Uint8Array): void {
+    const { table, counts } = fold;
     const end = this.#pick(payload, END_FIELDS);
     if (counts.bytes > 0 || end.passes !== passes.length || passes.length === 0) {
-      throw this.#refusal(
-        `it ends within pass ${passes.length + 1}, and says that it has ${end.passes} passes`,
-      );
+      throw this.#refusal(`it ends inside pass ${passes.length + 1} and claims ${end.passes} passes`);
     }
     if (end.quiescent && passes.at(-1)!.bytes > 0) {
-      throw this.#refusal('it says that its last pass found nothing changed, and that pass has records');
+      throw this.#refusal('it claims that its last pass found no change, but that pass has records');
     }
     const digest = digestTable(table);
     if (end.validEntries !== table.validCount || end.digest !== digest) {
       throw this.#refusal(
-        `its records come to ${table.validCount} valid entries with digest ${digest}, ` +
-          `and it says ${end.validEntries} with digest ${end.digest}`,
+        `its records give ${table.validCount} valid entries with digest ${digest}, ` +
+          `and it claims ${end.validEntries} with digest ${end.digest}`,
       );
     }
     this.#end = end;
@@ -201,9 +194,16 @@ export class SnapshotDecoder {
   }
 
   #refusal(reason: string): HtabFormatError {
-    const recordIndex = this.#records + (this.#body === undefined ? 0 : this.#body.cursor.recordIndex + 1);
-    const what = this.#frames === 0 ? 'not a snapshot of a table' : 'the snapshot is damaged';
-    return new HtabFormatError(`${what}: ${reason}`, { byteOffset: this.#offset, recordIndex });
+    const recordIndex = this.#records + (this.#body?.fold.records ?? 0);
+    const byteOffset = this.#offset;
+    if (byteOffset === 0) {
+      return new HtabFormatError(`${this.#name} is not a snapshot of a table: ${reason}`, {
+        ...{ byteOffset, recordIndex, place: '' },
+      });
+    }
+    return new HtabFormatError(`the snapshot ${this.#name} is damaged: ${reason}`, {
+      ...{ byteOffset, recordIndex, place: `frame ${this.#frames} at byte ${byteOffset}` },
+    });
   }
 }
 

@@ -1,8 +1,8 @@
-import type { FrameFormat } from '../framing/frame.js';
-import { type FieldChecks, isBoolean, isCount, isDigest, isOneOf, isWithin } from '../framing/fields.js';
-import type { HeaderByteOrder } from '../format/header.js';
+import type { FrameFormat } from '../frames/frame.js';
+import { type FieldChecks, isBoolean, isCount, isDigest, isOneOf, isWithin } from '../frames/fields.js';
+import type { HeaderByteOrder } from '../records/header.js';
 import { MAX_STREAM_ORDER, MIN_ORDER } from '../hpt/geometry.js';
-import type { PassCounts } from '../io/pass-progress.js';
+import type { PassCounts } from '../records/pass-counter.js';
 import type { BackendName } from '../vm/contract.js';
 import type { HostModel } from '../vm/host.js';
 
@@ -14,7 +14,7 @@ import type { HostModel } from '../vm/host.js';
  * | `header`  | what the table is, see `SnapshotHeader`            | once, first                         |
  * | `records` | whole records of the HTAB stream, at most 1 MiB    | any number in a pass                |
  * | `pass`    | counts of the records since the last `pass`        | at the end of each pass             |
- * | `end`     | entries and digest of the table, see `SnapshotEnd` | once, last: the file ends behind it |
+ * | `end`     | entries and digest of the table, see `SnapshotEnd` | once, last: the file ends after it  |
  *
  * Records are those of kernel-abi.md 2.1. The first pass names every entry of the table, as valid or invalid, in
  * ascending order; those after it, also ascending, what has changed since, and override what came before. The payloads
@@ -51,7 +51,7 @@ export interface SnapshotHeader {
   readonly host: HostModel | null;
 }
 
-/** What all passes together come to. */
+/** The result of all passes together. */
 export interface SnapshotEnd {
   /** Number of passes. */
   readonly passes: number;

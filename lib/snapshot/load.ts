@@ -1,8 +1,12 @@
-import { checkOptions, hasMethod, invalidValue, invalidType } from '../arguments.js';
-import { HtabStateError, HtabUnavailableError } from '../errors.js';
+import { hasMethod, invalidValueError, invalidTypeError } from '../base/arguments.js';
+import { bothErrors } from '../base/both-errors.js';
+import { HtabStateError, HtabUnavailableError } from '../base/errors.js';
+import { checkOptions, type OptionTable } from '../base/options.js';
+import { MAX_STREAM_ORDER, MIN_ORDER } from '../hpt/geometry.js';
 import type { HptTable } from '../hpt/table.js';
 import { checkAgainst } from '../io/read-back.js';
-import { TableWriter } from '../io/table-writer.js';
+import { TableClaim } from '../io/table-claim.js';
+import { TableWriter, openEmptyTable } from '../io/table-writer.js';
 import { checkVmOrHandle, isHandle, isVm } from '../io/vm-or-handle.js';
 import type { HtabHandle, HtabVm } from '../vm/contract.js';
 import { firstEntryLostOn, hostOf, type HostModel } from '../vm/host.js';
@@ -18,10 +22,10 @@ export interface LoadProgress {
 }
 
 export interface LoadOptions {
-  /** log2 of the bytes of the table behind a given descriptor, 18..36, where it is known: another snapshot is refused. */
+  /** log2 of the bytes of a given descriptor's table, 18..36, where it is known: a snapshot of another order is refused. */
   readonly order?: number | undefined;
   /**
-   * Processor of the host, where neither the VM nor this machine tells: entries that it cannot hold are refused before
+   * Processor of the host, where neither the VM nor this machine shows it: entries that it cannot hold are refused before
    * anything is written. `power9` for later ones too.
    */
   readonly host?: HostModel | undefined;
@@ -38,23 +42,44 @@ export interface LoadOptions {
   readonly onProgress?: ((progress: LoadProgress) => void) | undefined;
 }
 
+export const LOAD_OPTIONS = {
+  order: {
+    min: MIN_ORDER,
+    max: MAX_STREAM_ORDER,
+    unit: 'log2 of bytes',
+    doc: "log2 of the bytes of a given descriptor's table: a snapshot of another order is refused",
+  },
+  host: {
+    choices: ['power8', 'power9'],
+    doc: 'processor of the host, where neither the VM nor the machine tells; power9 for later ones too',
+  },
+  readBack: { default: false, doc: 'read the table back and compare it with the file' },
+  allowChanging: { default: false, doc: 'load a snapshot of a table that changed while it was saved' },
+  signal: { doc: 'aborts it: a table that was being written is emptied' },
+  onProgress: { doc: 'called after every MiB of records, and before the table is read back' },
+} as const satisfies OptionTable<LoadOptions>;
+
 /**
  * Gives a VM the table of a snapshot. No vcpu of it may run.
  *
  * Nothing is touched before all of the file has been verified. A VM then gets an empty table of the snapshot's order;
- * behind a descriptor, every entry is written, those that are invalid too. When this rejects after that, the table has
+ * through a descriptor, every entry is written, those that are invalid too. When this rejects after that, the table has
  * been emptied again: a guest never has half of one.
  *
  * @param snapshot its path, or what {@link readSnapshot} made of it
  * @param target a VM, or a write descriptor; a descriptor is closed at the end
- * @throws HtabFormatError, HtabSystemError for a file that is no whole snapshot, or cannot be read
- * @throws HtabStateError `busy` for a snapshot of a changing table, unless that is allowed
+ * @throws HtabFormatError, HtabSystemError for a file that is not a whole snapshot, or cannot be read
+ * @throws HtabStateError `busy` for a snapshot of a changing table, unless that is allowed; and while another operation reads,
+ *   writes or replaces the VM's table
  * @throws HtabUnavailableError `unsupported` for a table that the target, or its host, cannot hold
  * @throws HtabSystemError for an entry that the kernel refuses: which, and the likely cause; EBUSY while a vcpu runs
  * @throws HtabError `ERR_HTAB_VERIFY` if the table that was read back differs
  * @throws HtabStateError `lost` if the table could not even be emptied after a failure
  * @throws TypeError for a descriptor of the wrong direction
  * @throws the signal's reason
+ *
+ * @example
+ * await loadSnapshot('guest.hpt', vm, { readBack: true });
  */
 export async function loadSnapshot(
   snapshot: string | Snapshot,
@@ -74,10 +99,11 @@ async function load(
   target: HtabVm | HtabHandle,
   options: LoadOptions,
 ): Promise<SnapshotInfo> {
-  checkOptions(options);
+  checkOptions(options, LOAD_OPTIONS);
   const { signal, readBack = false } = options;
   checkTarget(target, readBack);
   if (typeof given !== 'string') checkSnapshot(given);
+  using _claim = isVm(target) ? TableClaim.take(target, 'replace', 'loadSnapshot') : undefined;
   const { info, table } = typeof given === 'string' ? await readSnapshot(given, { signal }) : given;
   const vm = isVm(target) ? target : undefined;
   const host = await hostOf(vm, vm?.backend ?? 'kvm', options.host);
@@ -89,8 +115,7 @@ async function load(
 
 async function apply(table: HptTable, target: HtabVm | HtabHandle, options: LoadOptions): Promise<void> {
   const { signal, readBack = false, onProgress } = options;
-  if (isVm(target)) await target.allocateHpt(table.order);
-  const handle = isVm(target) ? await target.openHtab({ access: 'write' }) : target;
+  const handle = isVm(target) ? await openEmptyTable(target, table.order) : target;
   const writer = new TableWriter(handle);
   try {
     await writer.write(table, {
@@ -111,12 +136,12 @@ async function apply(table: HptTable, target: HtabVm | HtabHandle, options: Load
 
 function checkSnapshot(snapshot: Partial<Snapshot> | null | undefined): void {
   if (hasMethod(snapshot?.table, 'applyRecords') && typeof snapshot?.info === 'object') return;
-  throw invalidType('snapshot', 'a path or a Snapshot', snapshot);
+  throw invalidTypeError('snapshot', 'a path or a Snapshot', snapshot);
 }
 
 function checkTarget(target: HtabVm | HtabHandle, readBack: boolean | HtabHandle): void {
   if (typeof readBack !== 'boolean' && !isHandle(readBack)) {
-    throw invalidType('readBack', 'a boolean or an HtabHandle', readBack);
+    throw invalidTypeError('readBack', 'a boolean or an HtabHandle', readBack);
   }
   let problem: string | undefined;
   if (!isVm(target)) {
@@ -127,7 +152,7 @@ function checkTarget(target: HtabVm | HtabHandle, readBack: boolean | HtabHandle
   if (typeof readBack === 'object' && readBack.access !== 'read') {
     problem = 'The "readBack" argument must be open for reading';
   }
-  if (problem !== undefined) throw invalidValue(problem);
+  if (problem !== undefined) throw invalidValueError(problem);
 }
 
 function checkFits(
@@ -157,15 +182,15 @@ function checkFits(
   );
 }
 
-/** Leaves an empty table behind a failure; if that fails too, says so. */
+/** Empties the table after a failure; if that fails too, the error has both. */
 async function emptyAfter(error: unknown, writer: TableWriter, order: number): Promise<void> {
   try {
     await writer.empty(order);
   } catch (failure) {
     throw new HtabStateError(
       'lost',
-      'loading failed, and so did emptying the table again: it may hold part of the snapshot, and no guest may run on it',
-      { cause: new AggregateError([error, failure]) },
+      'loading failed, and the table could not be emptied again: it may hold part of the snapshot, and no guest may run on it',
+      { cause: bothErrors(error, failure) },
     );
   }
 }

@@ -1,8 +1,8 @@
-import { HtabStateError } from '../errors.js';
-import { RecordCursor } from '../format/cursor.js';
-import { encodeFields } from '../framing/fields.js';
-import { foldRecords } from '../format/fold.js';
-import { FRAME_HEADER_BYTES, FrameCodec } from '../framing/frame.js';
+import { RecordCursor } from '../records/cursor.js';
+import type { PassCounts } from '../records/pass-counter.js';
+import { TableFold } from '../records/table-fold.js';
+import { encodeFields } from '../frames/fields.js';
+import { FRAME_HEADER_BYTES, FrameCodec } from '../frames/frame.js';
 import { digestTable } from '../hpt/digest.js';
 import { HptTable } from '../hpt/table.js';
 import {
@@ -14,7 +14,7 @@ import {
   type SnapshotHeader,
   type SnapshotInfo,
 } from './layout.js';
-import type { PassCounts } from '../io/pass-progress.js';
+import { incompletePassError } from '../io/other-table.js';
 
 /** Where a snapshot's bytes go. */
 export interface SnapshotSink {
@@ -28,41 +28,28 @@ const codec = new FrameCodec<SnapshotFrame>({
 });
 
 /**
- * Writes the frames of a snapshot, and keeps what they come to.
+ * Writes the frames of a snapshot, and folds their records.
  *
  * The order of calls is that of the file: {@link begin}, for each pass {@link add} any number of times and
  * {@link endPass}, {@link end}.
  */
 export class SnapshotWriter {
-  /** What a reader of the file will have, so far. */
-  readonly table: HptTable;
+  /** The records written so far, as a reader of the file will have them. */
+  readonly fold: TableFold;
   readonly #sink: SnapshotSink;
   readonly #header: SnapshotHeader;
   readonly #passes: PassCounts[] = [];
-  #counts: PassCounts = { validEntries: 0, invalidEntries: 0, bytes: 0 };
-  #cursor: RecordCursor;
   #frames = 0;
   #fileBytes = 0;
 
   constructor(sink: SnapshotSink, header: SnapshotHeader) {
     this.#sink = sink;
     this.#header = header;
-    this.table = new HptTable(header.order);
-    this.#cursor = this.#newCursor();
-  }
-
-  /** Of the pass at hand. */
-  get counts(): PassCounts {
-    return this.#counts;
-  }
-
-  /** ptex behind the last entry that the pass at hand has named. */
-  get reached(): number {
-    const { index, validCount, invalidCount } = this.#cursor;
-    return index + validCount + invalidCount;
+    this.fold = new TableFold(new HptTable(header.order), incompletePassError);
   }
 
   begin(): Promise<void> {
+    this.#beginPass();
     return this.#write(
       'header',
       encodeFields({ format: SNAPSHOT_NAME, version: SNAPSHOT_VERSION, ...this.#header }),
@@ -70,43 +57,28 @@ export class SnapshotWriter {
   }
 
   /**
-   * @param records whole records of the pass at hand, at most 1 MiB
+   * @param records whole records of this pass, at most 1 MiB
    * @throws HtabFormatError for records that no kernel gives
    */
   async add(records: Uint8Array): Promise<void> {
-    this.#cursor.push(records);
-    const { validEntries, invalidEntries } = foldRecords(this.#cursor, this.table);
-    this.#cursor.finish();
-    this.#counts = {
-      validEntries: this.#counts.validEntries + validEntries,
-      invalidEntries: this.#counts.invalidEntries + invalidEntries,
-      bytes: this.#counts.bytes + records.length,
-    };
+    this.fold.add(records);
     await this.#write('records', records);
   }
 
-  /** @throws HtabStateError `lost` if the first pass has not named every entry: then what it left out is not known */
+  /** @throws as {@link incompletePassError} if the first pass has not named every entry: the others are not known */
   async endPass(): Promise<PassCounts> {
-    const counts = this.#counts;
-    const named = counts.validEntries + counts.invalidEntries;
-    if (this.#passes.length === 0 && named !== this.table.entryCount) {
-      throw new HtabStateError(
-        'lost',
-        `the first pass gave ${named} of the ${this.table.entryCount} entries of a table of order ` +
-          `${this.table.order}: the descriptor had been read before, the order is another, or the guest uses radix`,
-      );
-    }
+    const counts = this.fold.endPass();
     this.#passes.push(counts);
-    this.#counts = { validEntries: 0, invalidEntries: 0, bytes: 0 };
-    this.#cursor = this.#newCursor();
+    this.#beginPass();
     await this.#write('pass', encodeFields({ pass: this.#passes.length, ...counts }));
     return counts;
   }
 
   /** @param quiescent whether the last pass found nothing changed anywhere */
   async end(quiescent: boolean): Promise<SnapshotInfo> {
-    const validEntries = this.table.validCount;
-    const digest = digestTable(this.table);
+    const { table } = this.fold;
+    const validEntries = table.validCount;
+    const digest = digestTable(table);
     const end: SnapshotEnd = { passes: this.#passes.length, validEntries, digest, quiescent };
     await this.#write('end', encodeFields(end));
     return { ...this.#header, ...end, passes: this.#passes, fileBytes: this.#fileBytes };
@@ -119,8 +91,8 @@ export class SnapshotWriter {
     this.#fileBytes += FRAME_HEADER_BYTES + payload.length;
   }
 
-  #newCursor(): RecordCursor {
+  #beginPass(): void {
     const { order, headerByteOrder } = this.#header;
-    return new RecordCursor({ order, headerByteOrder, ascending: true });
+    this.fold.beginPass(new RecordCursor({ order, headerByteOrder, ascending: true }));
   }
 }

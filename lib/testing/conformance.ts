@@ -6,17 +6,20 @@ import {
   type ConformanceBackend,
   type ConformanceCase,
 } from './conformance/context.js';
+import { dirtyLogCases } from './conformance/dirty-log.js';
 import { guestCases } from './conformance/guest.js';
+import { hypercallCases } from './conformance/hypercalls.js';
 import { lifecycleCases } from './conformance/lifecycle.js';
 import { readingCases } from './conformance/reading.js';
 import { resizingCases } from './conformance/resizing.js';
 import { trackingCases } from './conformance/tracking.js';
 import { valueCases } from './conformance/values.js';
-import { recordCases, writingCases } from './conformance/writing.js';
+import { recordCases } from './conformance/whole-records.js';
+import { writingCases } from './conformance/writing.js';
 
 /**
- * The behaviour every backend must show, case by case. No test runner is needed: loop over the cases with the one at
- * hand, or call {@link runConformance}.
+ * The behaviour every backend must show, case by case. Loop over the cases with your test runner; without one, call
+ * {@link runConformance}.
  *
  * @example
  * for (const conformanceCase of conformanceCases) {
@@ -34,6 +37,8 @@ export const conformanceCases: readonly ConformanceCase[] = [
   ...allocationCases,
   ...resizingCases,
   ...guestCases,
+  ...dirtyLogCases,
+  ...hypercallCases,
   ...lifecycleCases,
 ];
 
@@ -127,6 +132,9 @@ export interface ConformanceResult {
  * @param onResult called after each case
  * @returns the results in order; none failed if none has the outcome `failed`
  * @throws TypeError for a backend with a capability that does not exist
+ *
+ * @example
+ * const results = await runConformance(emulatedBackend({ host: 'power8' }));
  */
 export async function runConformance(
   backend: ConformanceBackend,

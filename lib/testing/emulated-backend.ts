@@ -2,7 +2,14 @@ import { EmulatedVm, type EmulatedVmOptions } from '../vm/emulated/emulated-vm.j
 import type { HtabVm } from '../vm/contract.js';
 import type { Capability, ConformanceBackend, ConformanceGuest } from './conformance/context.js';
 
-const CAPABILITIES: readonly Capability[] = ['lock-bit', 'resize', 'bounded-write', 'vcpu', 'running'];
+const CAPABILITIES: readonly Capability[] = [
+  'lock-bit',
+  'resize',
+  'bounded-write',
+  'vcpu',
+  'running',
+  'dirty-log',
+];
 
 /**
  * The emulated kernel as a backend of the conformance suite: to see the suite at work, and how a backend of one's own is
@@ -55,6 +62,7 @@ function emulatedGuest(vm: HtabVm): ConformanceGuest {
     setRunning: (running) => {
       vm.runningVcpus = running ? 1 : 0;
     },
+    dirtyLog: () => vm.getDirtyLog(0),
     setRadix: (radix) => vm.configureMmu(radix ? 'radix' : 'hash'),
   };
 }

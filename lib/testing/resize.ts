@@ -1,5 +1,5 @@
 import type { HtabVm } from '../vm/contract.js';
-import { pause } from '../node/waiting.js';
+import { sleep } from '../base/time.js';
 
 /**
  * Prepares a table of this order and waits until it is ready. The kernel's answer is a wait it suggests, but nothing
@@ -8,7 +8,7 @@ import { pause } from '../node/waiting.js';
  * @throws HtabSystemError as `HtabVm.prepareHptResize`
  */
 export async function prepareTable(vm: HtabVm, order: number): Promise<void> {
-  while ((await vm.prepareHptResize(order)) > 0) await pause(1);
+  while ((await vm.prepareHptResize(order)) > 0) await sleep(1);
 }
 
 /**

@@ -33,6 +33,8 @@ export interface HtabVm extends AsyncDisposable {
    *
    * @throws RangeError outside 18..46: the kernel would free the live table first, and order 0 can crash it.
    * @throws HtabSystemError EBUSY while a vcpu runs; ENOMEM (the old table is gone then)
+   * @throws HtabUnavailableError `refused` if the kernel gave a table of another order, as old kernels do: the guest has it,
+   *   and {@link hptOrder} tells its order
    */
   allocateHpt(order: number): Promise<void>;
   /** Starts or asks after the preparation of a resize; the kernel's own answer: ms to wait, 0 = ready. Order 0 cancels. */

@@ -1,8 +1,8 @@
 import { readFile } from 'node:fs/promises';
 import { findValid } from '../hpt/entries.js';
-import { HPTE_V_LOST_ON_POWER9_HIGH } from '../hpt/hpte.js';
+import { HPTE_V_LOST_ON_POWER9_HIGH } from '../hpt/hpte-bits.js';
 import type { HptTable } from '../hpt/table.js';
-import { swapBigEndian } from '../hpt/wire.js';
+import { swapBigEndian } from '../hpt/byte-order.js';
 import type { BackendName, HtabVm } from './contract.js';
 
 /** Processor of a host, as far as it matters to tables: POWER9 and later drop bits 52..61 of `v` (kernel-abi.md 3.1). */

@@ -1,4 +1,4 @@
-import { checkOneOf } from '../arguments.js';
+import { checkOneOf } from '../base/arguments.js';
 import type { OpenHtabOptions } from './contract.js';
 
 // What the VM's ioctls take, the same for the real kernel and the emulated one.

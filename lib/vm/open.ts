@@ -1,4 +1,5 @@
-import { checkOneOf, invalidType } from '../arguments.js';
+import { checkOneOf, invalidTypeError } from '../base/arguments.js';
+import { checkOptions, type OptionTable } from '../base/options.js';
 import type { BackendName, HtabVm } from './contract.js';
 import { EmulatedVm, type EmulatedVmOptions } from './emulated/emulated-vm.js';
 import { ImageVm } from './image/image-vm.js';
@@ -18,19 +19,32 @@ export interface OpenVmOptions {
   readonly emulated?: EmulatedVmOptions;
 }
 
-const BACKENDS: readonly OpenVmOptions['backend'][] = ['kvm', 'emulated', 'image', 'auto'];
+const BACKENDS = ['kvm', 'emulated', 'image', 'auto'] as const satisfies OpenVmOptions['backend'][];
+
+export const OPEN_VM_OPTIONS = {
+  backend: {
+    choices: BACKENDS,
+    doc: 'needed; auto takes the real kernel or else the emulated one, and is for tests and demonstrations alone',
+  },
+  kvm: { values: '`{ device, type }`', doc: 'for the kvm backend' },
+  emulated: { values: 'those of `EmulatedVm`', doc: 'for the emulated backend' },
+} as const satisfies OptionTable<OpenVmOptions>;
 
 /**
  * Makes a VM of a backend; its `backend` says which one it is.
  *
  * @throws TypeError (`ERR_INVALID_ARG_VALUE`) for a backend that does not exist, or none; without options
  * @throws HtabUnavailableError if `kvm` is asked for and cannot be had: why, and what to do
+ *
+ * @example
+ * await using vm = await openVm({ backend: 'emulated', emulated: { host: 'power8' } });
  */
 export async function openVm(options: OpenVmOptions): Promise<HtabVm> {
   // The likeliest mistake is no options at all, or only the name.
   if (typeof options !== 'object' || (options as OpenVmOptions | null) === null) {
-    throw invalidType('options', `an object with a backend: ${BACKENDS.join(', ')}`, options);
+    throw invalidTypeError('options', `an object with a backend: ${BACKENDS.join(', ')}`, options);
   }
+  checkOptions(options, { backend: true, kvm: true, emulated: true });
   checkOneOf('options.backend', options.backend, BACKENDS);
   const { backend, kvm, emulated } = options;
   if (backend === 'emulated') return new EmulatedVm(emulated);
@@ -39,7 +53,7 @@ export async function openVm(options: OpenVmOptions): Promise<HtabVm> {
   if (problem === undefined) return KvmVm.create(kvm);
   if (backend === 'kvm') throw problem;
   process.emitWarning(
-    `openVm chose the emulated backend: kvm cannot be had, reason ${problem.reason} (see probe())`,
+    `openVm chose the emulated backend: kvm is not available, reason ${problem.reason} (see probe())`,
     {
       code: 'HTAB_EMULATED',
     },

@@ -1,9 +1,10 @@
 import { constants } from 'node:os';
-import { HtabFormatError } from '../errors.js';
-import { HEADER_BYTES } from '../format/header.js';
+import { HtabFormatError } from '../base/errors.js';
+import { HEADER_BYTES } from '../records/header.js';
 import { HPTE_BYTES } from '../hpt/geometry.js';
-import { HPTE_V_VALID, basePageShift, type PageShift } from '../hpt/hpte.js';
-import type { CallResult } from './base.js';
+import { HPTE_V_VALID } from '../hpt/hpte-bits.js';
+import { basePageShift, type PageShift } from '../hpt/page-size.js';
+import type { CallResult } from './call-result.js';
 
 const { EINVAL, EIO } = constants.errno;
 
@@ -34,7 +35,7 @@ export interface EntrySink {
  * record's HPTEs, so only the last record of a write may have any; and its length check forgets the header.
  *
  * @returns bytes the kernel says it took, which can be more than were given, or minus an errno
- * @throws HtabFormatError where the kernel would take bytes behind the buffer
+ * @throws HtabFormatError where the kernel would take bytes beyond the buffer
  */
 export function writeLoop(bytes: Uint8Array, sink: EntrySink): CallResult {
   const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.length);
@@ -67,7 +68,7 @@ function writeRun(
     const ptex = index + entry;
     if (at + HPTE_BYTES > view.byteLength) {
       throw new HtabFormatError(
-        `the kernel would take ${at + HPTE_BYTES - view.byteLength} bytes behind the buffer; what comes before this entry is applied`,
+        `the kernel would read ${at + HPTE_BYTES - view.byteLength} bytes beyond the buffer; the entries before this one are applied`,
         { byteOffset: at, recordIndex: record, ptex },
       );
     }

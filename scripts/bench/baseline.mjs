@@ -11,6 +11,7 @@ import { hostTarget, missingFor, rebuild, root, targets } from '../native/toolch
  *   and whether this is the first pass. Returns the bytes written
  * @property {(state: Float64Array, buffer: Uint8Array) => Promise<number>} readOnPool the same as a job of the pool; one
  *   at a time
+ * @property {() => Float64Array} stats what `tableStats` counts, in the order of `struct Stats`
  * @property {(records: Uint8Array) => boolean} store checks whole records and applies them; false if one is bad
  *
  * @typedef {object} Addon

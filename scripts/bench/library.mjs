@@ -8,14 +8,18 @@ const load = (name) => import(new URL(`../../dist/${name}.js`, import.meta.url).
 
 export const { EmulatedVm, HptReader, HptTable, RecordCursor } =
   /** @type {typeof import('../../lib/index.js')} */ (await load('index'));
-export const { createReadStream, foldRecords, receiveHpt, sendHpt } =
+export const { encodeAvpn, encodeHpte, hashPage, linuxPage, primaryGroup, secondaryGroup, tableStats } =
+  /** @type {typeof import('../../lib/index.js')} */ (await load('index'));
+export const { createReadStream, foldRecords, receiveHpt, relayMigration, sendHpt } =
   /** @type {typeof import('../../lib/index.js')} */ (await load('index'));
 
 // Not published: what a pass costs without anything around it, and descriptors that are none of KVM.
-export const { fillRecords } = /** @type {typeof import('../../lib/format/pass.js')} */ (
-  await load('format/pass')
+export const { fillRecords } = /** @type {typeof import('../../lib/records/fill-records.js')} */ (
+  await load('records/fill-records')
 );
-export const { BaseHandle } = /** @type {typeof import('../../lib/vm/base.js')} */ (await load('vm/base'));
+export const { BaseHandle } = /** @type {typeof import('../../lib/vm/base-handle.js')} */ (
+  await load('vm/base-handle')
+);
 export const { KvmHandle } = /** @type {typeof import('../../lib/vm/kvm/kvm-handle.js')} */ (
   await load('vm/kvm/kvm-handle')
 );

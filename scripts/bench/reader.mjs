@@ -4,6 +4,7 @@ import { atLeast, atMost } from './cases.mjs';
 import { BaseHandle, HptReader, RecordCursor } from './library.mjs';
 import { contest, wallTime } from './measure.mjs';
 import { full, grouped } from './patterns.mjs';
+import { addRecords } from './records.mjs';
 import { Twin } from './tables.mjs';
 
 const ORDER = 26;
@@ -48,21 +49,12 @@ async function readAndDecode() {
   const theirs = new Float64Array(4);
   const run = async () => {
     const cursor = new RecordCursor({ order: ORDER, ascending: true });
-    let records = 0;
-    let valid = 0;
-    let invalid = 0;
-    let indexes = 0;
+    ours.fill(0);
     for await (const chunk of reader.pass()) {
       cursor.push(chunk);
-      while (cursor.next()) {
-        records++;
-        valid += cursor.validCount;
-        invalid += cursor.invalidCount;
-        indexes += cursor.index;
-      }
+      addRecords(cursor, ours);
     }
     cursor.finish();
-    ours.set([records, valid, invalid, indexes]);
   };
   const buffer = new Uint8Array(1 << 20);
   const state = new Float64Array(2);

@@ -10,6 +10,27 @@ const ORDER = 26;
 const CHUNK_BYTES = 1 << 20;
 
 /**
+ * Adds what is left in the cursor to the totals: records, valid entries, invalid entries, sum of indexes.
+ *
+ * @param {import('../../lib/index.js').RecordCursor} cursor
+ * @param {Float64Array} totals
+ */
+export function addRecords(cursor, totals) {
+  let records = 0;
+  let valid = 0;
+  let invalid = 0;
+  let indexes = 0;
+  while (cursor.next()) {
+    records++;
+    valid += cursor.validCount;
+    invalid += cursor.invalidCount;
+    indexes += cursor.index;
+  }
+  for (const [at, count] of [records, valid, invalid, indexes].entries())
+    totals[at] = (totals[at] ?? 0) + count;
+}
+
+/**
  * A stream of records with so many valid entries each, in chunks of whole records.
  *
  * @param {(next: () => number) => number} runLength
@@ -52,21 +73,12 @@ function decode(chunks) {
   const theirs = new Float64Array(4);
   const decodeOurs = () => {
     const cursor = new RecordCursor({ order: ORDER, ascending: true });
-    let records = 0;
-    let valid = 0;
-    let invalid = 0;
-    let indexes = 0;
+    ours.fill(0);
     for (const chunk of chunks) {
       cursor.push(chunk);
-      while (cursor.next()) {
-        records++;
-        valid += cursor.validCount;
-        invalid += cursor.invalidCount;
-        indexes += cursor.index;
-      }
+      addRecords(cursor, ours);
     }
     cursor.finish();
-    ours.set([records, valid, invalid, indexes]);
   };
   const decodeTheirs = () => {
     theirs.fill(0);

@@ -9,6 +9,8 @@ export const root = fileURLToPath(new URL('../..', import.meta.url));
 
 /** Where node-gyp leaves the addon, under the folder that it built. */
 export const BUILT = path.join('build', 'Release', 'kvm_htab.node');
+/** What tells whether that is up to date. */
+export const STAMP = 'build/sources.sha256';
 
 /**
  * @typedef {object} Target
@@ -105,7 +107,7 @@ export function stage(name) {
 }
 
 /**
- * Runs node-gyp; its talk is shown only when it fails, on stderr.
+ * Runs node-gyp; shows its output, on stderr, only when it fails.
  *
  * @param {string[]} args
  * @param {Target} target
@@ -140,21 +142,12 @@ export function rebuild(folder, target, environment) {
 }
 
 /**
- * @typedef {object} CompileCommand
- * @property {string} command a line for the shell: compiler, flags, source
- * @property {string} file
- */
-
-/**
- * How each source is compiled, by binding.gyp and Node's own flags.
+ * Tells clang's tools how each source is compiled, by binding.gyp and Node's own flags.
  *
- * @param {string} folder one with the sources; its build folder gets the compile_commands.json
- * @returns {CompileCommand[] | undefined}
+ * @param {string} folder one with the sources; its build/Release gets the compile_commands.json
+ * @returns {boolean} whether it was written
  */
-export function compileCommands(folder) {
+export function writeCompileCommands(folder) {
   const args = ['configure', `--directory=${folder}`, '--', '-f', 'compile_commands_json'];
-  if (!nodeGyp(args, { gypArch: process.arch, prefix: '' })) return undefined;
-  const list = readFileSync(path.join(folder, 'build/Release/compile_commands.json'), 'utf8');
-  const commands = /** @type {unknown} */ (JSON.parse(list));
-  return /** @type {CompileCommand[]} */ (commands);
+  return nodeGyp(args, { gypArch: process.arch, prefix: '' });
 }

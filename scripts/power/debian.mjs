@@ -39,7 +39,7 @@ export class DebianRelease {
   }
 
   /**
-   * @param {string} suite a release's name: `bookworm`, `trixie`
+   * @param {string} suite a release's name: `bookworm`, `trixie`; that of backports takes with it the release they are for
    * @param {string} folder where lists and packages are kept
    */
   static async open(suite, folder) {
@@ -47,7 +47,9 @@ export class DebianRelease {
     for (const name of ['lists/partial', 'cache/archives/partial']) {
       await mkdir(join(folder, name), { recursive: true });
     }
-    await writeFile(join(folder, 'sources.list'), `deb [signed-by=${KEYRING}] ${mirror} ${suite} main\n`);
+    const suites = new Set([suite, suite.replace('-backports', '')]);
+    const sources = [...suites].map((name) => `deb [signed-by=${KEYRING}] ${mirror} ${name} main\n`);
+    await writeFile(join(folder, 'sources.list'), sources.join(''));
     await writeFile(join(folder, 'status'), '');
     const settings = {
       'Dir::Etc::sourcelist': join(folder, 'sources.list'),
@@ -55,6 +57,7 @@ export class DebianRelease {
       'Dir::State::lists': join(folder, 'lists'),
       'Dir::State::status': join(folder, 'status'),
       'Dir::Cache': join(folder, 'cache'),
+      'APT::Default-Release': suite,
       'APT::Architecture': 'ppc64el',
       'APT::Architectures': 'ppc64el',
       'APT::Update::Error-Mode': 'any',

@@ -21,7 +21,7 @@ const NODE_RELEASES = ['trixie', 'forky'];
  * @param {readonly string[]} suites releases that can fill it, the best first
  * @param {(release: DebianRelease, folder: string, scratch: string) => Promise<void>} fill
  */
-async function once(folder, suites, fill) {
+export async function once(folder, suites, fill) {
   if (existsSync(folder)) return;
   const scratch = `${folder}.scratch`;
   const reasons = [];

@@ -1,4 +1,4 @@
-// The guest's file system: archives laid over each other. The large one, Node, is packed once and kept.
+// The guest's file system: archives laid over each other. The large ones, Node and QEMU, are packed once and kept.
 import { createReadStream, createWriteStream, existsSync } from 'node:fs';
 import { readdir, readFile, rename, stat } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
@@ -15,7 +15,7 @@ const LIMIT_BYTES = 128 * 2 ** 20;
  * @param {Parameters<typeof cpio>[0]} entries
  * @param {string} file
  */
-async function pack(entries, file) {
+export async function pack(entries, file) {
   await pipeline(Readable.from(cpio(entries)), createGzip({ level: 1 }), createWriteStream(`${file}.part`));
   await rename(`${file}.part`, file);
 }
@@ -27,6 +27,18 @@ async function* baseEntries(root) {
   yield linkEntry('sbin', 'bin');
   // Without it the kernel starts /init with no standard streams.
   yield { path: 'dev/console', mode: MODE.terminal, device: /** @type {[number, number]} */ ([5, 1]) };
+}
+
+/**
+ * A root folder with QEMU in it, and the kernel of its guests.
+ *
+ * @param {string} root
+ * @param {string} kernel
+ */
+async function* qemuEntries(root, kernel) {
+  yield* treeEntries(root, 'qemu');
+  for (const name of ['dev', 'proc', 'sys', 'tmp', 'app', 'boot']) yield folderEntry(`qemu/${name}`);
+  yield { path: 'qemu/boot/vmlinux', mode: MODE.file, data: await readFile(join(kernel, 'vmlinux')) };
 }
 
 /**
@@ -44,14 +56,20 @@ async function* runEntries(kernel, app) {
 }
 
 /**
- * @param {{ cache: string, root: string, kernel: string, app: string, file: string }} parts folders of the cache, of the
- *   root file system, of the kernel and of what is to stand in /app; the initramfs to write
+ * @param {{ cache: string, root: string, kernel: string, app: string, qemu?: string, file: string }} parts folders of the
+ *   cache, of the root file system, of the kernel, of what is to stand in /app and in /qemu; the initramfs to write
  */
-export async function buildInitramfs({ cache, root, kernel, app, file }) {
+export async function buildInitramfs({ cache, root, kernel, app, qemu, file }) {
   const base = join(cache, 'base.cpio.gz');
   if (!existsSync(base)) await pack(baseEntries(root), base);
+  const kept = [base];
+  if (qemu !== undefined) {
+    const packed = `${qemu}.cpio.gz`;
+    if (!existsSync(packed)) await pack(qemuEntries(qemu, kernel), packed);
+    kept.push(packed);
+  }
   await pack(runEntries(kernel, app), `${file}.run`);
-  await pipeline(concatenate([base, `${file}.run`]), createWriteStream(file));
+  await pipeline(concatenate([...kept, `${file}.run`]), createWriteStream(file));
   const { size } = await stat(file);
   if (size > LIMIT_BYTES)
     throw new Error(`${file} has ${size} bytes; the machine takes no more than ${LIMIT_BYTES}`);

@@ -8,10 +8,15 @@ Usage: npm run test:power -- [options]
   --hash-host                  the host kernel itself uses a hash table instead of a radix tree
   --kernel 6.1|6.12            stock Debian kernel (6.1: 64 KiB pages, 6.12: 4 KiB pages)
                                With none of these three: POWER9 radix, POWER9 hash and POWER8 on 6.1, POWER9 on 6.12.
+  --qemu                       instead the tests with Debian's QEMU and a Linux guest inside: on a POWER9 hash host unless
+                               --machine is powernv8; on 6.1 only
+  --qemu-version 7.2|10.0      that QEMU (7.2)
   --filter PATTERN             only tests whose name matches this regular expression
   --seed N                     first seed of the random programs (default: from the clock, printed)
   --operations N               operations of the random programs (20000)
-  --kills N                    migrations whose receiver is killed (3)
+  --moves N                    moves of a whole guest, there and back (1)
+  --kills N                    migrations in which a receiver or an agent is killed, each (1)
+  --may-crash                  run the reproducers that stop the kernel, too
   --keep                       leave the files of the boots in .cache/power/run
   --shell                      boot to a prompt instead of the tests
   --refresh                    fetch kernel and Node anew
@@ -20,8 +25,14 @@ Exit status: that of the tests inside; 2 for a wrong option; 3 if the machine di
 `;
 
 /**
- * @typedef {{ machine: 'powernv8' | 'powernv9', hashHost: boolean, kernel: import('./fetch.mjs').KernelSeries }} Configuration
- * @typedef {{ filter: string, seed: number, operations: number, kills: number }} TestOptions what the tests inside are told
+ * @typedef {{
+ *   machine: 'powernv8' | 'powernv9', hashHost: boolean, kernel: import('./fetch.mjs').KernelSeries,
+ *   qemu?: import('./qemu.mjs').QemuSeries
+ * }} Configuration
+ * @typedef {{
+ *   filter: string, seed: number, operations: number, moves: number, kills: number, mayCrash: boolean,
+ *   qemu?: import('./qemu.mjs').QemuSeries
+ * }} TestOptions what the tests inside are told
  * @typedef {{
  *   configurations: Configuration[], tests: TestOptions, keep: boolean, shell: boolean, refresh: boolean, help: boolean
  * }} Options
@@ -69,10 +80,14 @@ export function parseOptions(args) {
       machine: { type: 'string' },
       'hash-host': { type: 'boolean' },
       kernel: { type: 'string' },
+      qemu: { type: 'boolean', default: false },
+      'qemu-version': { type: 'string' },
       filter: { type: 'string', default: '' },
       seed: { type: 'string', default: String(Date.now() % 1e9) },
       operations: { type: 'string', default: '20000' },
-      kills: { type: 'string', default: '3' },
+      moves: { type: 'string', default: '1' },
+      kills: { type: 'string', default: '1' },
+      'may-crash': { type: 'boolean', default: false },
       keep: { type: 'boolean', default: false },
       shell: { type: 'boolean', default: false },
       refresh: { type: 'boolean', default: false },
@@ -81,20 +96,26 @@ export function parseOptions(args) {
   });
   const { machine, kernel, keep, shell, refresh, help } = values;
   const hashHost = values['hash-host'];
+  const qemu = qemuOf(values);
   /** @type {Configuration} */
   const chosen = {
     machine: oneOf('machine', machine ?? 'powernv9', ['powernv8', 'powernv9']),
-    hashHost: hashHost ?? false,
-    kernel: oneOf('kernel', kernel ?? '6.1', ['6.1', '6.12']),
+    // On a radix host the emulated POWER9 runs radix guests only.
+    hashHost: hashHost ?? qemu !== undefined,
+    kernel: oneOf('kernel', kernel ?? '6.1', qemu === undefined ? ['6.1', '6.12'] : ['6.1']),
+    ...(qemu && { qemu }),
   };
-  const isChosen = shell || machine !== undefined || hashHost !== undefined || kernel !== undefined;
+  const isChosen = shell || [machine, hashHost, kernel, qemu].some((choice) => choice !== undefined);
   return {
     configurations: isChosen ? [chosen] : [...EVERY],
     tests: {
       filter: new RegExp(values.filter).source === '(?:)' ? '' : values.filter,
       seed: count('seed', values.seed),
       operations: count('operations', values.operations),
+      moves: count('moves', values.moves),
       kills: count('kills', values.kills),
+      ...(qemu && { qemu }),
+      mayCrash: values['may-crash'],
     },
     keep,
     shell,
@@ -103,8 +124,19 @@ export function parseOptions(args) {
   };
 }
 
+/**
+ * @param {{ qemu: boolean, 'qemu-version'?: string | undefined }} values
+ * @returns {import('./qemu.mjs').QemuSeries | undefined}
+ */
+function qemuOf({ qemu, 'qemu-version': version }) {
+  if (qemu) return oneOf('qemu-version', version ?? '7.2', /** @type {const} */ (['7.2', '10.0']));
+  if (version !== undefined) throw new TypeError('--qemu-version is for --qemu');
+  return undefined;
+}
+
 /** @param {Configuration} configuration */
-export function nameOf({ machine, hashHost, kernel }) {
+export function nameOf({ machine, hashHost, kernel, qemu }) {
   const mmu = machine === 'powernv8' || hashHost ? 'hash' : 'radix';
-  return `POWER${machine.slice(-1)} ${mmu} host, Linux ${kernel}`;
+  const inside = qemu === undefined ? '' : `, QEMU ${qemu}`;
+  return `POWER${machine.slice(-1)} ${mmu} host, Linux ${kernel}${inside}`;
 }

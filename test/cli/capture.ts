@@ -1,5 +1,5 @@
 import { Writable } from 'node:stream';
-import type { Output } from '../../lib/cli/program.js';
+import type { Output } from '../../lib/cli/output.js';
 
 /** Keeps what a command writes. */
 class Capture extends Writable {

@@ -2,7 +2,7 @@ import { once } from 'node:events';
 import { connect, createServer, type AddressInfo, type Socket } from 'node:net';
 import { onTestFinished } from 'vitest';
 
-/** Type and header length of a frame (lib/format/frame.ts); `commit` as lib/migration/protocol.ts numbers it. */
+/** Type and header length of a frame (lib/frames/frame.ts); `commit` as lib/migration/wire/protocol.ts numbers it. */
 const FRAME_HEADER_BYTES = 16;
 const COMMIT = 9;
 

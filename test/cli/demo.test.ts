@@ -1,19 +1,22 @@
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { beforeAll, describe, expect, test, vi } from 'vitest';
-import { loadTable, readGuestTable, replaceTable } from '../../lib/cli/demo/guest-image.js';
-import { demo } from '../../lib/cli/demo/demo.js';
+import { readGuestTable, replaceTable } from '../../lib/cli/demo/guest-image.js';
+import { loadTable } from '../../lib/io/table-writer.js';
+import { demo } from '../../lib/cli/demo/run.js';
 import type { Outcome } from '../../lib/cli/demo/outcome.js';
 import * as verdict from '../../lib/cli/demo/verdict.js';
 import { run } from '../../lib/cli/program.js';
 import { compareTables } from '../../lib/hpt/compare.js';
-import { HPTE_V_BOLTED, HPTE_V_SECONDARY } from '../../lib/hpt/hpte.js';
+import { HPTE_V_BOLTED, HPTE_V_SECONDARY } from '../../lib/hpt/hpte-bits.js';
 import { virtualPageOf } from '../../lib/hpt/hash.js';
 import type { HptTable } from '../../lib/hpt/table.js';
 import { EmulatedVm } from '../../lib/vm/emulated/emulated-vm.js';
+import { scratchFiles } from '../scratch.js';
 import { captureOutput } from './capture.js';
 import { MAIN, notCompiled } from './processes.js';
 
+const scratch = scratchFiles();
 /** So busy a guest has a fast line: the demo takes half a second. */
 const BUSY = ['--rate', '50000'];
 
@@ -63,6 +66,23 @@ describe("the demo's guest", () => {
   });
 });
 
+describe('the demo of a whole guest', () => {
+  test('moves memory, table and registers, shows both side by side, and compares with an unmoved guest', async () => {
+    const output = captureOutput();
+    expect(await run(['demo', '--whole-guest', '--order', '19', '--rate', '1000'], output)).toBe(0);
+    const { text } = output.stdout;
+    expect(text).toContain('Moved a Linux guest: 1.07 GB of memory, its table of order 19');
+    expect(text).toMatch(/^1 +16,384 +[\d,]+ +[\d.]+ MB +[\d.]+ (ms|s)$/m);
+    expect(text).toMatch(/^\d+ \(guest stopped\) +\d+ +\d+ +[\d.]+ [kM]?B +[\d.]+ m?s$/m);
+    const [, moved, unmoved] = /^checksum +(\d+),.*\nunmoved +(\d+),/m.exec(text)!;
+    expect(moved).toBe(unmoved);
+    expect(text).toMatch(
+      /\nverified: checksum, table and memory are those of the guest that was not moved\n\n[.\d\n]+\n\. empty, /,
+    );
+    expect(output.stderr.text).toMatch(/^memory round 1.* \| table/m);
+  });
+});
+
 describe('the demo', () => {
   test('moves the guest, and prints what a person wants to know', async () => {
     const output = captureOutput();
@@ -76,7 +96,10 @@ describe('the demo', () => {
     const [, source, destination] =
       /^source digest +([0-9a-f]{64})\ndestination digest +([0-9a-f]{64})$/m.exec(text)!;
     expect(source).toBe(destination);
-    expect(text).toMatch(/\nverified: all [\d,]+ entries are the same in both tables\n$/);
+    expect(text).toMatch(
+      /\nverified: all [\d,]+ entries are the same in both tables\n\n[.\d\n]+\n\. empty, /,
+    );
+    expect(text).toContain('npx kvm-htab demo --save moved.hpt');
     expect(output.stderr.text).toMatch(/^two emulated machines; the rate is limited to [\d.]+ MB\/s/);
     expect(output.stderr.text).toMatch(/^pass 1 100%: /m);
   });
@@ -87,11 +110,14 @@ describe('the demo', () => {
   ])('prints one JSON document with --json, also with --order %s --seed %s', async (order, seed) => {
     const output = captureOutput();
     expect(await run(['demo', '--json', '--order', order, '--seed', seed, ...BUSY], output)).toBe(0);
-    const outcome = JSON.parse(output.stdout.text) as Outcome;
+    const outcome = JSON.parse(output.stdout.text) as Omit<Outcome, 'passes'> & {
+      readonly passes: number;
+      readonly passReports: Outcome['passes'];
+    };
     expect(output.stdout.text).not.toMatch(/\.\d{4}/);
     expect(outcome).not.toHaveProperty('port');
     expect(outcome).toMatchObject({
-      format: 1,
+      format: 2,
       seed: Number(seed),
       order: Number(order),
       rate: 50_000,
@@ -101,8 +127,22 @@ describe('the demo', () => {
       destinationDigest: outcome.digest,
     });
     expect(outcome.guest.steps).toBeGreaterThan(0);
-    expect(outcome.passes.length).toBeGreaterThanOrEqual(3);
-    expect(outcome.passes.at(-1)).toMatchObject({ live: false, bytes: 0 });
+    expect(outcome.passes).toBeGreaterThanOrEqual(3);
+    expect(outcome.passReports).toHaveLength(outcome.passes);
+    expect(outcome.passReports.at(-1)).toMatchObject({ live: false, bytes: 0 });
+  });
+
+  test('saves the moved table, for the commands that it names to look further', async () => {
+    const file = scratch('moved.hpt');
+    const output = captureOutput();
+    expect(await run(['demo', '--save', file, ...BUSY], output)).toBe(0);
+    const { text } = output.stdout;
+    expect(text).toContain(`  npx kvm-htab report ${file} -o report.html`);
+    expect(text).not.toContain('--save');
+    const inspected = captureOutput();
+    expect(await run(['inspect', file, '--json'], inspected)).toBe(0);
+    const { validCount } = JSON.parse(inspected.stdout.text) as { validCount: number };
+    expect(text).toContain(`verified: all ${validCount.toLocaleString('en-US')} entries`);
   });
 
   test('ends with 1, and says where, if anything differs', async () => {
@@ -115,7 +155,7 @@ describe('the demo', () => {
     });
     const output = captureOutput();
     expect(await run(['demo', ...BUSY], output)).toBe(1);
-    expect(output.stdout.text).toMatch(/\nNOT VERIFIED: 1 entries differ, the first of them \d+\n$/);
+    expect(output.stdout.text).toMatch(/\nNOT VERIFIED: 1 entries differ, the first of them \d+\n\n/);
     compare.mockRestore();
   });
 

@@ -28,7 +28,7 @@ print(held, status, got.decode())
 `;
 
 test.skipIf(notCompiled !== undefined || !hasPython)(
-  'a terminal that takes nothing holds up nothing but what it is told',
+  'a terminal that takes nothing delays only what is printed to it',
   async () => {
     const { receiver, address } = await startReceive('tcp://127.0.0.1:0', '--emulated');
     const send = [

@@ -2,11 +2,11 @@ import { execFileSync } from 'node:child_process';
 import { once } from 'node:events';
 import { readFileSync, writeFileSync } from 'node:fs';
 import { createServer } from 'node:net';
-import { setTimeout as delay } from 'node:timers/promises';
 import { describe, expect, test } from 'vitest';
-import { openJournal } from '../../lib/migration/journal-file.js';
+import { openJournal } from '../../lib/migration/journal/journal-file.js';
+import { addonIfBuilt } from '../native/support.js';
 import { scratchFiles } from '../scratch.js';
-import { Authority, noCertificates } from '../unit/transport/certificates.js';
+import { Authority, noCertificates } from '../transport/certificates.js';
 import { CommitProxy } from './commit-proxy.js';
 import { CommandProcess, notCompiled, startReceive, startSend, type Ended } from './processes.js';
 
@@ -15,9 +15,12 @@ const GUEST = ['--emulated=order=20'];
 /** One that works meanwhile. */
 const BUSY_GUEST = ['--emulated=order=20,rate=2000'];
 const ANY_PORT = 'tcp://127.0.0.1:0';
-/** The first pass takes some ten seconds at this rate: nobody waits for its end. */
+/** The first pass takes some ten seconds at this rate; no test waits for its end. */
 const SLOW = ['--bandwidth', '5k'];
 const NO_RETRY = ['--reconnect-ms', '0'];
+
+/** Without the addon a process cannot leave a file call that hangs. */
+const noAddon = addonIfBuilt() === undefined ? ' (the addon is not built)' : '';
 
 const temporary = scratchFiles();
 
@@ -35,7 +38,7 @@ function hooks(atPause = 'true', atResume = 'true'): { args: string[]; log: () =
   };
 }
 
-/** What is said last, when nobody waits for anything any more. */
+/** The last event, after which neither side waits for anything. */
 function digestOf({ events }: Ended): unknown {
   expect(events.at(-1)!.event).toBe('digest');
   return events.at(-1)!['digest'];
@@ -67,7 +70,11 @@ describe.skipIf(notCompiled !== undefined)(
       const sender = startSend(address, ...BUSY_GUEST);
       const [sent, received] = await Promise.all([sender.ended, receiver.ended]);
       expectMoved(sent, received);
-      expect(sent.events[0]).toMatchObject({ event: 'connected', migrationId: sent.done!['migrationId'] });
+      const migrationId = sent.done!['migrationId'];
+      expect(sent.events.slice(0, 2)).toMatchObject([
+        { event: 'state', state: 'connecting', migrationId },
+        { event: 'connected', migrationId },
+      ]);
       expect(sent.events.map(({ event }) => event)).toEqual(
         expect.arrayContaining(['connected', 'state', 'pass', 'outcome']),
       );
@@ -162,10 +169,10 @@ describe.skipIf(notCompiled !== undefined)(
     test('a receiver that stands still: the guest is resumed, and stays', async () => {
       const { receiver, address } = await startReceive(ANY_PORT, '--emulated');
       const { args, log } = hooks(`kill -STOP ${receiver.pid}`);
-      const impatient = ['--timeout-ms', '1000', ...NO_RETRY];
+      const impatient = ['--timeout-ms', '5000', ...NO_RETRY];
       const sent = await startSend(address, ...GUEST, ...args, ...impatient).ended;
       expect(sent.code).toBe(1);
-      expect(errorOf(sent)).toContain('1000 ms');
+      expect(errorOf(sent)).toContain('5000 ms');
       expect(log()).toEqual(['paused', 'resumed']);
     });
 
@@ -181,7 +188,7 @@ describe.skipIf(notCompiled !== undefined)(
       expect(log()).toEqual(['paused', 'resumed']);
       const received = await receiver.ended;
       expect(received.code).toBe(1);
-      expect(errorOf(received)).toContain('the peer gave up');
+      expect(errorOf(received)).toContain('the source reports');
     });
 
     test('SIGINT in a pass ends both sides', async () => {
@@ -199,7 +206,7 @@ describe.skipIf(notCompiled !== undefined)(
       expect(await receiver.ended).toMatchObject({ code: 143, stderr: 'kvm-htab: ended by SIGTERM\n' });
     });
 
-    test('a guest that cannot be resumed is said to be stopped, with an exit code of its own', async () => {
+    test('send reports a guest that cannot be resumed as stopped, with an exit code of its own', async () => {
       const { receiver, address } = await startReceive(ANY_PORT, '--emulated');
       const { args, log } = hooks(`kill -KILL ${receiver.pid}`, 'exit 3');
       const sent = await startSend(address, ...GUEST, ...args, ...NO_RETRY).ended;
@@ -219,14 +226,15 @@ describe.skipIf(notCompiled !== undefined)(
       expect((await receiver.ended).code).toBe(1);
     });
 
-    test('nobody there: nothing is asked of the guest', async () => {
+    test('without a destination the guest is not touched', async () => {
       const { args } = hooks();
       const sent = await startSend('unix:/nowhere', ...GUEST, ...args).ended;
       expect(sent).toMatchObject({ code: 1 });
       expect(errorOf(sent)).toContain('ENOENT');
     });
 
-    test('a journal whose disk hangs delays neither the error nor, for long, the end of the process', async () => {
+    const onHungDisk = `a journal whose disk hangs delays neither the error nor, for long, the end of the process${noAddon}`;
+    test.skipIf(noAddon !== '')(onHungDisk, async () => {
       const [fifo, preload] = [temporary('fifo'), temporary('preload.mjs')];
       execFileSync('mkfifo', [fifo]);
       // Opened for reading only, it takes a thread and never gives it back, as such a disk does.
@@ -246,21 +254,25 @@ describe.skipIf(notCompiled !== undefined)(
         shell: `GOOD_CALLS=${calls} NODE_OPTIONS="--import ${preload}" exec "$@"`,
       });
       const hanging = hangingAfter(0);
-      // Not less: on a busy machine a source can take a second to open its journal, and would not get to its destination.
-      const args = ['--timeout-ms', '3000', ...NO_RETRY];
+      // The side whose disk hangs is to give up, long before the other does; in this time it has to come that far.
+      const impatient = ['--timeout-ms', '10000', ...NO_RETRY];
+      const patient = ['--timeout-ms', '600000', ...NO_RETRY];
       const move = async (
         atSource: boolean,
         ...more: string[]
       ): Promise<{ sent: Ended; received: Ended; log: string[] }> => {
         const journal = ['--journal', temporary('journal')];
         const receiver = new CommandProcess(
-          ['receive', ANY_PORT, '--emulated', ...args, ...(atSource ? [] : journal)],
+          ['receive', ANY_PORT, '--emulated', ...(atSource ? patient : [...impatient, ...journal])],
           atSource ? {} : hanging,
         );
         const address = String((await receiver.event('listening'))['address']);
         const { args: control, log } = hooks();
         const sender = new CommandProcess(
-          ['send', address, ...GUEST, ...control, ...args, ...more, ...(atSource ? journal : [])],
+          [
+            ...['send', address, ...GUEST, ...control, ...more],
+            ...(atSource ? [...impatient, ...journal] : patient),
+          ],
           atSource ? hanging : {},
         );
         return { sent: await sender.ended, received: await receiver.ended, log: log() };
@@ -270,7 +282,7 @@ describe.skipIf(notCompiled !== undefined)(
         const journal = await openJournal(file);
         await journal.begin({ side: 'source', migrationId: 'm-1', order: 18, digest: 'a'.repeat(64) });
         await journal.close();
-        const decision = ['--decide', 'aborted', '--timeout-ms', '300'];
+        const decision = ['--decide', 'aborted', '--timeout-ms', '5000'];
         return new CommandProcess(['resolve', 'm-1', '--journal', file, ...decision], hanging).ended;
       };
       const interruptWhenDone = async (): Promise<Ended> => {
@@ -278,12 +290,15 @@ describe.skipIf(notCompiled !== undefined)(
         const journal = ['--journal', temporary('journal')];
         const sender = new CommandProcess(['send', address, ...GUEST, ...journal], hangingAfter(1));
         await sender.event('digest');
-        // What it has opened is waited for a second.
-        await delay(2000);
-        sender.kill('SIGINT');
-        return sender.ended;
+        // What it has opened is waited for a second; after that a signal ends it.
+        const signals = setInterval(() => {
+          sender.kill('SIGINT');
+        }, 1000);
+        return sender.ended.finally(() => {
+          clearInterval(signals);
+        });
       };
-      const [source, destination, impatient, resolved, interrupted] = await Promise.all([
+      const [source, destination, stopped, resolved, interrupted] = await Promise.all([
         move(true),
         move(false),
         move(false, '--stop-limit-ms', '300'),
@@ -291,19 +306,20 @@ describe.skipIf(notCompiled !== undefined)(
         interruptWhenDone(),
       ]);
       expect(interrupted).toMatchObject({ code: 0, stderr: '' });
-      expect(resolved.stderr).toContain('the journal has not answered within 300 ms');
+      expect(resolved.stderr).toContain('the journal did not answer within 5000 ms');
       expect(errorOf(source.sent)).toBe(
-        'the journal cannot be written: the source will not commit without it',
+        'the source does not commit: its journal has not recorded the migration: ' +
+          'the journal did not answer within 10000 ms; check its disk',
       );
-      expect(errorOf(destination.received)).toContain('the journal has not answered within 3000 ms');
+      expect(errorOf(destination.received)).toContain('the journal did not answer within 10000 ms');
       for (const { code, signal, stderr } of [source.sent, destination.received, resolved]) {
         expect({ code, signal }).toEqual({ code: 1, signal: null });
-        expect(stderr).toContain('a file call hangs');
+        expect(stderr).toContain('a file operation is hung');
       }
       expect([source.received.code, destination.sent.code]).toEqual([1, 1]);
-      expect(errorOf(impatient.sent)).toContain('the guest has been stopped for 300 ms');
-      for (const { log } of [source, destination, impatient]) expect(log).toEqual(['paused', 'resumed']);
-    }, 60_000);
+      expect(errorOf(stopped.sent)).toContain('the guest reached its stop limit of 300 ms');
+      for (const { log } of [source, destination, stopped]) expect(log).toEqual(['paused', 'resumed']);
+    });
 
     describe('an acknowledgement that is lost', () => {
       interface Lost {
@@ -324,7 +340,7 @@ describe.skipIf(notCompiled !== undefined)(
         const { args, log } = hooks();
         const sender = startSend(
           proxy.address,
-          ...[...GUEST, ...args, '--journal', journals.source, '--reconnect-ms', '500'],
+          ...[...GUEST, ...args, '--journal', journals.source, '--reconnect-ms', '2000'],
         );
         const [sent, received] = await Promise.all([sender.ended, receiver.ended]);
         const outcome = sent.events.find(({ event }) => event === 'outcome')!;
@@ -371,7 +387,7 @@ describe.skipIf(notCompiled !== undefined)(
 
         const sent = await startSend(address, ...GUEST, ...NO_RETRY).ended;
         expect(sent.code).toBe(1);
-        expect(errorOf(sent)).toContain('the peer gave up');
+        expect(errorOf(sent)).toContain('the destination reports');
         expect((await receiver.ended).code).not.toBe(0);
       });
 
@@ -389,12 +405,12 @@ describe.skipIf(notCompiled !== undefined)(
         const others = { ...journals, destination: temporary('other') };
         const resolved = await resolveWith(others);
         expect(resolved).toMatchObject({ code: 4, events: [{ migrationId, state: 'pending' }] });
-        // Somebody who knows better decides, and what is decided stays.
+        // An operator decides, and what is decided stays.
         const decide = (outcome: string): Promise<Ended> =>
           new CommandProcess(['resolve', migrationId, '--journal', journals.source, '--decide', outcome])
             .ended;
         expect(await decide('committed')).toMatchObject({ code: 0, events: [{ state: 'committed' }] });
-        expect(await decide('aborted')).toMatchObject({ code: 0, events: [{ state: 'committed' }] });
+        expect(await decide('aborted')).toMatchObject({ code: 1, events: [{ state: 'committed' }] });
       });
 
       test('is asked for by the source itself while the destination still answers', async () => {
@@ -404,7 +420,7 @@ describe.skipIf(notCompiled !== undefined)(
         const sent = await startSend(proxy.address, ...GUEST).ended;
         expect(sent.done).toMatchObject({ acknowledged: 'asked' });
         expect(sent.code).toBe(0);
-        // The guest is here, whatever ends the answering.
+        // The guest is here, however the answering ends.
         receiver.kill('SIGTERM');
         const received = await receiver.ended;
         expect(received.code).toBe(0);

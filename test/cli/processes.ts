@@ -41,7 +41,8 @@ export class CommandProcess {
   readonly #child: ChildProcess;
   readonly #events: CommandEvent[] = [];
   #stderr = '';
-  #wake: () => void = () => undefined;
+  /** Of those who wait for an event. */
+  #wakes: (() => void)[] = [];
   #closed = false;
 
   /**
@@ -77,6 +78,10 @@ export class CommandProcess {
     });
   }
 
+  #wake(): void {
+    for (const wake of this.#wakes.splice(0)) wake();
+  }
+
   get pid(): number {
     return this.#child.pid!;
   }
@@ -93,7 +98,7 @@ export class CommandProcess {
       const found = this.#events.find(wanted);
       if (found !== undefined) return found;
       if (this.#closed) throw new Error(`the command ended without "${name}": ${this.#stderr}`);
-      await new Promise<void>((resolve) => (this.#wake = resolve));
+      await new Promise<void>((resolve) => this.#wakes.push(resolve));
     }
   }
 }

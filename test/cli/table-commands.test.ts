@@ -1,14 +1,17 @@
-import { spawn } from 'node:child_process';
+import { execFile, spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { existsSync, mkdtempSync, readFileSync, readdirSync, statSync, writeFileSync } from 'node:fs';
 import path from 'node:path';
+import { Readable, Writable } from 'node:stream';
+import { promisify } from 'node:util';
 import { describe, expect, onTestFinished, test, vi } from 'vitest';
-import { probeMachine } from '../../lib/cli/table/probe.js';
+import { probeMachine } from '../../lib/cli/probe/run.js';
+import { reportFields } from '../../lib/cli/report/json.js';
 import { run } from '../../lib/cli/program.js';
-import { HtabUnavailableError } from '../../lib/errors.js';
+import { HtabUnavailableError } from '../../lib/base/errors.js';
 import { readSnapshot } from '../../lib/snapshot/read.js';
 import * as saving from '../../lib/snapshot/save.js';
-import { GuestWorkload } from '../../lib/testing/workload.js';
+import { GuestWorkload } from '../../lib/vm/emulated/guest-workload.js';
 import type { EmulatedVm } from '../../lib/vm/emulated/emulated-vm.js';
 import * as probing from '../../lib/vm/kvm/probe.js';
 import { scratchFolder } from '../scratch.js';
@@ -28,7 +31,7 @@ async function execute(...args: string[]): Promise<CapturedOutput & { readonly c
 const json = (output: CapturedOutput): unknown => JSON.parse(output.stdout.text);
 
 describe('kvm-htab save', () => {
-  test('stops the guest no longer than it is told to, as the library does unless it is told', async () => {
+  test('stops the guest no longer than --stop-limit-ms, and by default as long as the library', async () => {
     const { saveSnapshot } = saving;
     const save = vi.spyOn(saving, 'saveSnapshot');
     onTestFinished(() => {
@@ -43,6 +46,49 @@ describe('kvm-htab save', () => {
       expect((await execute('save', '--quiet', '--emulated=order=18', ...args, newFile())).code).toBe(0);
     }
     expect(limits).toEqual([120_000, 7000]);
+  });
+
+  test.each([
+    [[], /^Saved the table of an emulated VM to standard output, /m],
+    [['--json'], /^{\n {2}"file": "-",\n/m],
+    [['--quiet'], /^$/],
+  ] as const)('- %j: the snapshot goes to stdout, all that is said to stderr', async (args, said) => {
+    const bytes: Buffer[] = [];
+    const stdout = new Writable({
+      write: (chunk: Buffer, _encoding, callback) => {
+        bytes.push(Buffer.from(chunk));
+        callback();
+      },
+    });
+    const { stderr } = captureOutput();
+    const command = ['save', '--emulated=order=18,steps=500', ...args, '-'];
+    expect(await run(command, { stdout, stderr })).toBe(0);
+    expect((await readSnapshot(Readable.from(bytes))).info.order).toBe(18);
+    expect(stderr.text).toMatch(said);
+    expect(existsSync('-')).toBe(false);
+  });
+
+  test('- tells on stderr that it has failed, also a program', async () => {
+    const { code, stdout, stderr } = await execute('save', '--emulated=snapshot=/nowhere/x', '--json', '-');
+    expect([code, stdout.text]).toEqual([1, '']);
+    expect(JSON.parse(stderr.text.split('\n')[0]!)).toMatchObject({ event: 'failed', exitCode: 1 });
+  });
+
+  test('- does not mix a snapshot with what is said, nor send it to a terminal', async () => {
+    const args = ['save', '--emulated=order=18,steps=0', '-'];
+    const one = captureOutput().stdout;
+    expect(await run(args, { stdout: one, stderr: one })).toBe(2);
+    expect(one.text).toMatch(/^kvm-htab: standard output and error are one file: [^\n]*\n$/);
+    const terminal = captureOutput({ terminal: true });
+    expect(await run(args, { stdout: terminal.stderr, stderr: terminal.stdout })).toBe(2);
+    expect(terminal.stderr.text).toBe('');
+  });
+
+  test.skipIf(notCompiled !== undefined)('- and load - are the two ends of a pipe', async () => {
+    const command = `'${process.execPath}' ${MAIN}`;
+    const pipe = `${command} save - --emulated=order=18,steps=500 --quiet | ${command} load - --emulated --json`;
+    const { stdout } = await promisify(execFile)('/bin/sh', ['-c', pipe]);
+    expect(JSON.parse(stdout)).toMatchObject({ file: '-', order: 18, quiescent: true });
   });
 
   test('saves a table, and prints what a person wants to know', async () => {
@@ -65,9 +111,9 @@ describe('kvm-htab save', () => {
     expect([output.code, output.stderr.text]).toEqual([0, '']);
     const report = json(output) as saving.SaveReport;
     const { info } = await readSnapshot(file);
-    expect(report).toMatchObject({ file, source: 'an emulated VM', ...info });
+    expect(report).toMatchObject({ file, source: 'an emulated VM', ...reportFields(info) });
     expect(info).toMatchObject({ backend: 'emulated', host: 'power9', quiescent: true });
-    expect(report.passes.length).toBeGreaterThanOrEqual(3);
+    expect(info.passes.length).toBeGreaterThanOrEqual(3);
     expect(report.stopMs).toBeGreaterThan(0);
   });
 
@@ -102,7 +148,7 @@ describe('kvm-htab save', () => {
     expect(readdirSync(path.dirname(file))).toEqual([]);
   });
 
-  test('of a guest that nobody stops ends with 1, or is kept with a warning and not loaded', async () => {
+  test('of a guest that is not stopped ends with 1; with --allow-changing it is kept, with a warning, and not loaded', async () => {
     // Changes in every pass, which a guest that works by the clock cannot promise.
     const { saveSnapshot } = saving;
     const save = vi.spyOn(saving, 'saveSnapshot');
@@ -134,36 +180,6 @@ describe('kvm-htab save', () => {
     expect(stderr.text).toContain('open failed with ENOENT');
   });
 
-  test.each([
-    [['save'], "missing required argument 'file'"],
-    [['save', 'x'], 'say where the table is: --htab-fd, --htab-socket, --pid with --pid-fd, or --emulated'],
-    [['save', '--htab-fd', '3', 'x'], '--order is needed'],
-    [['save', '--pid', '3', '--order', '20', 'x'], '--pid and --pid-fd go together'],
-    [
-      ['save', '--htab-fd', '3', '--emulated', 'x'],
-      "option '--htab-fd <n>' cannot be used with option '--emulated",
-    ],
-    [['save', '--emulated', '--order', '20', 'x'], "cannot be used with option '--order <n>'"],
-    [['save', '--emulated=order=99', 'x'], 'order must be an integer in 18..36.'],
-    [['save', '--emulated', '--on-pause', 'x', 'y'], '--on-pause and --on-resume go together'],
-    [['save', '--emulated', '--max-passes', '0', 'x'], 'It must be an integer in 1..2147483647.'],
-    [
-      ['save', '--emulated', '--json', '--quiet', 'x'],
-      "option '--json' cannot be used with option '--quiet'",
-    ],
-    [['load', 'x'], 'say where the table is'],
-    [['load', '--emulated=seed=1', 'x'], 'with a key of host, page-shift.'],
-    [
-      ['load', '--htab-fd', '3', '--order', '20', '--read-back', 'x'],
-      '--read-back needs the socket of a VMM',
-    ],
-    [['probe', 'now'], 'too many arguments'],
-  ])('%j is wrong usage, exit code 2', async (args, message) => {
-    const { code, stdout, stderr } = await execute(...args);
-    expect([code, stdout.text]).toEqual([2, '']);
-    expect(stderr.text).toContain(message);
-  });
-
   test('never takes the emulation for a guest: a descriptor that is none ends with 3', async () => {
     const file = newFile();
     for (const args of [
@@ -172,7 +188,7 @@ describe('kvm-htab save', () => {
     ]) {
       const { code, stderr } = await execute(...args);
       expect(code).toBe(3);
-      expect(stderr.text).toMatch(/^kvm-htab: .+; .+\n$/);
+      expect(stderr.text).toMatch(/^kvm-htab: .+; .+\n$/s);
     }
     expect(existsSync(file)).toBe(false);
   });
@@ -198,7 +214,7 @@ describe('kvm-htab load', () => {
     expect(json(output)).toEqual({
       file,
       target: 'an emulated VM',
-      ...info,
+      ...reportFields(info),
       verified: false,
     });
     const { code, stdout, stderr } = await execute('load', '--quiet', '--emulated', file);
@@ -212,9 +228,8 @@ describe('kvm-htab load', () => {
     writeFileSync(damaged, bytes);
     const { code, stdout, stderr } = await execute('load', '--emulated', damaged);
     expect([code, stdout.text]).toEqual([1, '']);
-    expect(stderr.text).toMatch(
-      /the snapshot is damaged: frame 1 \(records\) is damaged: its CRC32 is wrong \(record 0 at byte \d+\)/,
-    );
+    expect(stderr.text).toContain(damaged);
+    expect(stderr.text).toMatch(/CRC32 is wrong \(frame 1 at byte \d+\)/);
     const none = await execute('load', '--emulated', path.join(root, 'none'));
     expect(none.code).toBe(1);
     expect(none.stderr.text).toContain('ENOENT');
@@ -366,9 +381,7 @@ describe.skipIf(notCompiled !== undefined)('a kvm-htab save that is stopped', ()
     let stderr = '';
     child.stderr.on('data', (chunk: Buffer) => (stderr += chunk.toString()));
     expect(await once(child, 'close')).toEqual([1, null]);
-    expect(stderr).toContain(
-      `write the snapshot ${file}: write failed with EFBIG; the file would be larger than`,
-    );
+    expect(stderr).toContain(`write the snapshot ${file}: write failed with EFBIG; `);
     expect(readdirSync(path.dirname(file))).toEqual(['table.snap']);
     expect(readFileSync(file, 'utf8')).toBe('before');
   });

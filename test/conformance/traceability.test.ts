@@ -3,7 +3,7 @@
 import { readFileSync } from 'node:fs';
 import path from 'node:path';
 import { expect, test } from 'vitest';
-import { packageRoot } from '../../lib/node/package-root.js';
+import { packageRoot } from '../../lib/base/package-root.js';
 import { conformanceCases, reasonToSkip } from '../../lib/testing/conformance.js';
 import type { ConformanceBackend, ConformanceCase } from '../../lib/testing/conformance/context.js';
 import { emulatedBackend } from '../../lib/testing/emulated-backend.js';

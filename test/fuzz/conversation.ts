@@ -1,8 +1,9 @@
 import { Duplex } from 'node:stream';
-import { receiveHpt } from '../../lib/migration/destination.js';
-import { sendHpt, type SendOptions } from '../../lib/migration/source.js';
+import { receiveHpt } from '../../lib/migration/destination/receive.js';
+import type { DestinationRest, SourceRest } from '../../lib/migration/rest.js';
+import { sendHpt, type SendOptions } from '../../lib/migration/source/send.js';
 import { EmulatedVm } from '../../lib/vm/emulated/emulated-vm.js';
-import { link } from '../unit/migration/link.js';
+import { linkStreams } from '../migration/harness/linked-streams.js';
 import type { Frames } from './frame-mutations.js';
 
 export const ORDER = 18;
@@ -29,7 +30,7 @@ export class QuietGuest {
     this.#entries = entries;
   }
 
-  /** As a migration of this guest takes them: two passes while it runs, and it stops whatever was predicted. */
+  /** For a migration of this guest: two passes while it runs, then the stop, however long it is predicted to be. */
   get options(): SendOptions {
     return {
       migrationId: MIGRATION_ID,
@@ -62,6 +63,8 @@ export class QuietGuest {
 /** What both sides said in a migration that went well. */
 export interface Conversation {
   readonly guest: QuietGuest;
+  /** With all else of the guest, or of its table alone. */
+  readonly whole: boolean;
   readonly digest: string;
   readonly fromSource: Frames;
   readonly fromDestination: Frames;
@@ -69,12 +72,31 @@ export interface Conversation {
   readonly turns: readonly number[];
 }
 
-export async function record(entries: number): Promise<Conversation> {
+/** The rest of a quiet guest; the destination's keeps what has become of it. */
+export const REST: SourceRest = { stopMs: () => 0, finish: () => Promise.resolve(Buffer.from('registers')) };
+
+export class QuietRest implements DestinationRest {
+  readonly calls: string[] = [];
+  state = '';
+  readonly accept = (state: Uint8Array): Promise<void> => {
+    this.state = Buffer.from(state).toString();
+    return this.#called('accept');
+  };
+  readonly discard = (): Promise<void> => this.#called('discard');
+  readonly run = (): Promise<void> => this.#called('run');
+
+  #called(name: string): Promise<void> {
+    this.calls.push(name);
+    return Promise.resolve();
+  }
+}
+
+export async function record(entries: number, whole = false): Promise<Conversation> {
   const guest = await QuietGuest.with(entries);
   const fromSource: Buffer[] = [];
   const fromDestination: Buffer[] = [];
   const turns: number[] = [];
-  const [ours, theirs] = link(
+  const [ours, theirs] = linkStreams(
     frameTap((frame) => fromSource.push(frame)),
     frameTap((frame) => {
       fromDestination.push(frame);
@@ -82,11 +104,11 @@ export async function record(entries: number): Promise<Conversation> {
     }),
   );
   const [sent] = await Promise.all([
-    sendHpt(guest.vm, ours, guest.options),
-    receiveHpt(new EmulatedVm({ host: 'power8' }), theirs),
+    sendHpt(guest.vm, ours, { ...guest.options, rest: whole ? REST : undefined }),
+    receiveHpt(new EmulatedVm({ host: 'power8' }), theirs, { rest: whole ? new QuietRest() : undefined }),
   ]);
-  await guest.options.resume();
-  return { guest, digest: sent.digest(), fromSource, fromDestination, turns };
+  await guest.options.resume!();
+  return { guest, whole, digest: sent.digest(), fromSource, fromDestination, turns };
 }
 
 function frameTap(seen: (frame: Buffer) => void) {

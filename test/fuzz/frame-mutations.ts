@@ -1,6 +1,6 @@
 import { crc32 } from 'node:zlib';
-import { FRAME_HEADER_BYTES } from '../../lib/framing/frame.js';
-import type { SeededRandom } from '../../lib/testing/random.js';
+import { FRAME_HEADER_BYTES } from '../../lib/frames/frame.js';
+import type { SeededRandom } from '../../lib/base/random.js';
 
 /** The frames of a file or of one direction of a connection, each a header and its payload. */
 export type Frames = readonly Buffer[];

@@ -1,4 +1,4 @@
-import type { HeaderByteOrder } from '../../lib/format/header.js';
+import type { HeaderByteOrder } from '../../lib/records/header.js';
 
 export interface ReferenceOptions {
   readonly order: number;

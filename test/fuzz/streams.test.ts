@@ -1,8 +1,8 @@
 import { expect, test } from 'vitest';
-import { HtabFormatError } from '../../lib/errors.js';
-import { RecordCursor } from '../../lib/format/cursor.js';
-import { RecordEncoder } from '../../lib/format/encoder.js';
-import { foldRecords } from '../../lib/format/fold.js';
+import { HtabFormatError } from '../../lib/base/errors.js';
+import { RecordCursor } from '../../lib/records/cursor.js';
+import { RecordEncoder } from '../../lib/records/encoder.js';
+import { foldRecords } from '../../lib/records/fold-records.js';
 import { HptTable } from '../../lib/hpt/table.js';
 import { type ReferenceOptions, type ReferenceResult, decodeByReference } from './reference-decoder.js';
 

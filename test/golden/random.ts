@@ -1,4 +1,4 @@
-import { HtabSystemError } from '../../lib/errors.js';
+import { HtabSystemError } from '../../lib/base/errors.js';
 import { EmulatedVm } from '../../lib/vm/emulated/emulated-vm.js';
 import type { HtabFile } from '../../lib/vm/emulated/htab-file.js';
 import { Comparison, type Operation, bytesOf, numberOf, resultOf, textOf } from './recording.js';
@@ -92,7 +92,7 @@ class Sequence {
         return;
       }
       case 'write': {
-        // The kernel took bytes behind the buffer, which were zero: given here as part of it.
+        // The kernel took bytes beyond the buffer, which were zero: the replay has them in the buffer.
         const bytes = Buffer.alloc(Number(operation['overread'] ?? operation['count']));
         bytesOf(operation, 'hex').copy(bytes);
         check('result', file!.write(bytes), resultOf(operation));

@@ -9,13 +9,21 @@ const { ENOMEM } = constants.errno;
 /** Replays recorded fixed cases. Those of the file descriptor itself (poll, stat, dup ...) have no counterpart here. */
 export async function replayScripted(operations: readonly Operation[]): Promise<Comparison> {
   const comparison = new Comparison();
+  const pageShift = pageShiftOf(operations);
   let current: Case | undefined;
   for (const [line, operation] of operations.entries()) {
     comparison.place = `${textOf(operation, 'case')} line ${line} ${operation.op}`;
-    if (operation.op === 'begin') current = new Case(operation, comparison);
+    if (operation.op === 'begin') current = new Case(operation, pageShift, comparison);
     else await current?.replay(operation);
   }
   return comparison;
+}
+
+/** log2 of the host's page size, which the recorder asked for at its start. */
+function pageShiftOf(operations: readonly Operation[]): number {
+  const caps = operations.find(({ op }) => op === 'caps');
+  if (caps === undefined) throw new Error('the recording has no "caps", which holds the host\'s page size');
+  return Math.log2(numberOf(caps, 'page_size'));
 }
 
 /** One recorded VM with one write descriptor and one or more read descriptors. */
@@ -29,17 +37,18 @@ class Case {
   /** In the case of two readers the first one reads up to the recorder's note. */
   #noted = false;
 
-  constructor(begin: Operation, comparison: Comparison) {
+  constructor(begin: Operation, pageShift: number, comparison: Comparison) {
     this.#comparison = comparison;
     this.#name = textOf(begin, 'case');
-    const smallPages = textOf(begin, 'kernel').startsWith('6.12');
     const size = BigInt(numberOf(begin, 'memslot_bytes'));
     this.#vm = new EmulatedVm({
       host: begin['cpu'] === 'powernv8' ? 'power8' : 'power9',
-      pageShift: smallPages ? 12 : 16,
-      // The recorder's memory lay in transparent huge pages where the host has them at 16M.
+      pageShift,
+      // Where the host's pages are 64K, the recorder's memory lay in transparent huge pages of 16M.
       memoryRegions:
-        size === 0n ? [] : [{ guestAddress: 0n, size, hostPageShift: smallPages ? 12 : 24, populated: true }],
+        size === 0n
+          ? []
+          : [{ guestAddress: 0n, size, hostPageShift: pageShift === 16 ? 24 : pageShift, populated: true }],
     });
     const order = numberOf(begin, 'order');
     const result = resultOf(begin, 'alloc_ret', 'alloc_errno');
@@ -176,7 +185,7 @@ class Case {
   }
 }
 
-/** What a write gave the kernel: also the bytes behind the buffer, where the kernel took some (kernel-abi.md 0, trap 2). */
+/** What a write gave the kernel, with the bytes that it took beyond the buffer (kernel-abi.md 0, trap 2). */
 function writtenBytes(operation: Operation): Uint8Array {
   const beyond = Math.max(0, resultOf(operation) - numberOf(operation, 'count'));
   return Buffer.concat([

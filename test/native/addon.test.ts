@@ -14,6 +14,7 @@ import {
 import { constants as os } from 'node:os';
 import path from 'node:path';
 import { describe, expect, test } from 'vitest';
+import type { CallFailure } from '../../lib/vm/call-result.js';
 import type { Addon, Descriptor } from '../../lib/vm/kvm/addon.js';
 import { addonIfBuilt, isCloseOnExec, numbersOf, openFifo, scratchFolder } from './support.js';
 
@@ -59,6 +60,7 @@ describe.skipIf(built === undefined)('the addon', () => {
       duplicate: true,
       inspectFile: true,
       takeDescriptor: true,
+      openHtabIn: true,
       connect: true,
       listen: true,
       send: true,
@@ -91,10 +93,16 @@ describe.skipIf(built === undefined)('the addon', () => {
       expect([...readFileSync(file)]).toEqual([8, 7]);
     });
 
-    test("a refusal is the kernel's own convention, minus the errno", async () => {
+    test('a refused call rejects with its errno and its name', async () => {
       const descriptor = await adopt('/dev/full', 'w');
-      expect(await addon.write(descriptor, new Uint8Array(1))).toBe(-ENOSPC);
-      expect(await addon.read(descriptor, new Uint8Array(1))).toBe(-EBADF);
+      await expect(addon.write(descriptor, new Uint8Array(1))).rejects.toMatchObject({
+        errno: ENOSPC,
+        syscall: 'write',
+      });
+      await expect(addon.read(descriptor, new Uint8Array(1))).rejects.toMatchObject({
+        errno: EBADF,
+        syscall: 'read',
+      });
       await descriptor.close();
     });
 
@@ -156,7 +164,7 @@ describe.skipIf(built === undefined)('the addon', () => {
       const read = addon.read(fifo.descriptor, buffer);
       lose();
       writeSync(fifo.fd, Uint8Array.of(1, 2, 3));
-      expect(await read).toBe(-EFAULT);
+      await expect(read).rejects.toMatchObject({ errno: EFAULT, syscall: 'read' });
       await fifo.descriptor.close();
     });
 
@@ -239,7 +247,7 @@ describe.skipIf(built === undefined)('the addon', () => {
       expect(readFileSync(file)).toEqual(three);
     });
 
-    test('nothing is nothing', async () => {
+    test('no bytes are no records', async () => {
       const descriptor = await adopt('/dev/full', 'w');
       expect(await addon.writeRecords(descriptor, new Uint8Array(0))).toEqual({
         bytesApplied: 0,
@@ -266,9 +274,11 @@ describe.skipIf(built === undefined)('the addon', () => {
     test('a refused record is named, with the bytes applied before it', async () => {
       using fifo = await openFifo(addon, folder, constants.O_NONBLOCK);
       const many = Buffer.concat(Array.from({ length: 3000 }, (_, index) => record(index, 1, 0, 0x11)));
-      const { bytesApplied, recordsApplied, refusal } = await addon.writeRecords(fifo.descriptor, many);
-      expect(refusal).toEqual({ ptex: recordsApplied, result: -EAGAIN });
-      expect(bytesApplied).toBe(24 * recordsApplied);
+      const failure = await addon.writeRecords(fifo.descriptor, many).catch((error: unknown) => error);
+      expect(failure).toMatchObject({ errno: EAGAIN, syscall: 'write' });
+      const { ptex, recordIndex, bytesApplied } = failure as Record<keyof CallFailure, number>;
+      expect(ptex).toBe(recordIndex);
+      expect(bytesApplied).toBe(24 * recordIndex);
       const held = new Uint8Array(65536);
       expect(readSync(fifo.fd, held)).toBe(bytesApplied);
       expect(many.subarray(0, bytesApplied).equals(held.subarray(0, bytesApplied))).toBe(true);
@@ -280,7 +290,7 @@ describe.skipIf(built === undefined)('the addon', () => {
       const long = Buffer.concat([record(0, 1, 0, 1), record(1, 5000, 0, 2), record(5001, 1, 0, 3)]);
       const result = await addon.writeRecords(fifo.descriptor, long);
       expect(result).toMatchObject({ bytesApplied: 24, recordsApplied: 1 });
-      const { ptex, result: taken } = result.refusal!;
+      const { ptex, bytesTaken: taken } = result.partial!;
       expect(ptex).toBe(1);
       expect(taken).toBeLessThan(8 + 16 * 5000);
       expect(readSync(fifo.fd, new Uint8Array(long.length))).toBe(24 + taken);
@@ -311,7 +321,7 @@ describe.skipIf(built === undefined)('the addon', () => {
       expect(numbersOf('/dev/null').length).toBe(before);
     });
 
-    test('nobody else can make a Descriptor or pass one off', async () => {
+    test('JavaScript can neither make a Descriptor nor forge one', async () => {
       const descriptor = await adopt('/dev/null', 'r');
       expect(() => {
         Reflect.construct(descriptor.constructor, [3]);

@@ -1,11 +1,12 @@
 import { execFileSync, spawn, spawnSync } from 'node:child_process';
 import { once } from 'node:events';
-import { existsSync, writeFileSync } from 'node:fs';
+import { writeFileSync } from 'node:fs';
 import { connect, type Socket } from 'node:net';
 import path from 'node:path';
 import { setTimeout as delay } from 'node:timers/promises';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
-import { ControlSocket } from '../../lib/cli/guest/control-socket.js';
+import { requestDestinationRest, requestSourceRest } from '../../lib/migration/vmm-rest.js';
+import { VmmSocket } from '../../lib/vm/kvm/vmm-socket.js';
 import { receiveMessage } from '../../lib/vm/kvm/passing.js';
 import { addonIfBuilt, scratchFolder } from './support.js';
 
@@ -59,7 +60,13 @@ describe.skipIf(addon === undefined || !hasCompiler)("the README's VMM", () => {
       child.kill();
       return exited;
     };
-    while (!existsSync(socketPath)) await delay(5);
+    // The socket's file is there some time before the program listens.
+    const listens = (): Promise<boolean> =>
+      dial().then(
+        (socket) => socket.destroy().destroyed,
+        () => false,
+      );
+    while (!(await listens())) await delay(5);
   });
 
   // By this signal, and nothing before it.
@@ -82,13 +89,35 @@ describe.skipIf(addon === undefined || !hasCompiler)("the README's VMM", () => {
   }
 
   test('hands over a descriptor, a fresh one to everybody who asks, also while a command is connected', async () => {
-    const control = await ControlSocket.open(socketPath, 5000);
+    const control = await VmmSocket.open(socketPath, { timeoutMs: 5000 });
     await control.pause();
     expect(await descriptor()).toBe('ok 24\n');
     expect(await descriptor()).toBe('ok 24\n');
     await control.resume();
     await expect(control.throttle(1)).rejects.toThrow('refuses to throttle 1: "error no such request"');
     control.close();
+  });
+
+  test('moves the rest of a guest', async () => {
+    const source = (await requestSourceRest(socketPath))!;
+    const destination = (await requestDestinationRest(socketPath))!;
+    const call = { signal: new AbortController().signal, migrationId: 'm-1', deadlineMs: 1000 };
+    expect(await source.stopMs()).toBe(0);
+    const state = (await source.finish(call))!;
+    expect(state.length).toBe(34 * 8);
+    await destination.accept(state, call);
+    await destination.run();
+    await destination.discard(new Error('too late'));
+    await expect(destination.accept(state.subarray(1), call)).rejects.toThrow('not a state of this VMM');
+  });
+
+  test('ends an accept whose client goes before the state is there', async () => {
+    const socket = await dial();
+    let answer = '';
+    socket.on('data', (chunk: Buffer) => (answer += chunk.toString()));
+    socket.end('accept 272\nshort');
+    await once(socket, 'close');
+    expect(answer).toBe('error not a state of this VMM\n');
   });
 
   test('answers each of several requests on one connection, however they are cut', async () => {

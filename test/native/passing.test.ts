@@ -15,9 +15,9 @@ import { constants as os } from 'node:os';
 import path from 'node:path';
 import { setImmediate } from 'node:timers/promises';
 import { describe, expect, test } from 'vitest';
-import { HtabSystemError, HtabUnavailableError } from '../../lib/errors.js';
-import { CallQueue } from '../../lib/vm/base.js';
-import type { Addon, Descriptor, Message } from '../../lib/vm/kvm/addon.js';
+import { HtabSystemError, HtabUnavailableError } from '../../lib/base/errors.js';
+import { CallQueue } from '../../lib/vm/call-queue.js';
+import type { Addon, Descriptor, SocketMessage } from '../../lib/vm/kvm/addon.js';
 import { adoptHtab, receiveHtab, takeHtab } from '../../lib/vm/kvm/handover.js';
 import { KvmHandle } from '../../lib/vm/kvm/kvm-handle.js';
 import { KvmVm } from '../../lib/vm/kvm/kvm-vm.js';
@@ -78,7 +78,7 @@ except ConnectionResetError: pass`,
     new KvmHandle(addon, await addon.adopt(openSync('/dev/null', 'r'), false), 'read');
 
   /** Receives from a peer that is about to listen. */
-  async function receiveWhenThere(at: string): Promise<Message> {
+  async function receiveWhenThere(at: string): Promise<SocketMessage> {
     for (;;) {
       try {
         return await receiveMessage(addon, at, '', {});
@@ -211,7 +211,7 @@ except ConnectionResetError: pass`,
       await expect(receiveHtab(at)).rejects.toMatchObject({
         errnoName: 'EMFILE',
         syscall: 'recvmsg',
-        hint: expect.stringContaining('no more than 16') as string,
+        hint: expect.stringContaining('at most 16') as string,
       });
       expect(numbersOf('/dev/null').length).toBe(before);
     });
@@ -259,13 +259,13 @@ except ConnectionResetError: pass`,
 
     test('the close of a descriptor that is refused waits for nobody', async () => {
       const at = socketPath();
-      // A TCP socket that is full, and whose close waits 30 seconds for the other end to take what is in it.
+      // A TCP socket that is full, and whose close waits 10 minutes for the other end to take what is in it.
       using _peer = await pythonPeer(
         at,
         `tcp = socket.socket(); tcp.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 2048)
 tcp.bind(("127.0.0.1", 0)); tcp.listen(1)
 full = socket.socket(); full.connect(tcp.getsockname()); other = tcp.accept()[0]
-full.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 30)); full.setblocking(False)
+full.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 600)); full.setblocking(False)
 try:
   while True: full.send(b"x" * 65536)
 except BlockingIOError: pass
@@ -275,7 +275,7 @@ socket.send_fds(peer, [b"ok 24"], [full.fileno()]); full.close()`,
       expect((await addon.inspectFile(descriptors[0]!)).name).toMatch(/^socket:/);
       const [full] = descriptors as [Descriptor];
       await full.close();
-    }, 20_000);
+    });
 
     test('peers that say nothing run into the deadline, and hold no thread of the pool meanwhile', async () => {
       const at = socketPath();
@@ -290,7 +290,7 @@ socket.send_fds(peer, [b"ok 24"], [full.fileno()]); full.close()`,
       await expect(receiveHtab(at, { timeoutMs: 30 })).rejects.toMatchObject({
         errnoName: 'ETIMEDOUT',
         syscall: 'recvmsg',
-        hint: 'the peer sent nothing in time',
+        hint: expect.stringContaining('the peer sent nothing in time') as string,
       });
       const reason = new Error('enough');
       abort.abort(reason);

@@ -13,7 +13,7 @@ import { createRequire } from 'node:module';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
 import { afterAll } from 'vitest';
-import { HtabUnavailableError } from '../../lib/errors.js';
+import { HtabUnavailableError } from '../../lib/base/errors.js';
 import { type Addon, type Descriptor, loadAddon } from '../../lib/vm/kvm/addon.js';
 
 /**

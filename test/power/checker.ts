@@ -15,6 +15,10 @@ export interface GuestStats {
   readonly iteration: number;
   readonly checksum: string;
   readonly errors: number;
+  readonly stores: number;
+  /** Entries that the guest has removed. */
+  readonly removals: number;
+  readonly clearMods: number;
   readonly failures: readonly string[];
 }
 
@@ -52,7 +56,7 @@ export async function checkGoesOn(vmm: Vmm): Promise<GuestStats> {
 export async function compareWithUnmoved(guest: Vmm): Promise<number> {
   await guest.ask('pause');
   const last = (await checkedStats(guest)).iteration + 2000;
-  await guest.ask(`finish ${last}`);
+  await guest.ask(`stop-at ${last}`);
   await guest.ask('resume');
   await using unmoved = await startChecker(last);
   assert.equal(await finalChecksum(guest), await finalChecksum(unmoved));
@@ -64,6 +68,11 @@ async function finalChecksum(guest: Vmm): Promise<string> {
   const { state, checksum } = await checkedStats(guest);
   assert.equal(state, 'stopped');
   return checksum;
+}
+
+/** Whether a guest runs here; there may be none. */
+export async function isRunning(vmm: Vmm): Promise<boolean> {
+  return (await stats(vmm)).state === 'running';
 }
 
 async function stats(vmm: Vmm): Promise<GuestStats> {

@@ -9,6 +9,10 @@ export type CommandEvent = Readonly<Record<string, unknown>>;
 /** How a command ended: its exit code, or the signal that ended it. */
 export type CommandEnd = number | NodeJS.Signals;
 
+const MAIN = 'lib/cli/main.js';
+/** The emulated processor takes four times as long for AES. */
+const FAST_TLS = '--tls-cipher-list=TLS_CHACHA20_POLY1305_SHA256';
+
 /** A `kvm-htab` command in a process of its own. */
 export class Command implements AsyncDisposable {
   /** What it has told so far. */
@@ -21,9 +25,9 @@ export class Command implements AsyncDisposable {
   #end: CommandEnd | undefined;
   #errors = '';
 
-  private constructor(before: readonly string[], args: readonly string[], signal: AbortSignal) {
-    const [program = '', ...rest] = [...before, 'lib/cli/main.js', ...args];
-    this.#commandLine = `kvm-htab ${args.join(' ')}`;
+  private constructor(commandLine: readonly string[], signal: AbortSignal) {
+    const [program = '', ...rest] = commandLine;
+    this.#commandLine = rest.join(' ');
     // In a process group of its own, so that what was started by another program ends with that.
     const child = spawn(program, rest, { stdio: ['pipe', 'pipe', 'pipe'], detached: true });
     this.#child = child;
@@ -45,17 +49,22 @@ export class Command implements AsyncDisposable {
    * @param signal of the test: nothing outlives it
    */
   static start(args: readonly string[], signal: AbortSignal): Command {
-    return new Command([process.execPath], args, signal);
+    return new Command([process.execPath, MAIN, ...args], signal);
+  }
+
+  /** Starts another program of this project, which speaks as the commands do. */
+  static startProgram(program: string, args: readonly string[], signal: AbortSignal): Command {
+    return new Command([process.execPath, FAST_TLS, program, ...args], signal);
   }
 
   /** Starts it, and holds it back, once it has told `held`, until {@link goOn}. */
   static startHeld(args: readonly string[], signal: AbortSignal): Command {
-    return new Command([process.execPath, '--import', './test/power/hold.js'], args, signal);
+    return new Command([process.execPath, '--import', './test/power/hold.js', MAIN, ...args], signal);
   }
 
   /** Starts it by vmm/launcher.c, of whose VM it inherits the descriptors. */
   static startInheriting(args: readonly string[], signal: AbortSignal): Command {
-    return new Command(['bin/launcher', process.execPath], args, signal);
+    return new Command(['bin/launcher', process.execPath, MAIN, ...args], signal);
   }
 
   goOn(): void {

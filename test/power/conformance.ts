@@ -5,14 +5,16 @@ import type {
   ConformanceCase,
   ConformanceGuest,
 } from '../../lib/testing/conformance/context.js';
+import { scratchVms } from '../../lib/cli/doctor/backend.js';
 import type { HtabVm } from '../../lib/vm/contract.js';
+import { DEFAULT_DEVICE } from '../../lib/vm/kvm/device.js';
 import { KvmVm } from '../../lib/vm/kvm/kvm-vm.js';
 import type { Host } from './host.js';
 import type { Test } from './runner.js';
 import { SteppedVm } from './stepped-vm.js';
 
 /** What takes a guest that does as it is told. */
-const GUEST: readonly Capability[] = ['vcpu', 'running'];
+const GUEST: readonly Capability[] = ['vcpu', 'running', 'dirty-log'];
 
 /**
  * The suite every backend passes, on the real kernel: with VMs of this process, and what needs a guest that runs with
@@ -32,22 +34,10 @@ export function conformanceSuite(test: Test, host: Host): void {
 
 /** Which backend a case runs on, on this machine. */
 export function kernelBackends(host: Host): (each: ConformanceCase) => ConformanceBackend {
-  const common: readonly Capability[] = [
-    'lock-bit',
-    host.processor,
-    'resize',
-    'over-read',
-    ...(host.mmu === 'radix' ? (['radix'] as const) : []),
-  ];
-  const own: ConformanceBackend = {
-    name: 'kvm',
-    capabilities: common,
-    createVm: () => createHashVm(host),
-    guestOf: ownGuest,
-  };
+  const own = scratchVms(DEFAULT_DEVICE, host.mmu, host.processor);
   const stepped: ConformanceBackend = {
     name: 'kvm with a guest',
-    capabilities: [...common, ...GUEST],
+    capabilities: [...own.capabilities, ...GUEST],
     createVm: () => SteppedVm.create(),
     guestOf: steppedGuest,
   };
@@ -64,9 +54,4 @@ export async function createHashVm(host: Host): Promise<KvmVm> {
 function steppedGuest(vm: HtabVm): ConformanceGuest {
   if (!(vm instanceof SteppedVm)) throw new TypeError('not a VM with a guest');
   return vm;
-}
-
-function ownGuest(vm: HtabVm): ConformanceGuest {
-  if (!(vm instanceof KvmVm)) throw new TypeError('not a VM of this process');
-  return { setRadix: (radix) => vm.configureMmu(radix ? 'radix' : 'hash') };
 }

@@ -1,5 +1,5 @@
 import assert from 'node:assert/strict';
-import { HtabSystemError } from '../../lib/errors.js';
+import { HtabSystemError } from '../../lib/base/errors.js';
 import { MAX_ORDER, MIN_ORDER } from '../../lib/hpt/geometry.js';
 import type { HtabHandle } from '../../lib/vm/contract.js';
 import { KvmVm } from '../../lib/vm/kvm/kvm-vm.js';

@@ -1,7 +1,7 @@
 // Loaded before a command, by --import: keeps a sender back, once it is loaded, until there is a line on its standard
 // input. It takes seconds to start here, as does the receiver that must listen first: so both can start at once.
 import { readSync, writeSync } from 'node:fs';
-import '../../lib/cli/migrate/send.js';
+import '../../lib/cli/send/run.js';
 import '../../lib/cli/program.js';
 
 // By their numbers: process.stdin would make its descriptor one that does not wait.

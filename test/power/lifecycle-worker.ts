@@ -25,7 +25,7 @@ export const WORKER_STEPS = [
 
 if (!isMainThread) {
   const inFlight = await goTo(workerData as (typeof WORKER_STEPS)[number]);
-  // It is refused when the thread ends; nobody is there to care.
+  // It rejects when the thread ends; nothing is left to handle that.
   inFlight?.call.catch(() => undefined);
   parentPort?.postMessage('there');
   setInterval(() => undefined, 1 << 30);

@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';
-import { existsSync, mkdtempSync, readdirSync, readlinkSync } from 'node:fs';
+import { mkdtempSync, readdirSync, readlinkSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { setTimeout as delay } from 'node:timers/promises';
@@ -12,6 +12,7 @@ import { requestHtab } from '../../lib/vm/kvm/handover.js';
 import { KvmVm } from '../../lib/vm/kvm/kvm-vm.js';
 import { WORKER_STEPS } from './lifecycle-worker.js';
 import type { Test, TestContext } from './runner.js';
+import { unlessNotListening, until } from './until.js';
 
 /** Descriptors are closed, whatever ends their use; the kernel keeps a VM alive for each that is not. */
 export function lifecycleSuite(test: Test): void {
@@ -96,12 +97,12 @@ export function lifecycleSuite(test: Test): void {
     const socketPath = join(mkdtempSync(join(tmpdir(), 'handover-')), 'socket');
     const child = spawn('bin/handover', [socketPath], { stdio: 'inherit' });
     const exited = once(child, 'exit');
-    while (!existsSync(socketPath)) {
-      t.signal.throwIfAborted();
-      await delay(10);
-    }
+    const request = { request: 'open-read\n' };
     for (let k = 0; k < 2; k++) {
-      const { handle, text } = await requestHtab(socketPath, { request: 'open-read\n' });
+      const { handle, text } = await until(
+        () => requestHtab(socketPath, request).catch(unlessNotListening),
+        t.signal,
+      );
       assert.equal(text, 'ok 24\n');
       assert.equal(handle.access, 'read');
       assert.equal(await handle.read(new Uint8Array(1 << 16)), 8 * 17);
@@ -117,7 +118,7 @@ async function readLines(handle: { read(buffer: Uint8Array): Promise<number> }):
   return render(buffer.subarray(0, await handle.read(buffer)));
 }
 
-/** A VM and two handles that nobody holds. */
+/** A VM and two handles without a reference to them. */
 async function openAndForget(): Promise<void> {
   const vm = await KvmVm.create();
   await vm.allocateHpt(18);

@@ -1,5 +1,5 @@
 import { entryCount } from '../../lib/hpt/geometry.js';
-import type { SeededRandom } from '../../lib/testing/random.js';
+import type { SeededRandom } from '../../lib/base/random.js';
 
 /** One thing done to a VM. Plain data, so that a program can be printed, cut down and run again. */
 export type Operation =
@@ -212,7 +212,7 @@ class ProgramWriter {
 
 /**
  * Whether a write(2) of these bytes may take some that lie behind them: the kernel's check of a record's length forgets
- * the header (kernel-abi.md 4.2). What lies there is nobody's to compare.
+ * the header (kernel-abi.md 4.2). Those bytes are not compared.
  */
 function reachesBeyond(bytes: Buffer): boolean {
   let counted = 0;

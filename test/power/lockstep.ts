@@ -1,5 +1,5 @@
 import { setTimeout as delay } from 'node:timers/promises';
-import { SeededRandom } from '../../lib/testing/random.js';
+import { SeededRandom } from '../../lib/base/random.js';
 import type { HtabHandle, HtabVm } from '../../lib/vm/contract.js';
 import { EmulatedVm } from '../../lib/vm/emulated/emulated-vm.js';
 import { createHashVm } from './conformance.js';

@@ -1,8 +1,8 @@
 import assert from 'node:assert/strict';
 import { randomUUID } from 'node:crypto';
 import { join } from 'node:path';
-import { openJournal } from '../../lib/migration/journal-file.js';
-import type { JournalEntry, Side } from '../../lib/migration/journal.js';
+import { openJournal } from '../../lib/migration/journal/journal-file.js';
+import type { JournalEntry, Side } from '../../lib/migration/journal/journal.js';
 import { Command, type CommandEvent } from './command.js';
 import type { Vmm } from './vmm.js';
 
@@ -42,18 +42,18 @@ export class Migration implements AsyncDisposable {
     this.sender.goOn();
   }
 
-  /** Does what the VMM is to do when the destination has the guest. @returns what is worth telling */
+  /** Waits until the destination has the guest, which runs there. @returns what is worth telling */
   async complete(): Promise<string> {
     const sides = [this.receiver, this.sender];
     const done = sides.map((side) => side.told({ event: 'done' }));
     const [, sent] = (await Promise.all(done)) as [CommandEvent, CommandEvent];
-    assert.equal(await this.#guest.ask('commit'), 'ok');
     assert.equal(await this.#guest.ask('unmap'), 'ok');
     const [ours, theirs] = await Promise.all(sides.map((side) => side.told({ event: 'digest' })));
     assert.equal(ours!['digest'], theirs!['digest']);
     await this.sender.mustEnd(0);
     await this.receiver.mustEnd(0);
-    const { validEntries, predictedStopMs, stopMs } = sent;
+    const { validEntries, predictedStopMs, stopMs, rest } = sent;
+    assert.ok((rest as { stateBytes: number }).stateBytes > 0);
     const passes = this.sender.events.filter(({ event }) => event === 'pass');
     const live = passes.filter((pass) => pass['live'] === true).length;
     return (

@@ -1,11 +1,12 @@
 import assert from 'node:assert/strict';
-import { spawn } from 'node:child_process';
+import { execFile, spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { mkdtempSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import { promisify } from 'node:util';
 import { readSnapshot } from '../../lib/snapshot/read.js';
-import { SeededRandom } from '../../lib/testing/random.js';
+import { SeededRandom } from '../../lib/base/random.js';
 import { checkGoesOn, compareWithUnmoved, startChecker } from './checker.js';
 import { Command } from './command.js';
 import { Migration } from './migration-commands.js';
@@ -68,6 +69,14 @@ export function migrationSuite(test: Test, seed: number, kills: number): void {
   test('kvm-htab probe finds the machine usable', async ({ signal }) => {
     await using probe = Command.start(['probe', '--quiet'], signal);
     await probe.mustEnd(0);
+  });
+
+  test('kvm-htab doctor finds that this kernel behaves as known', async (t) => {
+    const { signal } = t;
+    const { stdout } = await promisify(execFile)(process.execPath, ['lib/cli/main.js', 'doctor'], { signal });
+    for (const line of stdout.trimEnd().split('\n')) t.note(line);
+    assert.match(stdout, /^asked \d{2,} questions: (\d+) answered as known, 0 otherwise/m);
+    assert.match(stdout, /^trap 1, as known/m);
   });
 
   test('kvm-htab save takes a descriptor that it inherits', async ({ signal }) => {

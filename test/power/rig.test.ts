@@ -56,8 +56,19 @@ describe('the options', () => {
     expect(parseOptions(['--shell']).configurations).toHaveLength(1);
   });
 
+  test('with QEMU ask for a host whose guests have a table, and tell the tests inside', () => {
+    const { configurations, tests } = parseOptions(['--qemu']);
+    expect(configurations.map(nameOf)).toEqual(['POWER9 hash host, Linux 6.1, QEMU 7.2']);
+    expect(tests.qemu).toBe('7.2');
+    const other = parseOptions(['--qemu', '--qemu-version', '10.0', '--machine', 'powernv8']);
+    expect(other.configurations.map(nameOf)).toEqual(['POWER8 hash host, Linux 6.1, QEMU 10.0']);
+  });
+
   test.each([
     [['--machine', 'powernv10'], /powernv8 or powernv9/],
+    [['--qemu', '--kernel', '6.12'], /6\.1, not 6\.12/],
+    [['--qemu', '--qemu-version', '8'], /7\.2 or 10\.0/],
+    [['--qemu-version', '7.2'], /--qemu/],
     [['--kernel', '5.10'], /6\.1 or 6\.12/],
     [['--seed', '-1'], /--seed/],
     [['--operations', 'many'], /whole number/],

@@ -1,17 +1,38 @@
 import assert from 'node:assert/strict';
-import { mkdtempSync, readFileSync } from 'node:fs';
+import { existsSync, mkdtempSync, readFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { openSource, openTarget } from '../../lib/cli/endpoints.js';
+import { openSource, openTarget } from '../../lib/cli/table/open.js';
 import { run } from '../../lib/cli/program.js';
-import { encode, record } from '../../lib/testing/conformance/stream.js';
+import { encode, record, VRMA } from '../../lib/testing/conformance/stream.js';
+import { resizeTable } from '../../lib/testing/resize.js';
 import { loadSnapshot } from '../../lib/snapshot/load.js';
 import { readSnapshot } from '../../lib/snapshot/read.js';
 import { saveSnapshot } from '../../lib/snapshot/save.js';
+import type { KvmVm } from '../../lib/vm/kvm/kvm-vm.js';
 import { checkedStats, compareWithUnmoved, startChecker } from './checker.js';
 import { createHashVm } from './conformance.js';
 import type { Host } from './host.js';
 import type { Test } from './runner.js';
+
+/** What can become of a table under an open descriptor, which shows none of it. */
+const REPLACEMENTS: readonly {
+  readonly name: string;
+  readonly only?: Host['mmu'];
+  readonly change: (vm: KvmVm) => Promise<void>;
+  readonly refusal: object;
+}[] = [
+  { name: 'is cleared', change: (vm) => vm.allocateHpt(20), refusal: { state: 'replaced' } },
+  { name: 'is rehashed', change: (vm) => resizeTable(vm, 20), refusal: { state: 'replaced' } },
+  { name: 'grows', change: (vm) => resizeTable(vm, 21), refusal: { state: 'order-changed' } },
+  { name: 'shrinks', change: (vm) => resizeTable(vm, 19), refusal: { state: 'order-changed' } },
+  {
+    name: 'goes with radix',
+    only: 'radix',
+    change: (vm) => vm.configureMmu('radix'),
+    refusal: { reason: 'no-table' },
+  },
+];
 
 /** Tables of real kernels in files, and back. */
 export function snapshotSuite(test: Test, host: Host): void {
@@ -46,6 +67,38 @@ export function snapshotSuite(test: Test, host: Host): void {
     const { validEntries } = await saveSnapshot(target, join(folder, 'emptied'));
     assert.equal(validEntries, 0);
   });
+
+  for (const { name, only, change, refusal } of REPLACEMENTS) {
+    test(`a table that ${name} while its guest is paused is not saved, from a VM and from its descriptor`, async (t) => {
+      if (only !== undefined && host.mmu !== only) t.skip(`a ${only} host only`);
+      for (const byDescriptor of [false, true]) {
+        const file = join(folder, 'replaced');
+        await using vm = await createHashVm(host);
+        await vm.allocateHpt(20);
+        await using writer = await vm.openHtab({ access: 'write' });
+        // A table is resized only where the MMU is set up.
+        await writer.write(encode(record(16, [VRMA])));
+        for (let ptex = 100; ptex < 65_000; ptex += 128) {
+          await writer.write(encode(record(ptex, [[0x1n, 0x190n]])));
+        }
+        let resumed = 0;
+        const saving = saveSnapshot(byDescriptor ? await vm.openHtab() : vm, file, {
+          order: 20,
+          reopen: (startIndex) => vm.openHtab({ startIndex }),
+          guest: {
+            pause: () => change(vm),
+            resume: () => {
+              resumed++;
+              return Promise.resolve();
+            },
+          },
+        });
+        await assert.rejects(saving, refusal);
+        assert.equal(existsSync(file), false);
+        assert.equal(resumed, 1);
+      }
+    });
+  }
 
   test('a guest that runs is saved over its VMM’s socket, restored from the file, and computes what it would have', async (t) => {
     await using guest = await startChecker(0);

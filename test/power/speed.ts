@@ -1,9 +1,9 @@
 import assert from 'node:assert/strict';
 import { spawnSync } from 'node:child_process';
 import { readdirSync, readlinkSync } from 'node:fs';
-import { RecordEncoder } from '../../lib/format/encoder.js';
+import { RecordEncoder } from '../../lib/records/encoder.js';
 import { entryCount } from '../../lib/hpt/geometry.js';
-import { swapBigEndian } from '../../lib/hpt/wire.js';
+import { swapBigEndian } from '../../lib/hpt/byte-order.js';
 import { HptReader } from '../../lib/io/reader.js';
 import { KvmVm } from '../../lib/vm/kvm/kvm-vm.js';
 import type { Test, TestContext } from './runner.js';

@@ -1,7 +1,8 @@
 import assert from 'node:assert/strict';
 import { virtualPageOf } from '../../lib/hpt/hash.js';
+import { BaseVm } from '../../lib/vm/base-vm.js';
+import { checkResult } from '../../lib/vm/call-result.js';
 import type { HtabHandle, OpenHtabOptions } from '../../lib/vm/contract.js';
-import { BaseVm } from '../../lib/vm/base.js';
 import { receiveHtab } from '../../lib/vm/kvm/handover.js';
 import { Vmm } from './vmm.js';
 
@@ -58,6 +59,12 @@ export class SteppedVm extends BaseVm {
     return answer.startsWith('ok') ? 'ok' : 'fault';
   }
 
+  /** KVM_GET_DIRTY_LOG. */
+  async dirtyLog(): Promise<Uint8Array> {
+    const [bitmap = ''] = await this.vmm.control.words('dirty-log');
+    return Buffer.from(bitmap, 'hex');
+  }
+
   /** Puts the vcpu into KVM_RUN, where it stays, or takes it out. */
   async setRunning(running: boolean): Promise<void> {
     await this.vmm.command(running ? 'spin' : 'halt');
@@ -70,19 +77,17 @@ export class SteppedVm extends BaseVm {
   }
 
   protected async allocate(order: number): Promise<number> {
-    const result = await this.#call(`allocate ${order.toString(16)}`);
-    if (result >= 0) this.#order = order;
-    return result;
+    await this.#ioctl('KVM_PPC_ALLOCATE_HTAB', `allocate ${order.toString(16)}`);
+    return (this.#order = order);
   }
 
   protected prepareResize(order: number): Promise<number> {
-    return this.#call(`prepare ${order.toString(16)}`);
+    return this.#ioctl('KVM_PPC_RESIZE_HPT_PREPARE', `prepare ${order.toString(16)}`);
   }
 
-  protected async commitResize(order: number): Promise<number> {
-    const result = await this.#call(`commit ${order.toString(16)}`);
-    if (result >= 0) this.#order = order;
-    return result;
+  protected async commitResize(order: number): Promise<void> {
+    await this.#ioctl('KVM_PPC_RESIZE_HPT_COMMIT', `commit ${order.toString(16)}`);
+    this.#order = order;
   }
 
   protected open(options: OpenHtabOptions): Promise<HtabHandle> {
@@ -95,9 +100,9 @@ export class SteppedVm extends BaseVm {
     await this.vmm.kill();
   }
 
-  /** An ioctl's result, or minus its errno. */
-  async #call(request: string): Promise<number> {
+  /** @throws CallFailure if the kernel refuses the ioctl */
+  async #ioctl(syscall: string, request: string): Promise<number> {
     const [verdict, value = ''] = (await this.vmm.ask(request)).split(' ');
-    return verdict === 'ok' ? parseInt(value, 16) : -Number(value);
+    return checkResult(syscall, verdict === 'ok' ? parseInt(value, 16) : -Number(value));
   }
 }

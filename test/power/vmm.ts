@@ -1,26 +1,20 @@
 import { spawn, type ChildProcess } from 'node:child_process';
 import { once } from 'node:events';
 import { mkdtempSync, readdirSync, readFileSync, readlinkSync } from 'node:fs';
-import { connect, type Socket } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { createInterface, type Interface } from 'node:readline';
+import { ControlClient } from './control-client.js';
 
 /** A VMM of test/power/vmm in a process of its own, and the lines spoken with it. */
 export class Vmm implements AsyncDisposable {
-  /** The Unix socket at which it takes requests, also for descriptors. */
-  readonly socketPath: string;
   readonly pid: number;
+  readonly control: ControlClient;
   readonly #child: ChildProcess;
-  readonly #socket: Socket;
-  readonly #answers: AsyncIterator<string>;
 
-  private constructor(socketPath: string, child: ChildProcess, socket: Socket, lines: Interface) {
-    this.socketPath = socketPath;
+  private constructor(child: ChildProcess, control: ControlClient) {
     this.pid = child.pid ?? -1;
+    this.control = control;
     this.#child = child;
-    this.#socket = socket;
-    this.#answers = lines[Symbol.asyncIterator]();
   }
 
   /**
@@ -36,30 +30,27 @@ export class Vmm implements AsyncDisposable {
       throw new Error(`${program} ended with ${String(status)} before it listened`);
     });
     await Promise.race([once(child.stdout, 'data'), ended]);
-    const socket = connect(socketPath);
-    await once(socket, 'connect');
-    return new Vmm(socketPath, child, socket, createInterface({ input: socket }));
+    return new Vmm(child, await ControlClient.open(socketPath));
+  }
+
+  /** The Unix socket at which it takes requests, also for descriptors. */
+  get socketPath(): string {
+    return this.control.socketPath;
   }
 
   /** @returns the line it answers */
-  async ask(request: string): Promise<string> {
-    this.#socket.write(`${request}\n`);
-    const answer = await this.#answers.next();
-    if (answer.done === true) throw new Error(`the VMM is gone; asked: ${request}`);
-    return answer.value;
+  ask(request: string): Promise<string> {
+    return this.control.ask(request);
   }
 
   /** Asks for something that must go well. @returns the hexadecimal numbers of the answer */
   async command(request: string): Promise<bigint[]> {
-    const answer = await this.ask(request);
-    const [verdict, ...words] = answer.split(' ');
-    if (verdict !== 'ok') throw new Error(`${request}: ${answer}`);
-    return words.map((word) => BigInt(`0x${word}`));
+    return (await this.control.words(request)).map((word) => BigInt(`0x${word}`));
   }
 
   /** Ends the process at once, as a crash would. */
   async kill(): Promise<void> {
-    this.#socket.destroy();
+    this.control[Symbol.dispose]();
     if (this.#child.exitCode !== null || this.#child.signalCode !== null) return;
     const gone = once(this.#child, 'exit');
     this.#child.kill('SIGKILL');
@@ -81,4 +72,9 @@ export function htabDescriptors(
       const flags = /^flags:\s*0(\d+)/m.exec(readFileSync(`/proc/${pid}/fdinfo/${name}`, 'utf8'))?.[1] ?? '0';
       return { number: Number(name), access: (parseInt(flags, 8) & 3) === 1 ? 'write' : 'read' };
     });
+}
+
+/** What a process has open, by number. */
+export function openDescriptors(pid: number): readonly string[] {
+  return readdirSync(`/proc/${pid}/fd`).map((name) => `${name} ${readlinkSync(`/proc/${pid}/fd/${name}`)}`);
 }

@@ -3,16 +3,14 @@ import { readFile } from 'node:fs/promises';
 import path from 'node:path';
 import { promisify } from 'node:util';
 import { brotliDecompress } from 'node:zlib';
-import { HtabUnavailableError } from '../../errors.js';
-import { HPTE_BYTES, HPTES_PER_GROUP } from '../../hpt/geometry.js';
+import { HtabUnavailableError } from '../../base/errors.js';
+import { HPTES_PER_GROUP } from '../../hpt/geometry.js';
+import { storeImage } from '../../hpt/flat-image.js';
 import { hashPage, primaryGroup, secondaryGroup, virtualPageOf } from '../../hpt/hash.js';
-import { HPTE_V_BOLTED, HPTE_V_SECONDARY, HPTE_V_VALID } from '../../hpt/hpte.js';
+import { HPTE_V_BOLTED, HPTE_V_SECONDARY } from '../../hpt/hpte-bits.js';
 import { HptTable } from '../../hpt/table.js';
-import { TableWriter } from '../../io/table-writer.js';
-import { packageRoot } from '../../node/package-root.js';
-import type { HtabVm } from '../../vm/contract.js';
+import { packageRoot } from '../../base/package-root.js';
 
-const FIXTURES = path.join(packageRoot(), 'test/fixtures');
 const SECONDARY = BigInt(HPTE_V_SECONDARY);
 const BOLTED = BigInt(HPTE_V_BOLTED);
 
@@ -28,19 +26,17 @@ interface ImageDescription {
  * @throws HtabUnavailableError if the image is missing or damaged
  */
 export async function readGuestTable(): Promise<HptTable> {
-  const { order, image } = await readImage().catch((cause: unknown) => {
+  const folder = path.join(packageRoot(), 'test/fixtures');
+  const { order, image } = await readImage(folder).catch((cause: unknown) => {
     throw new HtabUnavailableError(
       'unsupported',
-      `the image of the demo's guest cannot be read from ${FIXTURES}`,
+      `cannot read the image of the demo's guest from ${folder}`,
       'install the package again, or run the demo in a clone of its repository',
       { cause },
     );
   });
   const table = new HptTable(order);
-  for (let at = 0; at < image.length; at += HPTE_BYTES) {
-    if ((image[at + 7]! & HPTE_V_VALID) === 0) continue;
-    table.set(at / HPTE_BYTES, image.readBigUInt64BE(at), image.readBigUInt64BE(at + 8));
-  }
+  storeImage(table, 0, image);
   return table;
 }
 
@@ -70,18 +66,9 @@ export function replaceTable(guest: HptTable, order: number): HptTable {
   return table;
 }
 
-/** Gives a VM a table of this content, as a restored guest gets it: through a write descriptor. */
-export async function loadTable(vm: HtabVm, table: HptTable): Promise<void> {
-  await vm.allocateHpt(table.order);
-  await using handle = await vm.openHtab({ access: 'write' });
-  await new TableWriter(handle).write(table);
-}
-
-async function readImage(): Promise<{ order: number; image: Buffer }> {
-  const about = JSON.parse(
-    await readFile(path.join(FIXTURES, 'linux-guest.json'), 'utf8'),
-  ) as ImageDescription;
-  const packed = await readFile(path.join(FIXTURES, 'linux-guest.img.br'));
+async function readImage(folder: string): Promise<{ order: number; image: Buffer }> {
+  const about = JSON.parse(await readFile(path.join(folder, 'linux-guest.json'), 'utf8')) as ImageDescription;
+  const packed = await readFile(path.join(folder, 'linux-guest.img.br'));
   const image = await promisify(brotliDecompress)(packed, { maxOutputLength: about.imageBytes });
   const sha256 = createHash('sha256').update(image).digest('hex');
   if (sha256 !== about.imageSha256)

@@ -1,14 +1,14 @@
-import type { SendReport } from '../../migration/source.js';
-import type { WorkloadCounts } from '../../testing/workload.js';
+import type { WorkloadCounts } from '../../vm/emulated/guest-actions.js';
 import { entryCount } from '../../hpt/geometry.js';
-import { formatCount, formatDuration } from '../format.js';
-import { passTable } from '../pass-table.js';
+import type { SendReport } from '../../migration/source/send-report.js';
+import { formatCount, formatDuration } from '../report/format.js';
+import { passTable } from '../report/pass-table.js';
 import type { Verdict } from './verdict.js';
 
-/** What the demo has come to; with `--json`, this is what it prints. */
+/** What the demo has come to; with `--json`, this is what it prints, `passes` as `reportFields` has them. */
 export interface Outcome extends Omit<SendReport, 'digest'>, Verdict {
   /** Version of this document: another one once a field goes or means something else. */
-  readonly format: 1;
+  readonly format: 2;
   readonly seed: number;
   /** Of the table that was moved. */
   readonly digest: string;
@@ -29,7 +29,7 @@ ${formatCount(guest.protections)} protected, ${formatCount(guest.loads)} loads, 
 
 ${passTable(passes, outcome.totalMs)}
 
-guest stopped for   ${formatDuration(outcome.stopMs)}, of which ${formatDuration(comparingMs(outcome))} comparing the two tables
+guest stopped for   ${formatDuration(outcome.stopMs ?? 0)}, of which ${formatDuration(comparingMs(outcome))} comparing the two tables
 source digest       ${outcome.sourceDigest}
 destination digest  ${outcome.destinationDigest}
 ${verdictLine(outcome)}
@@ -37,7 +37,7 @@ ${verdictLine(outcome)}
 }
 
 /** What of the stop is not passes: both sides compare the digests of what was sent, and with equal ones the source commits. */
-function comparingMs({ stopMs, passes }: Outcome): number {
+function comparingMs({ stopMs = 0, passes }: Outcome): number {
   return passes.reduce((ms, { live, durationMs }) => (live ? ms : ms - durationMs), stopMs);
 }
 

@@ -1,8 +1,7 @@
-import { spawn, type ChildProcess } from 'node:child_process';
-import { once } from 'node:events';
-import type { ControlledGuest } from './controlled-guest.js';
+import type { GuestCallbacks } from '../../precopy/guest-options.js';
+import { runHook } from './run-hook.js';
 
-/** Commands for a shell. */
+/** Shell commands. */
 export interface HookCommands {
   readonly onPause: string;
   readonly onResume: string;
@@ -11,10 +10,10 @@ export interface HookCommands {
 }
 
 /**
- * Controls a guest by commands that the user has given. Each must end with status 0 once it is done. One that is killed has
- * ended as well: what a daemon does for it after that comes behind the next command, and nobody is told.
+ * Controls a guest by shell commands of the user. Each must end with status 0 once it is done. A killed command has ended
+ * as well: what a daemon does for it later comes after the next command, and is not noticed.
  */
-export class Hooks implements ControlledGuest {
+export class Hooks implements GuestCallbacks {
   readonly throttle: ((step: number) => Promise<void>) | undefined;
   readonly #commands: HookCommands;
   readonly #timeoutMs: number;
@@ -25,53 +24,22 @@ export class Hooks implements ControlledGuest {
     this.#timeoutMs = timeoutMs;
     const { onThrottle } = commands;
     if (onThrottle === undefined) return;
-    this.throttle = (step) =>
-      runHook('--on-throttle', onThrottle, timeoutMs, { KVM_HTAB_THROTTLE: String(step) });
+    this.throttle = (step) => this.#run('--on-throttle', onThrottle, { KVM_HTAB_THROTTLE: String(step) });
   }
 
   pause(): Promise<void> {
-    return runHook('--on-pause', this.#commands.onPause, this.#timeoutMs);
+    return this.#run('--on-pause', this.#commands.onPause);
   }
 
   resume(): Promise<void> {
-    return runHook('--on-resume', this.#commands.onResume, this.#timeoutMs);
+    return this.#run('--on-resume', this.#commands.onResume);
   }
 
-  close(): void {
-    // Nothing runs between two commands.
-  }
-}
-
-async function runHook(
-  option: string,
-  command: string,
-  timeoutMs: number,
-  variables: Readonly<Record<string, string>> = {},
-): Promise<void> {
-  const child = spawn('/bin/sh', ['-c', command], {
-    // What a command prints is talk, and stdout is for data.
-    stdio: ['ignore', process.stderr.fd, process.stderr.fd],
-    env: { ...process.env, ...variables },
-    // In a process group of its own: Ctrl-C ends this process cleanly, and must not hit the command that resumes the guest.
-    detached: true,
-  });
-  const timer = setTimeout(killGroup, timeoutMs, child);
-  try {
-    const [status, signal] = (await once(child, 'exit')) as [number | null, NodeJS.Signals | null];
-    if (status === 0) return;
-    const end = status === null ? `was ended by ${String(signal)}` : `ended with status ${status}`;
-    const late = signal === 'SIGKILL' ? ` (it may take ${timeoutMs} ms)` : '';
-    throw new Error(`the command of ${option} ${end}${late}: ${command}`);
-  } finally {
-    clearTimeout(timer);
-  }
-}
-
-/** Ends a command with all that it has started: a group has the number of its leader. */
-function killGroup({ pid }: ChildProcess): void {
-  try {
-    if (pid !== undefined) process.kill(-pid, 'SIGKILL');
-  } catch {
-    // It has ended by itself in this very moment.
+  async #run(
+    option: string,
+    command: string,
+    variables: Readonly<Record<string, string>> = {},
+  ): Promise<void> {
+    await runHook({ option, command, timeoutMs: this.#timeoutMs, variables });
   }
 }

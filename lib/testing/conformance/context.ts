@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import { constants } from 'node:os';
-import { checkOneOf } from '../../arguments.js';
-import { HtabStateError, HtabSystemError, type HtabState } from '../../errors.js';
+import { checkOneOf } from '../../base/arguments.js';
+import { HtabStateError, HtabSystemError, type HtabState } from '../../base/errors.js';
 import { entryCount } from '../../hpt/geometry.js';
 import type { HtabHandle, HtabVm, OpenHtabOptions } from '../../vm/contract.js';
 import { encode, record, render, VRMA, type StreamRecord } from './stream.js';
@@ -16,19 +16,22 @@ const CAPABILITIES = [
   'vcpu',
   'running',
   'radix',
+  'dirty-log',
 ] as const;
 
 /**
  * What a backend can be asked for beyond the contract.
  *
  * - `lock-bit`: returned entries carry v bit 0x40, as the kernel's do (kernel-abi.md 3.1)
- * - `power8`, `power9`: which bits of v come back as they were written (kernel-abi.md 3.1)
+ * - `power8`, `power9`: which bits of v come back as they were written (kernel-abi.md 3.1), and whether the dirty log has
+ *   the pages of entries that the guest has removed (3.3)
  * - `resize`: PREPARE and COMMIT, and the MMU-ready state that COMMIT depends on (kernel-abi.md 4.5, 5)
  * - `over-read`: a write may take up to 8 bytes after the buffer given, as the kernel does (kernel-abi.md 4.2)
  * - `bounded-write`: such a write is refused instead
  * - `vcpu`: the guest can make hypercalls and touch memory
  * - `running`: a vcpu can be put into KVM_RUN
  * - `radix`: the guest can be switched to radix and back
+ * - `dirty-log`: stores of the guest are logged, by host pages of 4 or 64 KiB (kernel-abi.md 3.3)
  */
 export type Capability = (typeof CAPABILITIES)[number];
 
@@ -42,6 +45,8 @@ export interface ConformanceGuest {
   setRunning?(running: boolean): void | Promise<void>;
   /** Switches the guest's MMU (capability `radix`). */
   setRadix?(radix: boolean): void | Promise<void>;
+  /** KVM_GET_DIRTY_LOG of the memory at guest address 0: bit n (byte n >> 3, lowest first) is page n (capability `dirty-log`). */
+  dirtyLog?(): Uint8Array | Promise<Uint8Array>;
 }
 
 /** What the guest must be able to do for each capability. */
@@ -49,6 +54,7 @@ const GUEST_METHODS: Readonly<Partial<Record<Capability, readonly (keyof Conform
   vcpu: ['hcall', 'access'],
   running: ['setRunning'],
   radix: ['setRadix'],
+  'dirty-log': ['dirtyLog'],
 };
 
 /** A backend to run the suite on. */
@@ -57,7 +63,7 @@ export interface ConformanceBackend {
   readonly capabilities: readonly Capability[];
   /** Makes a VM that has no table yet. The suite closes it. */
   createVm(): HtabVm | Promise<HtabVm>;
-  /** The guest of a VM made by `createVm`; needed for `vcpu`, `running` and `radix`. */
+  /** The guest of a VM made by `createVm`; needed for `vcpu`, `running`, `radix` and `dirty-log`. */
   guestOf?(vm: HtabVm): ConformanceGuest;
 }
 

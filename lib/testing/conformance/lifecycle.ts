@@ -167,4 +167,18 @@ export const lifecycleCases: readonly ConformanceCase[] = [
       await t.expectRead(later, [run(3, 1)]);
     },
   },
+  {
+    name: 'writing to a read descriptor and reading from a write descriptor is EBADF',
+    section: '2.7',
+    async run(t) {
+      const vm = await t.vm(18);
+      const reader = await t.open(vm);
+      const writer = await t.open(vm, { access: 'write' });
+      assert.deepEqual([reader.access, writer.access], ['read', 'write']);
+      await t.expectErrno(reader.write(encode(run(0, 1))), 'EBADF', 'write');
+      await t.expectErrno(writer.read(new Uint8Array(4096)), 'EBADF', 'read');
+      await t.expectErrno(reader.writeRecords(encode(run(0, 1))), 'EBADF', 'write');
+      await t.expectTable(vm, removal(0, 16_384));
+    },
+  },
 ];

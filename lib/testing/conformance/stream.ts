@@ -1,4 +1,4 @@
-import { HEADER_BYTES } from '../../format/header.js';
+import { HEADER_BYTES } from '../../records/header.js';
 import { HPTE_BYTES } from '../../hpt/geometry.js';
 
 /** An HPTE as two doublewords. */

@@ -161,7 +161,7 @@ export const trackingCases: readonly ConformanceCase[] = [
     },
   },
   {
-    name: 'a mark that nobody took survives the descriptor it was made for',
+    name: 'an uncollected mark survives the descriptor it was made for',
     section: '3.2',
     async run(t) {
       const vm = await t.vm(18);

@@ -1,11 +1,10 @@
 import assert from 'node:assert/strict';
-import { HtabSystemError } from '../../errors.js';
 import type { HtabHandle, HtabVm } from '../../vm/contract.js';
 import { rejectionOf, type ConformanceCase, type ConformanceContext } from './context.js';
 import { BOLTED, encode, PLAIN, record, removal, run, type Entry, type StreamRecord } from './stream.js';
 
 /** Valid, but of a segment size that H_ENTER refuses. */
-const BAD_SEGMENT: Entry = [0x8000_0000_0000_0001n, 0x190n];
+export const BAD_SEGMENT: Entry = [0x8000_0000_0000_0001n, 0x190n];
 const NOT_VALID: Entry = [0x10n, 0x190n];
 const BAD_PAGE_SIZE: Entry = [0x5n, 0x55190n];
 
@@ -16,7 +15,7 @@ interface Setup {
   readonly later: HtabHandle;
 }
 
-async function setup(
+export async function setup(
   t: ConformanceContext,
   order: number,
   ...present: readonly StreamRecord[]
@@ -28,6 +27,21 @@ async function setup(
 
 function concat(...parts: readonly Uint8Array[]): Uint8Array {
   return new Uint8Array(Buffer.concat(parts));
+}
+
+/** The second of three entries is refused before anything happens to it. */
+function einvalCase(name: string, refused: Entry): ConformanceCase {
+  return {
+    name,
+    section: '4.2',
+    async run(t) {
+      const { vm, writer, later } = await setup(t, 18, run(8001, 2, 0, BOLTED));
+      const bytes = encode(record(8000, [PLAIN, refused, PLAIN]));
+      await t.expectErrno(writer.write(bytes), 'EINVAL', 'write');
+      await t.expectRead(later, [run(8000, 1)]);
+      await t.expectTable(vm, removal(0, 8000), record(8000, [PLAIN, BOLTED, BOLTED], 8381));
+    },
+  };
 }
 
 /** One write(2): the record loop with its checks, partial effects and quirks (kernel-abi.md 4.1 to 4.3). */
@@ -134,28 +148,8 @@ export const writingCases: readonly ConformanceCase[] = [
       await t.expectErrno(writer.write(encode(run(0, 1))), 'EINVAL', 'write');
     },
   },
-  {
-    name: 'an entry without V is EINVAL: those before it are applied, it is not touched',
-    section: '4.2',
-    async run(t) {
-      const { vm, writer, later } = await setup(t, 18, run(8001, 2, 0, BOLTED));
-      const bytes = encode(record(8000, [PLAIN, NOT_VALID, PLAIN]));
-      await t.expectErrno(writer.write(bytes), 'EINVAL', 'write');
-      await t.expectRead(later, [run(8000, 1)]);
-      await t.expectTable(vm, removal(0, 8000), record(8000, [PLAIN, BOLTED, BOLTED], 8381));
-    },
-  },
-  {
-    name: 'a page-size code that does not exist is EINVAL and leaves the entry alone',
-    section: '4.2',
-    async run(t) {
-      const { vm, writer, later } = await setup(t, 18, run(8001, 2, 0, BOLTED));
-      const bytes = encode(record(8000, [PLAIN, BAD_PAGE_SIZE, PLAIN]));
-      await t.expectErrno(writer.write(bytes), 'EINVAL', 'write');
-      await t.expectRead(later, [run(8000, 1)]);
-      await t.expectTable(vm, removal(0, 8000), record(8000, [PLAIN, BOLTED, BOLTED], 8381));
-    },
-  },
+  einvalCase('an entry without V is EINVAL: those before it are applied, it is not touched', NOT_VALID),
+  einvalCase('a page-size code that does not exist is EINVAL and leaves the entry alone', BAD_PAGE_SIZE),
   {
     name: 'an entry that cannot be entered is EIO, and what it held is gone',
     section: '11 #15',
@@ -229,20 +223,6 @@ export const writingCases: readonly ConformanceCase[] = [
     },
   },
   {
-    name: 'writing to a read descriptor and reading from a write descriptor is EBADF',
-    section: '2.7',
-    async run(t) {
-      const vm = await t.vm(18);
-      const reader = await t.open(vm);
-      const writer = await t.open(vm, { access: 'write' });
-      assert.deepEqual([reader.access, writer.access], ['read', 'write']);
-      await t.expectErrno(reader.write(encode(run(0, 1))), 'EBADF', 'write');
-      await t.expectErrno(writer.read(new Uint8Array(4096)), 'EBADF', 'read');
-      await t.expectErrno(reader.writeRecords(encode(run(0, 1))), 'EBADF', 'write');
-      await t.expectTable(vm, removal(0, 16_384));
-    },
-  },
-  {
     name: 'while a vcpu runs every write is EBUSY, even one of no bytes',
     section: '4.1',
     requires: ['running'],
@@ -256,71 +236,6 @@ export const writingCases: readonly ConformanceCase[] = [
       await t.expectRead(later, []);
       await t.guest(vm).setRunning(false);
       assert.equal(await writer.write(encode(run(0, 1))), 24);
-    },
-  },
-];
-
-/** Whole records, one write each (kernel-abi.md 4.3). */
-export const recordCases: readonly ConformanceCase[] = [
-  {
-    name: 'writeRecords applies every record of a buffer in order',
-    section: '4.3',
-    async run(t) {
-      const { writer, later } = await setup(t, 18, run(10, 1));
-      const bytes = encode(run(5000, 1), run(5001, 1), removal(10), run(7, 2, 3), run(7, 1, 0, BOLTED));
-      assert.equal(await writer.writeRecords(bytes), bytes.length);
-      await t.expectRead(later, [record(7, [BOLTED, PLAIN], 0), removal(10), run(5000, 2)]);
-      assert.equal(await writer.writeRecords(new Uint8Array(0)), 0);
-    },
-  },
-  {
-    name: 'a pass written back with writeRecords makes an equal table',
-    section: '2.1',
-    async run(t) {
-      const vm = await t.vm(18);
-      await t.put(vm, run(0, 1), run(2, 1, 0, BOLTED), run(100, 10), run(16_383, 1));
-      const pass = await t.read(await t.open(vm));
-      const copy = await t.vm(18);
-      const writer = await t.open(copy, { access: 'write' });
-      assert.equal(await writer.writeRecords(pass), pass.length);
-      assert.deepEqual(await t.read(await t.open(copy)), pass);
-    },
-  },
-  {
-    name: 'a refused record is named, with the bytes applied before it',
-    section: 'contract',
-    async run(t) {
-      const { vm, writer } = await setup(t, 18);
-      const bytes = encode(run(0, 2), removal(9), record(20, [PLAIN, BAD_SEGMENT]), run(30, 1));
-      const error = await rejectionOf(writer.writeRecords(bytes));
-      assert.ok(error instanceof HtabSystemError);
-      const { code, errno, errnoName, syscall, bytesApplied, recordIndex, ptex } = error;
-      assert.deepEqual(
-        { code, errno, errnoName, syscall, bytesApplied, recordIndex, ptex },
-        {
-          code: 'ERR_HTAB_SYSTEM',
-          errno: 5,
-          errnoName: 'EIO',
-          syscall: 'write',
-          bytesApplied: 48,
-          recordIndex: 2,
-          ptex: 20,
-        },
-      );
-      await t.expectTable(vm, run(0, 2, 18), run(20, 1, 16_363));
-    },
-  },
-  {
-    name: 'bytes that do not end with a record’s end are refused before anything is applied',
-    section: 'contract',
-    async run(t) {
-      const { writer, later } = await setup(t, 18);
-      const bytes = encode(run(0, 1), run(5, 1));
-      for (const length of [23, 25, 31, 40, 47]) {
-        const error = await rejectionOf(writer.writeRecords(bytes.subarray(0, length)));
-        assert.equal((error as { code?: unknown }).code, 'ERR_HTAB_FORMAT', `cut to ${length} bytes`);
-      }
-      await t.expectRead(later, []);
     },
   },
 ];

@@ -1,31 +1,27 @@
 import { constants } from 'node:os';
-import { checkInteger, checkObject, outOfRange } from '../../arguments.js';
-import { HtabStateError } from '../../errors.js';
-import { HPTE_R_PP, HPTE_R_PP0_HIGH, actualPageShift, basePageShift } from '../../hpt/hpte.js';
+import { checkInteger } from '../../base/arguments.js';
+import { HtabStateError } from '../../base/errors.js';
+import { actualPageShift, basePageShift } from '../../hpt/page-size.js';
 import type { HptTable } from '../../hpt/table.js';
-import { BaseHandle, BaseVm, type CallQueue, type CallResult, checkCall } from '../base.js';
+import { BaseHandle } from '../base-handle.js';
+import { BaseVm } from '../base-vm.js';
+import type { CallQueue } from '../call-queue.js';
+import { checkResult, systemError } from '../call-result.js';
 import type { OpenHtabOptions } from '../contract.js';
 import type { HostModel } from '../host.js';
 import { GET_HTAB_BOLTED_ONLY, GET_HTAB_WRITE, type MmuMode, htabFlags, isRadix } from '../ioctls.js';
+import { isEntryOf } from './entry-state.js';
 import { Guest } from './guest.js';
 import { Hypercalls } from './hcalls.js';
 import { HtabFile, isVrma } from './htab-file.js';
-import { MAX_REGION_PAGES, type MemoryRegion, frameOf } from './memory.js';
-import { isEntryOf } from './mmu.js';
+import { frameOf } from './memory.js';
+import { allows } from './mmu.js';
+import { type EmulatedVmOptions, emulatedVmOptions } from './options.js';
 import { commitResize, prepareResize } from './resize.js';
 
 const { EINVAL } = constants.errno;
-const HOSTS: readonly HostModel[] = ['power8', 'power9'];
 
-/** What an {@link EmulatedVm} is like. */
-export interface EmulatedVmOptions {
-  /** Processor of the host: POWER9 drops bits 52..61 of `v`. Default `power9`. */
-  readonly host?: HostModel;
-  /** log2 of the host's page size: 12 or 16. Default 16. */
-  readonly pageShift?: number;
-  /** The guest's memory, which must not overlap; without it all of it is present, behind pages of any size. */
-  readonly memoryRegions?: readonly MemoryRegion[];
-}
+export type { EmulatedVmOptions } from './options.js';
 
 /** How an access ended: `mmio` and `fault` change nothing, they go to user space or to the guest. */
 export type AccessResult = 'ok' | 'fault' | 'mmio';
@@ -34,7 +30,6 @@ export type AccessResult = 'ok' | 'fault' | 'mmio';
  * A VM of the emulated kernel: answers as a POWER KVM-HV host does, byte for byte (kernel-abi.md 2 to 6).
  *
  * Beside the contract it has what a guest does to its own table: {@link hcall}, {@link access}, {@link enterGuest}.
- *
  * @example
  * const vm = new EmulatedVm({ host: 'power8' });
  * await vm.allocateHpt(24);
@@ -44,17 +39,16 @@ export class EmulatedVm extends BaseVm {
   readonly backend = 'emulated';
   /** The hypercalls in 32-bit halves, for callers that make millions of them. */
   readonly hypercalls: Hypercalls;
+  /** log2 of the host's page size, which a bit of the dirty log stands for. */
+  readonly pageShift: number;
   readonly #guest: Guest;
   readonly #hpte = new Uint32Array(4);
 
   /** @throws RangeError for a page size or a region that no host has */
   constructor(options: EmulatedVmOptions = {}) {
     super();
-    checkObject('options', options);
-    const { host = 'power9', pageShift = 16, memoryRegions } = options;
-    if (!HOSTS.includes(host)) throw outOfRange('host', HOSTS.join(' or '), host);
-    if (pageShift !== 12 && pageShift !== 16) throw outOfRange('pageShift', '12 or 16', pageShift);
-    if (memoryRegions !== undefined) checkRegions(memoryRegions, pageShift);
+    const { host, pageShift, memoryRegions } = emulatedVmOptions(options);
+    this.pageShift = pageShift;
     this.#guest = new Guest(host, pageShift, memoryRegions);
     this.hypercalls = new Hypercalls(this.#guest);
   }
@@ -75,12 +69,15 @@ export class EmulatedVm extends BaseVm {
     return this.#guest.mmu.host;
   }
 
-  /** Number of vcpus inside KVM_RUN: while there are any, writes and allocations of a running guest fail with EBUSY. */
+  /**
+   * Number of vcpus inside KVM_RUN. While there are any, writes and allocations of a running guest fail with EBUSY.
+   *
+   * @throws RangeError for a negative or fractional number
+   */
   get runningVcpus(): number {
     return this.#guest.runningVcpus;
   }
 
-  /** @throws RangeError for a number that cannot be */
   set runningVcpus(count: number) {
     checkInteger('runningVcpus', count, 0, Number.MAX_SAFE_INTEGER);
     this.#guest.runningVcpus = count;
@@ -101,7 +98,7 @@ export class EmulatedVm extends BaseVm {
   /**
    * A load or store by the guest through an entry: the hardware sets R, and C on a store.
    *
-   * @returns `fault` if the entry is not valid or does not allow it, `mmio` if no memory stands behind it
+   * @returns `fault` if the entry is not valid or does not allow it, `mmio` if no memory backs it
    */
   access(ptex: number, { store }: { readonly store: boolean }): AccessResult {
     const { entries, mmu, radix } = this.#guest;
@@ -129,7 +126,8 @@ export class EmulatedVm extends BaseVm {
   }
 
   /**
-   * KVM_GET_DIRTY_LOG of a memory region: collects C into the guest's view of the table.
+   * KVM_GET_DIRTY_LOG of a memory region: collects C into the guest's view of the table. As the real kernel's, POWER8's lacks
+   * pages of entries that the guest removed, or whose C it cleared (kernel-abi.md 3.3).
    *
    * @param slot number of the region, in the order given
    * @returns host pages stored to since the last call, bit n (byte n >> 3, lowest bit first) for page n of the region
@@ -145,7 +143,10 @@ export class EmulatedVm extends BaseVm {
    * the real-mode area (VRMA) of region 0 (kernel-abi.md 4.5).
    */
   enterGuest(): void {
-    checkCall(this.#guest.setUpMmu(), 'KVM_RUN', 'set up the MMU', 'the VM needs memory at guest address 0');
+    const result = this.#guest.setUpMmu();
+    if (result >= 0) return;
+    const hint = 'the VM needs memory at guest address 0';
+    throw systemError('set up the MMU', { errno: -result, syscall: 'KVM_RUN' }, hint);
   }
 
   /**
@@ -157,8 +158,8 @@ export class EmulatedVm extends BaseVm {
    */
   async configureMmu(mode: MmuMode): Promise<void> {
     const radix = isRadix(mode);
-    await this.call(() =>
-      checkCall(this.#guest.configureMmu(radix), 'KVM_PPC_CONFIGURE_V3_MMU', `switch the MMU to ${mode}`),
+    await this.attempt(`switch the MMU to ${mode}`, () =>
+      checkResult('KVM_PPC_CONFIGURE_V3_MMU', this.#guest.configureMmu(radix)),
     );
   }
 
@@ -191,16 +192,17 @@ export class EmulatedVm extends BaseVm {
       : new HtabFile(this.#guest, flags, startIndex);
   }
 
-  protected allocate(order: number): CallResult {
-    return this.#guest.allocate(order);
+  protected allocate(order: number): number {
+    checkResult('KVM_PPC_ALLOCATE_HTAB', this.#guest.allocate(order));
+    return order;
   }
 
-  protected prepareResize(order: number): CallResult {
-    return prepareResize(this.#guest, order);
+  protected prepareResize(order: number): number {
+    return checkResult('KVM_PPC_RESIZE_HPT_PREPARE', prepareResize(this.#guest, order));
   }
 
-  protected commitResize(order: number): CallResult {
-    return commitResize(this.#guest, order);
+  protected commitResize(order: number): void {
+    checkResult('KVM_PPC_RESIZE_HPT_COMMIT', commitResize(this.#guest, order));
   }
 
   protected open(options: OpenHtabOptions): EmulatedHandle {
@@ -214,28 +216,6 @@ export class EmulatedVm extends BaseVm {
   }
 }
 
-/** Refuses regions that KVM_SET_USER_MEMORY_REGION would. */
-function checkRegions(regions: readonly MemoryRegion[], pageShift: number): void {
-  const pageMask = (1n << BigInt(pageShift)) - 1n;
-  let end = 0n;
-  for (const { guestAddress, size, hostPageShift } of [...regions].sort(byAddress)) {
-    const region = `${size} bytes at ${guestAddress}`;
-    if (((guestAddress | size) & pageMask) !== 0n || guestAddress < 0n || size <= 0n) {
-      throw outOfRange('memoryRegions', 'whole host pages', region);
-    }
-    if (guestAddress + size > 1n << 60n || size >> BigInt(pageShift) > MAX_REGION_PAGES) {
-      throw outOfRange('memoryRegions', `below 2^60 and of at most ${MAX_REGION_PAGES} host pages`, region);
-    }
-    if (guestAddress < end) throw outOfRange('memoryRegions', 'apart from each other', region);
-    checkInteger('hostPageShift', hostPageShift, pageShift, 34);
-    end = guestAddress + size;
-  }
-}
-
-function byAddress(a: MemoryRegion, b: MemoryRegion): number {
-  return a.guestAddress < b.guestAddress ? -1 : 1;
-}
-
 class EmulatedHandle extends BaseHandle {
   readonly #file: HtabFile;
 
@@ -244,20 +224,15 @@ class EmulatedHandle extends BaseHandle {
     this.#file = file;
   }
 
-  protected readOnce(buffer: Uint8Array): CallResult {
-    return this.#file.read(buffer);
+  protected readOnce(buffer: Uint8Array): number {
+    return checkResult('read', this.#file.read(buffer));
   }
 
-  protected writeOnce(bytes: Uint8Array): CallResult {
-    return this.#file.write(bytes);
+  protected writeOnce(bytes: Uint8Array): number {
+    return checkResult('write', this.#file.write(bytes));
   }
 
   protected closeOnce(): void {
     this.#file.release();
   }
-}
-
-/** Page protection of a privileged access with Ks = 0: 0, 1, 2 allow stores; 3 and pp0 with 2 only loads. */
-function allows(rHigh: number, rLow: number, store: boolean): boolean {
-  return !store || ((rHigh & HPTE_R_PP0_HIGH) === 0 && (rLow & HPTE_R_PP) !== 3);
 }

@@ -1,9 +1,10 @@
-import { HPTE_V_1TB_HIGH, HPTE_V_BOLTED, HPTE_V_LARGE } from '../../hpt/hpte.js';
+import { HPTE_V_1TB_HIGH, HPTE_V_BOLTED, HPTE_V_LARGE } from '../../hpt/hpte-bits.js';
 import { HPTES_PER_GROUP, MAX_ORDER, MAX_STREAM_ORDER, MIN_ORDER, ptegCount } from '../../hpt/geometry.js';
 import { constants } from 'node:os';
-import type { CallResult } from '../base.js';
+import type { CallResult } from '../call-result.js';
 import type { HostModel } from '../host.js';
-import { EntryState, H_SUCCESS, Mmu } from './mmu.js';
+import { EntryState } from './entry-state.js';
+import { H_SUCCESS, Mmu } from './mmu.js';
 import { GuestMemory, type MemoryRegion } from './memory.js';
 
 const { EBUSY, EINVAL, ENODEV, ENOMEM } = constants.errno;

@@ -9,19 +9,12 @@ import {
   HPTE_V_ABSENT,
   HPTE_V_HVLOCK,
   HPTE_V_VALID,
-} from '../../hpt/hpte.js';
+} from '../../hpt/hpte-bits.js';
 import { lowestBit } from '../../hpt/bitmap.js';
-import { highHalf, joinHalves, lowHalf } from '../../hpt/table.js';
+import { highHalf, joinHalves, lowHalf } from '../../hpt/halves.js';
+import { type EntryState, isEntryOf } from './entry-state.js';
 import type { Guest } from './guest.js';
-import {
-  type EntryState,
-  isEntryOf,
-  H_FUNCTION,
-  H_NOT_FOUND,
-  H_PARAMETER,
-  H_PTEG_FULL,
-  H_SUCCESS,
-} from './mmu.js';
+import { H_FUNCTION, H_NOT_FOUND, H_PARAMETER, H_PTEG_FULL, H_SUCCESS } from './mmu.js';
 
 /** Hypercalls on the hashed page table (PAPR; kernel-abi.md 6). */
 export const H_REMOVE = 0x04;

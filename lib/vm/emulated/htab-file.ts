@@ -1,12 +1,13 @@
 import { constants } from 'node:os';
-import { type PassState, fillRecords } from '../../format/pass.js';
-import { HPTE_R_C, HPTE_R_R } from '../../hpt/hpte.js';
-import { HEADER_BYTES } from '../../format/header.js';
+import { type PassState, fillRecords } from '../../records/fill-records.js';
+import { HPTE_R_C, HPTE_R_R } from '../../hpt/hpte-bits.js';
+import { HEADER_BYTES } from '../../records/header.js';
 import { HPTE_BYTES } from '../../hpt/geometry.js';
-import type { CallResult } from '../base.js';
+import type { CallResult } from '../call-result.js';
 import { GET_HTAB_BOLTED_ONLY, GET_HTAB_WRITE } from '../ioctls.js';
 import { type EntrySink, writeLoop } from '../record-loop.js';
-import { type EntryState, H_SUCCESS } from './mmu.js';
+import type { EntryState } from './entry-state.js';
+import { H_SUCCESS } from './mmu.js';
 import { type Guest, VRMA_V_HIGH, VRMA_V_LOW } from './guest.js';
 
 const { EBADF, EBUSY, EINVAL } = constants.errno;
@@ -50,7 +51,7 @@ export class HtabFile {
   /**
    * write(2).
    *
-   * @throws HtabFormatError where the kernel would take bytes behind the buffer (kernel-abi.md 0, trap 2)
+   * @throws HtabFormatError where the kernel would take bytes beyond the buffer (kernel-abi.md 0, trap 2)
    */
   write(bytes: Uint8Array): CallResult {
     const guest = this.#guest;

@@ -1,7 +1,7 @@
-import { outOfRange } from '../../arguments.js';
-import { HPTE_R_C, HPTE_R_R } from '../../hpt/hpte.js';
+import { checkInteger, outOfRangeError } from '../../base/arguments.js';
+import { HPTE_R_C, HPTE_R_R } from '../../hpt/hpte-bits.js';
 
-/** A stretch of guest memory (a KVM memslot) and the host pages behind it. */
+/** A stretch of guest memory (a KVM memslot) and the host pages that back it. */
 export interface MemoryRegion {
   /** Guest physical address of its first byte: a multiple of the host's page size, 0..2^60 - 1. */
   readonly guestAddress: bigint;
@@ -13,7 +13,7 @@ export interface MemoryRegion {
   readonly populated: boolean;
 }
 
-/** What stands behind a guest page (kernel-abi.md 4.4, steps 3 to 6). */
+/** What backs a guest page (kernel-abi.md 4.4, steps 3 to 6). */
 export type Backing =
   /** No memory: the entry stands for MMIO. */
   | 'none'
@@ -24,7 +24,7 @@ export type Backing =
   | 'present';
 
 /** Host pages a memslot can have, as KVM limits it. */
-export const MAX_REGION_PAGES = 2 ** 31 - 1;
+const MAX_REGION_PAGES = 2 ** 31 - 1;
 
 /** Guest page frames are counted in 4K units here, whatever the host's page size: they fit a number. */
 const FRAME_SHIFT = 12;
@@ -38,6 +38,32 @@ interface Slot {
   readonly touched: Set<number>;
   /** Runs of host pages stored to since the last dirty log: their number by the first of them. */
   readonly dirty: Map<number, number>;
+}
+
+/** Refuses regions that KVM_SET_USER_MEMORY_REGION would. */
+export function checkRegions(regions: readonly MemoryRegion[], pageShift: number): void {
+  const pageMask = (1n << BigInt(pageShift)) - 1n;
+  let end = 0n;
+  for (const { guestAddress, size, hostPageShift } of [...regions].sort(byAddress)) {
+    const region = `${size} bytes at ${guestAddress}`;
+    if (((guestAddress | size) & pageMask) !== 0n || guestAddress < 0n || size <= 0n) {
+      throw outOfRangeError('memoryRegions', 'whole host pages', region);
+    }
+    if (guestAddress + size > 1n << 60n || size >> BigInt(pageShift) > MAX_REGION_PAGES) {
+      throw outOfRangeError(
+        'memoryRegions',
+        `below 2^60 and of at most ${MAX_REGION_PAGES} host pages`,
+        region,
+      );
+    }
+    if (guestAddress < end) throw outOfRangeError('memoryRegions', 'apart from each other', region);
+    checkInteger('hostPageShift', hostPageShift, pageShift, 34);
+    end = guestAddress + size;
+  }
+}
+
+function byAddress(a: MemoryRegion, b: MemoryRegion): number {
+  return a.guestAddress < b.guestAddress ? -1 : 1;
 }
 
 /** Guest frame of an HPTE's page: its RPN without the bits below the page size. */
@@ -77,7 +103,7 @@ export class GuestMemory {
     return slot && { bytes: slot.frames * 2 ** FRAME_SHIFT, hostPageShift: slot.hostPageShift };
   }
 
-  /** What stands behind the page of `2^pageShift` bytes that begins at `frame`. */
+  /** What backs the page of `2^pageShift` bytes that begins at `frame`. */
   backing(frame: number, pageShift: number): Backing {
     if (this.#boundless) return 'present';
     const slot = this.#slotOf(frame);
@@ -103,12 +129,11 @@ export class GuestMemory {
   }
 
   /** An entry stops mapping the page: the page keeps the hardware's R and C. */
-  collect(frame: number, bits: number, pageShift: number): void {
+  collect(frame: number, bits: number): void {
     const held = bits & (HPTE_R_R | HPTE_R_C);
     if (held === 0) return;
     const page = this.#pageOf(frame);
     this.#pageBits.set(page, (this.#pageBits.get(page) ?? 0) | held);
-    if ((held & HPTE_R_C) !== 0) this.markDirty(frame, pageShift);
   }
 
   /** Forgets what pages collected, as an allocation of the table does. */
@@ -139,7 +164,7 @@ export class GuestMemory {
   takeDirtyLog(region: number): Uint8Array {
     const slot = this.#slots[region];
     if (slot === undefined)
-      throw outOfRange('slot', `one of the ${this.#slots.length} memory regions`, region);
+      throw outOfRangeError('slot', `one of the ${this.#slots.length} memory regions`, region);
     let pages = this.#boundless ? 0 : this.#pageOf(slot.frames);
     if (this.#boundless) for (const [first, count] of slot.dirty) pages = Math.max(pages, first + count);
     pages = Math.min(pages, MAX_REGION_PAGES);

@@ -1,18 +1,18 @@
-import { SparseBitmap } from '../../hpt/bitmap.js';
-import { entryCount } from '../../hpt/geometry.js';
 import {
   HPTE_R_C,
   HPTE_R_MODIFIED_HIGH,
+  HPTE_R_PP,
+  HPTE_R_PP0_HIGH,
   HPTE_R_R,
   HPTE_V_HVLOCK,
   HPTE_V_LOST_ON_POWER9_HIGH,
   HPTE_V_PRIVATE,
   HPTE_V_VALID,
-  actualPageShift,
   hasReservedSegment,
-} from '../../hpt/hpte.js';
-import { HptTable } from '../../hpt/table.js';
+} from '../../hpt/hpte-bits.js';
+import { actualPageShift } from '../../hpt/page-size.js';
 import type { HostModel } from '../host.js';
+import type { EntryState } from './entry-state.js';
 import { type GuestMemory, frameOf } from './memory.js';
 
 /** Status of a hypercall (kernel-abi.md 6). */
@@ -28,90 +28,6 @@ const V_STRIPPED = HPTE_V_VALID | HPTE_V_PRIVATE;
 /** vHigh, vLow, rHigh, rLow of an entry. */
 export type HpteHalves = Uint32Array;
 
-/**
- * One table and what the kernel and the hardware know of each entry beside its HPTE (kernel-abi.md 3).
- *
- * The HPTE kept in {@link table} is the guest's view exactly as a read returns it: `v` with the kernel's lock bit set,
- * `r` without bit 62. `table.dirty` holds the entries a later pass reports: those marked modified (M), changed since a
- * reader took them, and those whose hardware bits are {@link pending}.
- */
-export class EntryState {
-  readonly table: HptTable;
-  /** Mapped entries whose hardware R or C the guest's view lacks. */
-  readonly pending: SparseBitmap;
-  /** Of these, the ones that are modified too. All others that are dirty are modified: most changes set one mark. */
-  readonly modifiedToo: SparseBitmap;
-  /** Valid to the guest, not mapped for the hardware. */
-  readonly absent: SparseBitmap;
-  /** R in the hardware's word. */
-  readonly referenced: SparseBitmap;
-  /** C in the hardware's word. */
-  readonly changed: SparseBitmap;
-
-  constructor(order: number) {
-    const count = entryCount(order);
-    this.table = new HptTable(order);
-    this.pending = new SparseBitmap(count);
-    this.modifiedToo = new SparseBitmap(count);
-    this.absent = new SparseBitmap(count);
-    this.referenced = new SparseBitmap(count);
-    this.changed = new SparseBitmap(count);
-  }
-
-  /** R and C in the hardware's word. */
-  hardwareBits(ptex: number): number {
-    return (this.referenced.has(ptex) ? HPTE_R_R : 0) | (this.changed.has(ptex) ? HPTE_R_C : 0);
-  }
-
-  setHardwareBits(ptex: number, bits: number): void {
-    if ((bits & HPTE_R_R) !== 0) this.referenced.add(ptex);
-    else this.referenced.delete(ptex);
-    if ((bits & HPTE_R_C) !== 0) this.changed.add(ptex);
-    else this.changed.delete(ptex);
-  }
-
-  isModified(ptex: number): boolean {
-    return this.table.dirty.has(ptex) && (!this.pending.has(ptex) || this.modifiedToo.has(ptex));
-  }
-
-  setModified(ptex: number): void {
-    this.table.dirty.add(ptex);
-    if (this.pending.has(ptex)) this.modifiedToo.add(ptex);
-  }
-
-  clearModified(ptex: number): void {
-    if (this.pending.has(ptex)) this.modifiedToo.delete(ptex);
-    else this.table.dirty.delete(ptex);
-  }
-
-  /** Brings {@link pending} in line after the hardware's bits or the guest's R and C changed. */
-  updatePending(ptex: number, guestLow: number): void {
-    const pending = !this.absent.has(ptex) && (this.hardwareBits(ptex) & ~guestLow) !== 0;
-    if (!pending) this.clearPending(ptex);
-    else if (this.pending.add(ptex) && !this.table.dirty.add(ptex)) this.modifiedToo.add(ptex);
-  }
-
-  clearPending(ptex: number): void {
-    if (this.pending.delete(ptex) && !this.modifiedToo.delete(ptex)) this.table.dirty.delete(ptex);
-  }
-
-  /** Empties the table in place: marks stay, everything else goes (kernel-abi.md 5.1). */
-  reset(): void {
-    for (let ptex = this.pending.next(0); ptex < this.table.entryCount; ptex = this.pending.next(ptex + 1)) {
-      this.clearPending(ptex);
-    }
-    this.table.clear();
-    this.absent.clear();
-    this.referenced.clear();
-    this.changed.clear();
-  }
-}
-
-/** Whether the table has an entry of this number. */
-export function isEntryOf({ table }: EntryState, ptex: number): boolean {
-  return ptex >= 0 && ptex < table.entryCount && Number.isInteger(ptex);
-}
-
 /** What hypercalls and HTAB writes do to single entries (kernel-abi.md 3, 4.4, 6). Callers have checked the ptex. */
 export class Mmu {
   readonly host: HostModel;
@@ -119,10 +35,13 @@ export class Mmu {
   /** Open read descriptors: while there are any, changes are marked (kernel-abi.md 3.2). */
   readers = 0;
   readonly #hpte: HpteHalves = new Uint32Array(4);
+  /** POWER8 serves these hypercalls in real mode, where its stores to the dirty log are lost (kernel-abi.md 3.3). */
+  readonly #hypercallsLog: boolean;
 
   constructor(host: HostModel, memory: GuestMemory) {
     this.host = host;
     this.memory = memory;
+    this.#hypercallsLog = host !== 'power8';
   }
 
   /**
@@ -160,18 +79,22 @@ export class Mmu {
   }
 
   /**
-   * Removes a valid entry.
+   * Removes a valid entry for a hypercall.
    *
    * @param out holds the entry, and receives it as H_REMOVE returns it: lock bit off, hardware R and C merged
    */
   take(state: EntryState, ptex: number, out: HpteHalves): void {
+    this.#take(state, ptex, out, this.#hypercallsLog);
+  }
+
+  #take(state: EntryState, ptex: number, out: HpteHalves, logs: boolean): void {
     out[1]! &= ~HPTE_V_HVLOCK;
     if (!state.absent.has(ptex)) {
       const bits = state.hardwareBits(ptex);
       if (bits !== 0) {
         out[3]! |= bits;
         const shift = actualPageShift(out[1]!, out[3]!);
-        this.memory.collect(frameOf(out[2]!, out[3]!, shift), bits, shift);
+        this.#collect(frameOf(out[2]!, out[3]!, shift), bits, shift, logs);
       }
     }
     state.table.remove(ptex);
@@ -181,10 +104,10 @@ export class Mmu {
     this.#noteChange(state, ptex);
   }
 
-  /** Removes a valid entry, as {@link take}. */
+  /** Removes a valid entry for a write through a descriptor. */
   remove(state: EntryState, ptex: number): void {
     state.table.load(ptex, this.#hpte);
-    this.take(state, ptex, this.#hpte);
+    this.#take(state, ptex, this.#hpte, true);
   }
 
   /** Replaces protection, key and N of a valid entry; a change even if nothing differs. */
@@ -209,7 +132,7 @@ export class Mmu {
   }
 
   /**
-   * Clears R or C of a valid entry, in the guest's view and in the hardware's word of a mapped one.
+   * Clears R or C of a valid entry for a hypercall, in the guest's view and in the hardware's word of a mapped one.
    *
    * @param bit HPTE_R_R or HPTE_R_C
    * @param out receives the entry before: rHigh with the mark as bit 62, R and C merged for a mapped entry
@@ -227,8 +150,8 @@ export class Mmu {
       if ((hardware & bit) !== 0) {
         const shift = actualPageShift(out[1]!, guestLow);
         const frame = frameOf(out[2]! & ~HPTE_R_MODIFIED_HIGH, guestLow, shift);
-        if (bit === HPTE_R_C) this.memory.markDirty(frame, shift);
-        else this.memory.collect(frame, HPTE_R_R, shift);
+        if (bit === HPTE_R_R) this.memory.collect(frame, HPTE_R_R);
+        else if (this.#hypercallsLog) this.memory.markDirty(frame, shift);
       }
     }
     if (kept !== guestLow) this.#noteChange(state, ptex);
@@ -259,7 +182,7 @@ export class Mmu {
     state.table.load(ptex, hpte);
     const bits = state.hardwareBits(ptex);
     const shift = actualPageShift(hpte[1]!, hpte[3]!);
-    this.memory.collect(frameOf(hpte[2]!, hpte[3]!, shift), bits, shift);
+    this.#collect(frameOf(hpte[2]!, hpte[3]!, shift), bits, shift, true);
     state.absent.add(ptex);
     state.clearPending(ptex);
     if ((bits & ~hpte[3]!) !== 0) {
@@ -288,7 +211,18 @@ export class Mmu {
     }
   }
 
+  /** @param logs whether a store that has not been logged goes into the dirty log */
+  #collect(frame: number, bits: number, pageShift: number, logs: boolean): void {
+    this.memory.collect(frame, bits);
+    if (logs && (bits & HPTE_R_C) !== 0) this.memory.markDirty(frame, pageShift);
+  }
+
   #noteChange(state: EntryState, ptex: number): void {
     if (this.readers > 0) state.setModified(ptex);
   }
+}
+
+/** Page protection of a privileged access with Ks = 0: 0, 1, 2 allow stores; 3 and pp0 with 2 only loads. */
+export function allows(rHigh: number, rLow: number, store: boolean): boolean {
+  return !store || ((rHigh & HPTE_R_PP0_HIGH) === 0 && (rLow & HPTE_R_PP) !== 3);
 }

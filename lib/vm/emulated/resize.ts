@@ -1,11 +1,11 @@
 import { constants } from 'node:os';
 import { MAX_ORDER, MAX_STREAM_ORDER, MIN_ORDER } from '../../hpt/geometry.js';
 import { rehashPtex } from '../../hpt/hash.js';
-import { HPTE_V_BOLTED } from '../../hpt/hpte.js';
+import { HPTE_V_BOLTED } from '../../hpt/hpte-bits.js';
 import { ResizeTargets } from '../../hpt/resize-targets.js';
-import type { CallResult } from '../base.js';
+import type { CallResult } from '../call-result.js';
 import type { Guest } from './guest.js';
-import { EntryState } from './mmu.js';
+import { EntryState } from './entry-state.js';
 
 const { EINVAL, EIO, ENOMEM, ENOSPC, ENXIO } = constants.errno;
 

@@ -5,11 +5,11 @@ import {
   HPTE_V_VALID,
   hasReservedSegment,
   sameHpte,
-} from '../../hpt/hpte.js';
+} from '../../hpt/hpte-bits.js';
 import { HptTable } from '../../hpt/table.js';
-import { swapBigEndian } from '../../hpt/wire.js';
-import { outOfRange } from '../../arguments.js';
-import { HtabStateError } from '../../errors.js';
+import { swapBigEndian } from '../../hpt/byte-order.js';
+import { outOfRangeError } from '../../base/arguments.js';
+import { HtabStateError } from '../../base/errors.js';
 import type { EntrySink } from '../record-loop.js';
 
 const WORDS_PER_HPTE = HPTE_BYTES / 4;
@@ -39,9 +39,10 @@ export class FlatTable implements EntrySink {
     const order = Math.log2(image.length);
     if (!Number.isInteger(order) || order < MIN_ORDER || order > MAX_STREAM_ORDER) {
       const range = `a power of two in 2^${MIN_ORDER}..2^${MAX_STREAM_ORDER}`;
-      throw outOfRange('image.length', range, image.length);
+      throw outOfRangeError('image.length', range, image.length);
     }
-    if (image.byteOffset % 4 !== 0) throw outOfRange('image.byteOffset', 'a multiple of 4', image.byteOffset);
+    if (image.byteOffset % 4 !== 0)
+      throw outOfRangeError('image.byteOffset', 'a multiple of 4', image.byteOffset);
     this.image = image;
     this.#interest = interest;
     this.known = new HptTable(order);
@@ -70,7 +71,7 @@ export class FlatTable implements EntrySink {
   take(ptex: number): boolean {
     const words = this.#words;
     const at = ptex * WORDS_PER_HPTE;
-    // Private to whoever keeps the table: QEMU's changed-mark, too, is bit 0x40.
+    // Private to the keeper of the table: QEMU's changed-mark, too, is bit 0x40.
     const vLow = swapBigEndian(words[at + 1]!) & ~HPTE_V_PRIVATE;
     if ((vLow & HPTE_V_VALID) === 0) return this.known.remove(ptex);
     const vHigh = swapBigEndian(words[at]!);
@@ -116,7 +117,7 @@ export class FlatTable implements EntrySink {
     words[at + 2] = swapBigEndian(rHigh & ~HPTE_R_MODIFIED_HIGH);
     words[at + 3] = swapBigEndian(rLow);
     this.take(ptex);
-    // While nobody reads, an entry made anew loses an old mark (kernel-abi.md 3.2).
+    // While there is no reader, an entry made anew loses an old mark (kernel-abi.md 3.2).
     this.known.dirty.delete(ptex);
     this.mark(ptex);
     return true;

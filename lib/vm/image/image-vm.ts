@@ -1,8 +1,11 @@
 import { constants } from 'node:os';
-import { checkBytes, checkInteger, outOfRange } from '../../arguments.js';
-import { fillRecords, type PassState } from '../../format/pass.js';
+import { checkBytes, checkInteger, outOfRangeError } from '../../base/arguments.js';
+import { fillRecords, type PassState } from '../../records/fill-records.js';
 import { MAX_STREAM_ORDER, tableBytes } from '../../hpt/geometry.js';
-import { BaseHandle, BaseVm, type CallQueue, type CallResult } from '../base.js';
+import { BaseHandle } from '../base-handle.js';
+import { BaseVm } from '../base-vm.js';
+import type { CallQueue } from '../call-queue.js';
+import { type CallResult, checkResult } from '../call-result.js';
 import type { OpenHtabOptions } from '../contract.js';
 import { type EntrySink, writeLoop } from '../record-loop.js';
 import { FlatTable, type Interest } from './flat-table.js';
@@ -19,6 +22,10 @@ const { EBADF, ENOMEM, ENOTTY } = constants.errno;
  *
  * The owner changes {@link image} directly and says so with {@link markChanged}; what it does not announce,
  * {@link findChanges} finds.
+ *
+ * @example
+ * const vm = ImageVm.fromImage(new Uint8Array(2 ** 18));
+ * vm.markChanged(100); // after a change of entry 100 in the image
  */
 export class ImageVm extends BaseVm {
   readonly backend = 'image';
@@ -57,7 +64,7 @@ export class ImageVm extends BaseVm {
    */
   markChanged(ptex: number, count = 1): void {
     const { table } = this.#state;
-    if (table === undefined) throw outOfRange('ptex', 'an entry of the table, and there is none', ptex);
+    if (table === undefined) throw outOfRangeError('ptex', 'an entry of the table, and there is none', ptex);
     checkInteger('ptex', ptex, 0, table.entryCount - 1);
     checkInteger('count', count, 0, table.entryCount - ptex);
     table.checkMemory();
@@ -79,26 +86,26 @@ export class ImageVm extends BaseVm {
     return table?.takeAll() ?? 0;
   }
 
-  protected override allocate(order: number): CallResult {
+  protected override allocate(order: number): number {
     const { table } = this.#state;
     if (table?.known.order === order) {
       table.checkMemory();
       table.reset();
-      return 0;
+      return order;
     }
     this.#state.table = undefined;
     const image = order <= MAX_STREAM_ORDER ? zeroedImage(order) : undefined;
-    if (image === undefined) return -ENOMEM;
+    if (image === undefined) return checkResult('KVM_PPC_ALLOCATE_HTAB', -ENOMEM);
     this.#state.table = new FlatTable(image, this.#state);
-    return 0;
+    return order;
   }
 
-  protected override prepareResize(): CallResult {
-    return -ENOTTY;
+  protected override prepareResize(): number {
+    return checkResult('KVM_PPC_RESIZE_HPT_PREPARE', -ENOTTY);
   }
 
-  protected override commitResize(): CallResult {
-    return -ENOTTY;
+  protected override commitResize(): void {
+    checkResult('KVM_PPC_RESIZE_HPT_COMMIT', -ENOTTY);
   }
 
   protected override open(options: OpenHtabOptions): ImageHandle {
@@ -129,12 +136,16 @@ class ImageHandle extends BaseHandle {
     if (access === 'read') state.readers++;
   }
 
-  protected override readOnce(buffer: Uint8Array): CallResult {
-    if (this.access === 'write') return -EBADF;
+  protected override readOnce(buffer: Uint8Array): number {
+    if (this.access === 'write') return checkResult('read', -EBADF);
     return fillRecords(this.#state.table?.known, this.#pass, buffer);
   }
 
-  protected override writeOnce(bytes: Uint8Array): CallResult {
+  protected override writeOnce(bytes: Uint8Array): number {
+    return checkResult('write', this.#write(bytes));
+  }
+
+  #write(bytes: Uint8Array): CallResult {
     if (this.access === 'read') return -EBADF;
     this.#state.table?.checkMemory();
     return writeLoop(bytes, this.#state.table ?? NO_TABLE);

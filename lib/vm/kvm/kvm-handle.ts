@@ -1,15 +1,10 @@
-import { checkPath } from '../../arguments.js';
-import {
-  BaseHandle,
-  type CallQueue,
-  type CallResult,
-  type RecordsResult,
-  checkCall,
-  cutRecord,
-} from '../base.js';
-import type { Addon, Descriptor } from './addon.js';
-import { attempt } from './failure.js';
-import { type PassingOptions, offerDescriptor } from './passing.js';
+import { checkPath } from '../../base/arguments.js';
+import { checkOptions } from '../../base/options.js';
+import { BaseHandle, cutRecordError, partialWriteError } from '../base-handle.js';
+import type { CallQueue } from '../call-queue.js';
+import { attempt } from '../call-result.js';
+import { type Addon, type Descriptor, discard } from './addon.js';
+import { PASSING_OPTIONS, type PassingOptions, offerDescriptor } from './passing.js';
 import { forgetOwner, watchOwner } from './unclosed.js';
 
 /** An HTAB descriptor of the real kernel. */
@@ -40,34 +35,40 @@ export class KvmHandle extends BaseHandle {
    */
   async sendTo(socketPath: string, options: PassingOptions = {}): Promise<void> {
     checkPath('socketPath', socketPath);
+    checkOptions(options, PASSING_OPTIONS);
     this.checkOpen();
     // Beside the queue, and of a descriptor of its own: the wait for a peer holds up neither calls nor close().
-    const duplicate = await attempt('duplicate an HTAB descriptor', this.#addon.duplicate(this.#descriptor));
+    const duplicate = await attempt('duplicate an HTAB descriptor', () =>
+      this.#addon.duplicate(this.#descriptor),
+    );
     try {
       await offerDescriptor(this.#addon, duplicate, socketPath, options);
     } finally {
-      await duplicate.close();
+      await discard(duplicate);
     }
   }
 
-  protected readOnce(buffer: Uint8Array): Promise<CallResult> {
+  protected readOnce(buffer: Uint8Array): Promise<number> {
     return this.#addon.read(this.#descriptor, buffer);
   }
 
-  protected writeOnce(bytes: Uint8Array): Promise<CallResult> {
+  protected writeOnce(bytes: Uint8Array): Promise<number> {
     return this.#addon.write(this.#descriptor, bytes);
   }
 
   /** All records in one trip to the pool: a trip costs 10 to 30 us, and a sparse table has a record per entry. */
-  protected override async writeEach(bytes: Uint8Array): Promise<RecordsResult> {
+  protected override async writeEach(bytes: Uint8Array): Promise<number> {
     const { length } = bytes;
-    const { cut, ...result } = await this.#addon.writeRecords(this.#descriptor, bytes);
-    if (cut !== undefined) throw cutRecord(length, cut.byteOffset, cut.recordIndex);
-    return result;
+    const result = await this.#addon.writeRecords(this.#descriptor, bytes);
+    const { bytesApplied, recordsApplied: recordIndex, partial, cut } = result;
+    if (cut !== undefined) throw cutRecordError(length, cut.byteOffset, cut.recordIndex);
+    if (partial === undefined) return bytesApplied;
+    const { ptex, bytesTaken } = partial;
+    throw partialWriteError(bytesTaken, { ptex, recordIndex, bytesApplied });
   }
 
   protected async closeOnce(): Promise<void> {
     forgetOwner(this);
-    checkCall(await this.#descriptor.close(), 'close', `close an HTAB ${this.access} handle`);
+    await attempt(`close an HTAB ${this.access} handle`, () => this.#descriptor.close());
   }
 }

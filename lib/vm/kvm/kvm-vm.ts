@@ -1,12 +1,14 @@
 import { constants } from 'node:os';
-import { checkInteger, checkObject, checkPath } from '../../arguments.js';
+import { checkInteger, checkPath } from '../../base/arguments.js';
+import { HtabUnavailableError } from '../../base/errors.js';
+import { checkOptions } from '../../base/options.js';
 import { MAX_ORDER, MIN_ORDER } from '../../hpt/geometry.js';
-import { BaseVm, type CallResult, checkCall } from '../base.js';
+import { BaseVm } from '../base-vm.js';
+import { attempt, isCallFailure } from '../call-result.js';
 import type { OpenHtabOptions } from '../contract.js';
 import { type MmuMode, htabFlags, isRadix } from '../ioctls.js';
-import { type Addon, type Descriptor, loadAddon } from './addon.js';
-import { attempt } from './failure.js';
-import { DEFAULT_DEVICE, openDevice } from './device.js';
+import { type Addon, type Descriptor, discard, loadAddon } from './addon.js';
+import { DEFAULT_DEVICE, openDevice, wrongArchitecture } from './device.js';
 import { VM, adoptFile } from './handover.js';
 import { KvmHandle } from './kvm-handle.js';
 import { SMMU_INFO_BYTES, type SmmuInfo, decodeSmmuInfo } from './smmu-info.js';
@@ -37,6 +39,15 @@ export interface FromFdOptions {
   readonly hptOrder?: number;
 }
 
+async function openKvm(device: string): Promise<{ addon: Addon; kvm: Descriptor }> {
+  try {
+    const addon = loadAddon();
+    return { addon, kvm: await openDevice(addon, device) };
+  } catch (error) {
+    throw (error instanceof HtabUnavailableError ? wrongArchitecture(error) : undefined) ?? error;
+  }
+}
+
 /**
  * A VM of the real kernel. All of its calls and those of its handles run one after the other: the kernel takes no lock
  * between reads and ALLOCATE or RESIZE (kernel-abi.md 2.4).
@@ -62,20 +73,19 @@ export class KvmVm extends BaseVm {
   /**
    * Creates a VM, with neither memory nor vcpus nor a table.
    *
-   * @throws HtabUnavailableError without an addon, a device or permission
+   * @throws HtabUnavailableError without an addon, a device or permission: why, as `probe` says it
    * @throws HtabSystemError KVM_CREATE_VM: EINVAL where the kernel has no VM of that type
    */
   static async create(options: KvmVmOptions = {}): Promise<KvmVm> {
-    checkObject('options', options);
+    checkOptions(options, { device: true, type: true });
     const { device = DEFAULT_DEVICE, type = process.arch === 'ppc64' ? 1 : 0 } = options;
     checkPath('device', device);
     checkInteger('type', type, 0, 2 ** 31 - 1);
-    const addon = loadAddon();
-    const kvm = await openDevice(addon, device);
+    const { addon, kvm } = await openKvm(device);
     try {
-      return new KvmVm(addon, await attempt(`create a VM of type ${type}`, addon.createVm(kvm, type)));
+      return new KvmVm(addon, await attempt(`create a VM of type ${type}`, () => addon.createVm(kvm, type)));
     } finally {
-      await kvm.close();
+      await discard(kvm);
     }
   }
 
@@ -86,7 +96,7 @@ export class KvmVm extends BaseVm {
    * @throws HtabSystemError EBADF if it is not open, EBUSY if it has been adopted already
    */
   static async fromFd(fd: number, options: FromFdOptions = {}): Promise<KvmVm> {
-    checkObject('options', options);
+    checkOptions(options, { duplicate: true, hptOrder: true });
     const { duplicate = false, hptOrder } = options;
     if (hptOrder !== undefined) checkInteger('hptOrder', hptOrder, MIN_ORDER, MAX_ORDER);
     const addon = loadAddon();
@@ -99,7 +109,7 @@ export class KvmVm extends BaseVm {
 
   /** KVM_CHECK_EXTENSION on the VM: the capability's value, 0 for no (numbers: {@link capabilityNumbers}). */
   checkExtension(capability: number): Promise<number> {
-    return this.#ask('KVM_CHECK_EXTENSION', `ask for capability ${capability}`, () =>
+    return this.attempt(`ask for capability ${capability}`, () =>
       this.#addon.checkExtension(this.#descriptor, capability),
     );
   }
@@ -107,9 +117,7 @@ export class KvmVm extends BaseVm {
   /** KVM_PPC_GET_SMMU_INFO: the segment and page sizes a guest may use. */
   async getSmmuInfo(): Promise<SmmuInfo> {
     const bytes = new Uint8Array(SMMU_INFO_BYTES);
-    await this.#ask('KVM_PPC_GET_SMMU_INFO', 'ask for the page sizes', () =>
-      this.#addon.getSmmuInfo(this.#descriptor, bytes),
-    );
+    await this.attempt('ask for the page sizes', () => this.#addon.getSmmuInfo(this.#descriptor, bytes));
     return decodeSmmuInfo(bytes);
   }
 
@@ -121,7 +129,7 @@ export class KvmVm extends BaseVm {
    */
   async configureMmu(mode: MmuMode): Promise<void> {
     const radix = isRadix(mode);
-    await this.#ask('KVM_PPC_CONFIGURE_V3_MMU', `switch the MMU to ${mode}`, () =>
+    await this.attempt(`switch the MMU to ${mode}`, () =>
       this.#addon.configureV3Mmu(
         this.#descriptor,
         radix ? V3_MMU_RADIX : 0,
@@ -131,39 +139,34 @@ export class KvmVm extends BaseVm {
     if (radix) this.#order = undefined;
   }
 
-  #ask(syscall: string, operation: string, call: () => Promise<CallResult>): Promise<number> {
-    return this.call(async () => checkCall(await call(), syscall, operation));
+  protected async allocate(order: number): Promise<number> {
+    try {
+      this.#order = await this.#addon.allocateHtab(this.#descriptor, order);
+      return this.#order;
+    } catch (error) {
+      // The kernel answers these two when the old table is already gone, and any other before it has done anything.
+      if (isCallFailure(error) && [EINVAL, ENOMEM].includes(error.errno)) this.#order = undefined;
+      throw error;
+    }
   }
 
-  protected async allocate(order: number): Promise<CallResult> {
-    const result = await this.#addon.allocateHtab(this.#descriptor, order);
-    if (result >= 0) this.#order = order;
-    // These two come when the old table is already gone; the others before anything was done.
-    else if (result === -EINVAL || result === -ENOMEM) this.#order = undefined;
-    return result;
-  }
-
-  protected prepareResize(order: number): Promise<CallResult> {
+  protected prepareResize(order: number): Promise<number> {
     return this.#addon.prepareHptResize(this.#descriptor, order);
   }
 
-  protected async commitResize(order: number): Promise<CallResult> {
-    const result = await this.#addon.commitHptResize(this.#descriptor, order);
-    if (result >= 0) this.#order = order;
-    return result;
+  protected async commitResize(order: number): Promise<void> {
+    await this.#addon.commitHptResize(this.#descriptor, order);
+    this.#order = order;
   }
 
   protected async open(options: OpenHtabOptions): Promise<KvmHandle> {
     const { access = 'read', startIndex = 0 } = options;
-    const descriptor = await attempt(
-      `open the HPT to ${access}`,
-      this.#addon.getHtabFd(this.#descriptor, htabFlags(options), startIndex),
-    );
+    const descriptor = await this.#addon.getHtabFd(this.#descriptor, htabFlags(options), startIndex);
     return new KvmHandle(this.#addon, descriptor, access, this.queue);
   }
 
   protected async closeOnce(): Promise<void> {
     forgetOwner(this);
-    checkCall(await this.#descriptor.close(), 'close', 'close the VM');
+    await attempt('close the VM', () => this.#descriptor.close());
   }
 }

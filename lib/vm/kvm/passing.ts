@@ -1,10 +1,13 @@
 import { lstat, unlink } from 'node:fs/promises';
-import { checkInteger, checkPath } from '../../arguments.js';
-import { HtabSystemError } from '../../errors.js';
-import { MAX_MS, pause } from '../../node/waiting.js';
-import { checkCall, systemError } from '../base.js';
-import type { Addon, Descriptor, Message } from './addon.js';
-import { attempt } from './failure.js';
+import { constants } from 'node:os';
+import { checkPath } from '../../base/arguments.js';
+import { numbersOf, type OptionTable } from '../../base/options.js';
+import { HtabSystemError } from '../../base/errors.js';
+import { MAX_MS, sleep } from '../../base/time.js';
+import { attempt, systemError } from '../call-result.js';
+import { type Addon, type Descriptor, discard, type SocketMessage } from './addon.js';
+
+const { ETIMEDOUT } = constants.errno;
 
 /** How long the two ends of a Unix socket wait for each other. */
 export interface PassingOptions {
@@ -14,7 +17,14 @@ export interface PassingOptions {
   readonly signal?: AbortSignal | undefined;
 }
 
-const DEFAULT_TIMEOUT_MS = 10_000;
+export const PASSING_OPTIONS = {
+  timeoutMs: {
+    ...{ min: 0, max: MAX_MS, default: 10_000, unit: 'ms' },
+    doc: 'longest time for everything together',
+  },
+  signal: { doc: 'ends the wait with its reason' },
+} as const satisfies OptionTable<PassingOptions>;
+
 /** Most peers answer at once; one that does not is asked after less and less often. */
 const FIRST_PAUSE_MS = 1;
 const LONGEST_PAUSE_MS = 50;
@@ -29,21 +39,19 @@ export async function receiveMessage(
   socketPath: string,
   request: string,
   options: PassingOptions,
-): Promise<Message> {
+): Promise<SocketMessage> {
   checkPath('socketPath', socketPath);
   const operation = `receive an HTAB descriptor over ${socketPath}`;
   const wait = new Wait(operation, options);
   const peer = await wait.untilThrough(() => addon.connect(socketPath));
   try {
     for (let rest = new TextEncoder().encode(request); rest.length > 0;) {
-      const sent = await wait.untilThrough(async () =>
-        checkCall(await addon.send(peer, rest), 'send', operation),
-      );
+      const sent = await wait.untilThrough(() => addon.send(peer, rest));
       rest = rest.subarray(sent);
     }
     return await wait.untilThrough(() => addon.receive(peer));
   } finally {
-    await peer.close();
+    await discard(peer);
   }
 }
 
@@ -56,12 +64,12 @@ export async function offerDescriptor(
 ): Promise<void> {
   const operation = `send an HTAB descriptor over ${socketPath}`;
   const wait = new Wait(operation, options);
-  const listener = await attempt(operation, addon.listen(socketPath));
+  const listener = await attempt(operation, () => addon.listen(socketPath));
   const made = await lstat(socketPath).catch(() => undefined);
   try {
     await wait.untilThrough(() => addon.offer(listener, descriptor));
   } finally {
-    await listener.close();
+    await discard(listener);
     // Another may have removed the socket meanwhile, and made something of its own there.
     const found = await lstat(socketPath).catch(() => undefined);
     if (found !== undefined && found.ino === made?.ino && found.dev === made.dev) await unlink(socketPath);
@@ -77,8 +85,9 @@ class Wait {
   readonly #deadline: number;
   readonly #signal: AbortSignal | undefined;
 
-  constructor(operation: string, { timeoutMs = DEFAULT_TIMEOUT_MS, signal }: PassingOptions) {
-    checkInteger('timeoutMs', timeoutMs, 0, MAX_MS);
+  constructor(operation: string, options: PassingOptions) {
+    const { timeoutMs } = numbersOf(PASSING_OPTIONS, options);
+    const { signal } = options;
     this.#operation = operation;
     this.#deadline = performance.now() + timeoutMs;
     this.#signal = signal;
@@ -93,15 +102,15 @@ class Wait {
     for (let pauseMs = FIRST_PAUSE_MS; ; pauseMs = Math.min(2 * pauseMs, LONGEST_PAUSE_MS)) {
       this.#signal?.throwIfAborted();
       try {
-        return await attempt(this.#operation, call());
+        return await attempt(this.#operation, call);
       } catch (error) {
         if (!(error instanceof HtabSystemError) || error.errnoName !== 'EAGAIN') throw error;
         if (performance.now() >= this.#deadline) {
-          throw systemError(error.syscall, 'ETIMEDOUT', { operation: this.#operation });
+          throw systemError(this.#operation, { errno: ETIMEDOUT, syscall: error.syscall });
         }
       }
       const untilDeadline = this.#deadline - performance.now();
-      await pause(Math.min(pauseMs, untilDeadline), this.#signal);
+      await sleep(Math.min(pauseMs, untilDeadline), this.#signal);
     }
   }
 }

@@ -1,9 +1,10 @@
 import { endianness, release } from 'node:os';
-import { checkObject, checkPath } from '../../arguments.js';
-import { HtabSystemError, HtabUnavailableError } from '../../errors.js';
-import { type Addon, loadAddon } from './addon.js';
-import { checkCall } from '../base.js';
-import { API_VERSION, DEFAULT_DEVICE, openDevice } from './device.js';
+import { checkPath } from '../../base/arguments.js';
+import { HtabSystemError, HtabUnavailableError } from '../../base/errors.js';
+import { checkOptions } from '../../base/options.js';
+import { attempt } from '../call-result.js';
+import { type Addon, discard, loadAddon } from './addon.js';
+import { API_VERSION, DEFAULT_DEVICE, openDevice, wrongArchitecture } from './device.js';
 import { KvmVm } from './kvm-vm.js';
 import type { SmmuInfo } from './smmu-info.js';
 
@@ -57,9 +58,13 @@ type Findings = { -readonly [Field in keyof ProbeResult]: ProbeResult[Field] };
 /**
  * Looks at this machine's KVM: opens the device, makes an empty VM and closes both again. What it does not find it
  * says in `problem`.
+ *
+ * @example
+ * const { problem } = await probe();
+ * if (problem !== undefined) console.log(problem.reason, problem.hint);
  */
 export async function probe(options: { readonly device?: string | undefined } = {}): Promise<ProbeResult> {
-  checkObject('options', options);
+  checkOptions(options, { device: true });
   const { device = DEFAULT_DEVICE } = options;
   checkPath('device', device);
   const findings: Findings = {
@@ -72,24 +77,21 @@ export async function probe(options: { readonly device?: string | undefined } = 
   try {
     await ask(device, findings);
   } catch (error) {
-    findings.problem = unavailable(error);
+    findings.problem = unavailableError(error);
   }
   return findings;
 }
 
 async function ask(device: string, findings: Findings): Promise<void> {
-  if (process.platform === 'linux' && process.arch === 'x64') {
+  const problem = wrongArchitecture();
+  if (problem !== undefined) {
     findings.flavour = 'none';
     try {
       await askDevice(loadAddon(), device, findings);
     } catch {
       // Whatever stands in the way of the addon or the device here, the architecture does too.
     }
-    throw new HtabUnavailableError(
-      'arch',
-      'no x64 KVM has hashed page tables',
-      'use the emulated backend, or a POWER host',
-    );
+    throw problem;
   }
   await askDevice(loadAddon(), device, findings);
   await askVm(device, findings);
@@ -99,15 +101,11 @@ async function askDevice(addon: Addon, device: string, findings: Findings): Prom
   const kvm = await openDevice(addon, device);
   try {
     findings.apiVersion = API_VERSION;
-    findings.capabilities = await capabilities(async (number) =>
-      checkCall(
-        await addon.checkExtension(kvm, number),
-        'KVM_CHECK_EXTENSION',
-        `ask for capability ${number}`,
-      ),
+    findings.capabilities = await capabilities((number) =>
+      attempt(`ask for capability ${number}`, () => addon.checkExtension(kvm, number)),
     );
   } finally {
-    await kvm.close();
+    await discard(kvm);
   }
 }
 
@@ -134,7 +132,7 @@ async function askVm(device: string, findings: Findings): Promise<void> {
   if (findings.smmu.noHash) {
     throw new HtabUnavailableError(
       'not-hv',
-      'this host is itself a guest: its own guests cannot be hashed ones',
+      'this host is itself a guest, and cannot run hash guests',
       'run on a bare-metal (PowerNV) host',
     );
   }
@@ -162,7 +160,7 @@ async function capabilities(
   return answers;
 }
 
-function unavailable(error: unknown): HtabUnavailableError {
+function unavailableError(error: unknown): HtabUnavailableError {
   if (error instanceof HtabUnavailableError) return error;
   if (!(error instanceof HtabSystemError)) throw error;
   return new HtabUnavailableError(

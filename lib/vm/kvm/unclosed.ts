@@ -1,4 +1,4 @@
-import type { Descriptor } from './addon.js';
+import { type Descriptor, discard } from './addon.js';
 
 interface Unclosed {
   readonly descriptor: Descriptor;
@@ -6,13 +6,10 @@ interface Unclosed {
 }
 
 const registry = new FinalizationRegistry<Unclosed>(({ descriptor, what }) => {
-  process.emitWarning(
-    `${what} was garbage-collected unclosed; until then it kept the VM alive and slowed it`,
-    {
-      code: 'HTAB_UNCLOSED',
-    },
-  );
-  void descriptor.close();
+  process.emitWarning(`${what} was garbage-collected unclosed; it kept the VM alive, and slow, until then`, {
+    code: 'HTAB_UNCLOSED',
+  });
+  void discard(descriptor);
 });
 
 /** Closes the descriptor, with a warning, should its owner be collected before {@link forgetOwner}. */

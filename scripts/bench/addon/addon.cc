@@ -1,10 +1,12 @@
 #include <napi.h>
 #include <time.h>
 
+#include <cstring>
 #include <utility>
 
 #include "../../../native/job.h"
 #include "descriptors.h"
+#include "stats.h"
 #include "table.h"
 
 // What JavaScript sees of the baselines; scripts/bench/baseline.mjs has the types. The bench calls
@@ -22,7 +24,8 @@ class FlatTable final : public Napi::ObjectWrap<FlatTable> {
     return DefineClass(env, "FlatTable",
                        {InstanceMethod<&FlatTable::Read>("read"),
                         InstanceMethod<&FlatTable::ReadOnPool>("readOnPool"),
-                        InstanceMethod<&FlatTable::Store>("store")});
+                        InstanceMethod<&FlatTable::Store>("store"),
+                        InstanceMethod<&FlatTable::CountAll>("stats")});
   }
 
   explicit FlatTable(const CallbackInfo& info) : ObjectWrap(info) {
@@ -52,7 +55,7 @@ class FlatTable final : public Napi::ObjectWrap<FlatTable> {
     return Napi::Number::New(info.Env(), static_cast<double>(bytes));
   }
 
-  // readOnPool(state, buffer): a promise of the same; nobody touches either until it settles
+  // readOnPool(state, buffer): a promise of the same; the caller touches neither until it settles
   Napi::Value ReadOnPool(const CallbackInfo& info) {
     auto state = info[0].As<Napi::Float64Array>();
     auto buffer = info[1].As<Napi::Uint8Array>();
@@ -75,6 +78,16 @@ class FlatTable final : public Napi::ObjectWrap<FlatTable> {
     const auto bytes = info[0].As<Napi::Uint8Array>();
     return Napi::Boolean::New(info.Env(),
                               bench::Store(table_, bytes.Data(), bytes.ElementLength()));
+  }
+
+  // stats(): all counts, in the order of struct Stats
+  Napi::Value CountAll(const CallbackInfo& info) {
+    const Stats stats = bench::CountAll(table_);
+    static_assert(sizeof(Stats) % sizeof(double) == 0);
+    const size_t count = sizeof(Stats) / sizeof(double);
+    auto counts = Napi::Float64Array::New(info.Env(), count);
+    memcpy(counts.Data(), &stats, sizeof(Stats));
+    return counts;
   }
 
   Napi::Reference<Napi::Uint32Array> entries_;

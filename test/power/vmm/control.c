@@ -13,8 +13,8 @@
 #include "vm.h"
 
 #define MAX_CLIENTS 8
-#define MAX_LINE 512
-#define MAX_ANSWER 4096
+#define MAX_LINE 16384
+#define MAX_ANSWER 16384
 
 static void Send(int peer, int fd, const char* format, va_list arguments) {
   char line[MAX_ANSWER];
@@ -59,6 +59,42 @@ void ReplyWithFd(int peer, int fd, const char* format, ...) {
   close(fd);
 }
 
+static void FormatBytes(char text[MAX_ANSWER], const void* bytes, size_t length) {
+  if (2 * length >= MAX_ANSWER) length = 0;
+  for (size_t i = 0; i < length; i++) {
+    snprintf(text + 2 * i, 3, "%02x", ((const unsigned char*)bytes)[i]);
+  }
+  text[2 * length] = '\0';
+}
+
+void ReplyWithBytes(int peer, const void* bytes, size_t length) {
+  char text[MAX_ANSWER];
+  FormatBytes(text, bytes, length);
+  Reply(peer, "ok %s", text);
+}
+
+void ReplyWithState(int peer, const void* bytes, size_t length) {
+  char text[MAX_ANSWER];
+  FormatBytes(text, bytes, length);
+  // With the newline that ends every answer.
+  Reply(peer, "ok %zu\n%s", strlen(text) + 1, text);
+}
+
+int ParseBytes(const char* text, void* bytes, size_t length) {
+  if (strlen(text) != 2 * length || strspn(text, "0123456789abcdef") != 2 * length) return 0;
+  for (size_t i = 0; i < length; i++) {
+    sscanf(text + 2 * i, "%2hhx", (unsigned char*)bytes + i);
+  }
+  return 1;
+}
+
+// Bytes that follow the line of a request.
+static size_t BodyLength(const char* request) {
+  size_t length = 0;
+  sscanf(request, "accept %zu", &length);
+  return length;
+}
+
 struct Client {
   size_t length;
   char text[MAX_LINE];
@@ -71,12 +107,19 @@ static int ServeClient(int peer, struct Client* client, RequestHandler* handler)
   client->length += got;
   client->text[client->length] = '\0';
   for (char* end; (end = strchr(client->text, '\n')) != NULL;) {
+    char* body = end + 1;
+    char* next = body + BodyLength(client->text);
+    if (next < body || next > client->text + client->length) break;
     *end = '\0';
     char* arguments = strchr(client->text, ' ');
     if (arguments != NULL) *arguments++ = '\0';
+    if (next > body) {
+      arguments = body;
+      next[-1] = '\0';
+    }
     handler(peer, client->text, arguments == NULL ? "" : arguments);
-    client->length -= end + 1 - client->text;
-    memmove(client->text, end + 1, client->length + 1);
+    client->length -= next - client->text;
+    memmove(client->text, next, client->length + 1);
   }
   return client->length < MAX_LINE - 1;
 }

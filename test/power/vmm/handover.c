@@ -14,6 +14,7 @@
 
 static int vm;
 static int order = 24;
+static struct { uint64_t gpr[32], nip, msr; } registers;
 
 // Sends an answer, and a descriptor with it unless that is -1. That a peer has gone shows in the
 // next read.
@@ -32,16 +33,36 @@ static void Answer(int peer, char* line, int fd) {
   while (sendmsg(peer, &message, MSG_NOSIGNAL) < 0 && errno == EINTR) continue;
 }
 
-static void Serve(int peer, const char* request) {
+// Performs a request; bytes that follow its line are read from `requests`.
+static void Serve(int peer, const char* request, FILE* requests) {
+  char line[64];
+  size_t length;
   if (strcmp(request, "open-read") == 0) {
     struct kvm_get_htab_fd how = {.flags = 0};  // KVM_GET_HTAB_WRITE for open-write
     int htab = ioctl(vm, KVM_PPC_GET_HTAB_FD, &how);
-    char line[64];
     snprintf(line, sizeof line, htab < 0 ? "error %d\n" : "ok %d\n", htab < 0 ? errno : order);
     Answer(peer, line, htab);
     if (htab >= 0) close(htab);  // the peer has its own, and an open one slows the guest down
   } else if (strcmp(request, "pause") == 0 || strcmp(request, "resume") == 0) {
     // Here a VMM stops its vcpus, or lets them run, and answers once that is done.
+    Answer(peer, "ok\n", -1);
+  } else if (strcmp(request, "rest-ms") == 0) {
+    // What the memory that is left would take, were the guest stopped now; far from done: "ok far".
+    Answer(peer, "ok 0\n", -1);
+  } else if (strcmp(request, "finish") == 0) {
+    // Here a VMM sends the memory that is left to the other VMM, and waits until that has it. It
+    // stops doing so once its peer has shut the connection down (POLLRDHUP): the guest runs on.
+    snprintf(line, sizeof line, "ok %zu\n", sizeof registers);
+    Answer(peer, line, -1);
+    send(peer, &registers, sizeof registers, MSG_NOSIGNAL);
+  } else if (strcmp(request, "can-accept") == 0) {
+    Answer(peer, "ok\n", -1);
+  } else if (sscanf(request, "accept %zu", &length) == 1) {
+    // Here a VMM waits until all memory is in its place, unless its peer shuts the connection down.
+    int is_whole = length == sizeof registers && fread(&registers, length, 1, requests) == 1;
+    Answer(peer, is_whole ? "ok\n" : "error not a state of this VMM\n", -1);
+  } else if (strcmp(request, "discard") == 0 || strcmp(request, "run") == 0) {
+    // Here a VMM drops the memory that has come, unless that guest runs; or lets the vcpus run.
     Answer(peer, "ok\n", -1);
   } else {
     Answer(peer, "error no such request\n", -1);
@@ -51,22 +72,19 @@ static void Serve(int peer, const char* request) {
 // Any number of requests, one a line, however they are cut.
 static void* ServePeer(void* argument) {
   int peer = (intptr_t)argument;
-  char text[256];
-  size_t length = 0;
-  while (length < sizeof text - 1) {
-    ssize_t got = read(peer, text + length, sizeof text - 1 - length);
-    if (got < 0 && errno == EINTR) continue;
-    if (got <= 0) break;
-    length += got;
-    text[length] = '\0';
-    for (char* end; (end = strchr(text, '\n')) != NULL;) {
-      *end = '\0';
-      Serve(peer, text);
-      length -= end + 1 - text;
-      memmove(text, end + 1, length + 1);
-    }
+  FILE* requests = fdopen(peer, "r");
+  if (requests == NULL) {
+    close(peer);
+    return NULL;
   }
-  close(peer);
+  char text[256];
+  while (fgets(text, sizeof text, requests) != NULL) {
+    char* end = strchr(text, '\n');
+    if (end == NULL) break;
+    *end = '\0';
+    Serve(peer, text, requests);
+  }
+  fclose(requests);
   return NULL;
 }
 

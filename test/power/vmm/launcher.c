@@ -17,7 +17,8 @@
 
 int main(int argc, char** argv) {
   if (argc < 2) return 2;
-  struct Vm vm = VmCreate(AllocateGuestMemory(), 0);
+  int memory;
+  struct Vm vm = VmCreate(AllocateGuestMemory(&memory), 0);
   Must(VmAllocateHtab(&vm, 18), "KVM_PPC_ALLOCATE_HTAB");
   int fds[] = {Must(VmOpenHtab(&vm, 0, 0), "KVM_PPC_GET_HTAB_FD"),
                Must(VmOpenHtab(&vm, KVM_GET_HTAB_WRITE, 0), "KVM_PPC_GET_HTAB_FD"), vm.fd};

@@ -1,112 +1,66 @@
 // The VMM of the checking guest (guest/checker.c). Another process gets the descriptors of its
-// table, and moves it from VM to VM.
+// table and memory, and moves it: to another VM here, or to a VMM of its own.
 //
 // Usage: live SOCKET GUEST-IMAGE ORDER SEED LAST-ITERATION   (0: the guest goes on for ever)
+//        live SOCKET incoming ORDER   (has no guest until one arrives)
 //
-//   open-read            ok ORDER, with a read descriptor of the VM the guest runs in
+//   open-read [N]        ok ORDER, with a read descriptor of the VM the guest runs in, from entry N
 //   open-write-current   ok ORDER, with a write descriptor of that VM
 //   open-write           ok ORDER, with a write descriptor of the next VM: made anew, with the
 //                        same memory and an empty table
 //   open-read-next       ok ORDER, with a read descriptor of the next VM
+//   hold                 ok: the VMM has a read descriptor of the running guest's VM itself, as one
+//                        that migrates its guest
+//   release              ok: it has none any more
 //   pause                ok STATE: the vcpu has left KVM_RUN
 //   resume               ok
-//   commit               ok: the next VM gets the registers, and the guest goes on there
-//   drop                 ok: the next VM is closed
+//   commit               ok: the guest goes on in the next VM, with its registers of before or
+//                        with those that were set
+//   drop                 ok: the next VM is closed; without a guest here, the memory is zeros again
 //   unmap                ok: UnmapGuestMemory
-//   finish ITERATION     ok: the guest stops there
+//   stop-at ITERATION    ok: the guest stops there
 //   stats                a JSON object
 //   quit                 ok
+//
+// For commands that move the guest to the next VM here, with registers as its state:
+//   rest-ms              ok 0: both VMs have the same memory
+//   finish               ok LENGTH, with the registers after the line; the guest has been paused
+//   can-accept           ok
+//   accept LENGTH        ok: as set-registers, with the state that follows the line
+//   discard              as drop
+//   run                  as commit
+//
+// For a guest that moves as a whole:
+//   memory               ok BYTES PAGE-BYTES PID FD, with the memory as a memfd; the same file can
+//                        be opened as /proc/PID/fd/FD
+//   dirty-log            ok BITMAP: KVM_GET_DIRTY_LOG of the VM the guest runs in
+//   registers            ok BYTES: struct Registers; the guest has been paused
+//   set-registers BYTES  ok: those of the next VM's vcpu
+//   leave                ok: the guest has gone elsewhere. Its VM is closed, the memory is zeros
+// BITMAP and BYTES are hexadecimal, all other numbers decimal.
 
 #include <fcntl.h>
-#include <pthread.h>
-#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
 #include <unistd.h>
 
 #include "control.h"
 #include "guest/layout.h"
+#include "registers.h"
+#include "vcpu_thread.h"
 #include "vm.h"
 
-enum State { kPaused, kRunningGuest, kStopped, kFaulted };
-static const char* const kStateNames[] = {"paused", "running", "stopped", "faulted"};
-
 static uint8_t* memory;
-static struct Vm current;
+static int memory_fd;
+static uint32_t order;
+static struct Vm current = {.fd = -1, .vcpu = -1};
 static struct Vm next = {.fd = -1, .vcpu = -1};
 static int commits;
+static int held = -1;
 
-static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
-static pthread_cond_t changed = PTHREAD_COND_INITIALIZER;
-static pthread_t vcpu_thread;
-static enum State state = kPaused;  // of the guest
-static int wanted_running;
-static char fault[256];
-
-// What ended KVM_RUN for good; the guest itself calls only to say that it is through or has met a
-// fault.
-static enum State Stopped(enum RunResult result) {
-  const struct kvm_run* run = current.run;
-  if (result == kUnexpectedExit) {
-    snprintf(fault, sizeof fault, "KVM_RUN ended with exit reason %u", run->exit_reason);
-    return kFaulted;
-  }
-  const __u64* args = run->papr_hcall.args;
-  if (args[0] == 1) return kStopped;
-  snprintf(fault, sizeof fault, "interrupt %lx, DAR %lx, DSISR %lx, SRR0 %lx, SRR1 %lx",
-           args[1] & ~0x7ful, args[2], args[3], args[4], args[5]);
-  return kFaulted;
-}
-
-static _Noreturn void* VcpuThread(void* unused) {
-  (void)unused;
-  pthread_mutex_lock(&lock);
-  for (;;) {
-    while (!wanted_running || state > kRunningGuest) {
-      if (state == kRunningGuest) state = kPaused;
-      pthread_cond_broadcast(&changed);
-      pthread_cond_wait(&changed, &lock);
-    }
-    state = kRunningGuest;
-    current.run->immediate_exit = 0;
-    pthread_mutex_unlock(&lock);
-    enum RunResult result = RunVcpu(&current);
-    pthread_mutex_lock(&lock);
-    if (result != kInterrupted) state = Stopped(result);
-  }
-}
-
-static void Pause(void) {
-  pthread_mutex_lock(&lock);
-  wanted_running = 0;
-  while (state == kRunningGuest) {
-    // The signal may come just before KVM_RUN begins; then immediate_exit ends it.
-    current.run->immediate_exit = 1;
-    pthread_kill(vcpu_thread, SIGUSR1);
-    struct timespec again;
-    clock_gettime(CLOCK_REALTIME, &again);
-    again.tv_nsec += 10 * 1000 * 1000;
-    if (again.tv_nsec >= 1000 * 1000 * 1000) {
-      again.tv_sec++;
-      again.tv_nsec -= 1000 * 1000 * 1000;
-    }
-    pthread_cond_timedwait(&changed, &lock, &again);
-  }
-  pthread_mutex_unlock(&lock);
-}
-
-static void Resume(void) {
-  pthread_mutex_lock(&lock);
-  wanted_running = 1;
-  if (state == kPaused) state = kRunningGuest;
-  pthread_cond_broadcast(&changed);
-  pthread_mutex_unlock(&lock);
-}
-
-static struct Vm CreateWithTable(uint32_t order) {
-  struct Vm vm = VmCreate(memory, 0);
+static struct Vm CreateWithTable(void) {
+  struct Vm vm = VmCreate(memory, 1);
   Must(VmAllocateHtab(&vm, order), "KVM_PPC_ALLOCATE_HTAB");
   return vm;
 }
@@ -115,27 +69,81 @@ static void DropNext(void) {
   if (next.fd >= 0) VmClose(&next);
 }
 
+static void Drop(void) {
+  DropNext();
+  if (current.fd < 0) memset(memory, 0, MEMORY_BYTES);
+}
+
+static void SetRegisters(int peer, const char* text) {
+  struct Registers registers;
+  if (next.fd < 0) {
+    Reply(peer, "error no next VM");
+  } else if (!ParseBytes(text, &registers, sizeof registers)) {
+    Reply(peer, "error not %zu bytes of registers", sizeof registers);
+  } else {
+    if (next.vcpu < 0) VmAddVcpu(&next, CODE_ADDRESS);
+    LoadRegisters(&next, &registers);
+    Reply(peer, "ok");
+  }
+}
+
+static void ReplyRegisters(int peer, void (*reply)(int peer, const void* bytes, size_t length)) {
+  if (current.fd < 0 || GetGuestState() != kPaused) {
+    Reply(peer, "error the guest is %s", current.fd < 0 ? "not here" : GuestStateName());
+    return;
+  }
+  struct Registers registers;
+  SaveRegisters(&current, &registers);
+  reply(peer, &registers, sizeof registers);
+}
+
+// Gives the next VM's vcpu the registers with which the guest stopped in this one.
+static void TakeRegistersOver(void) {
+  struct Registers registers;
+  VmAddVcpu(&next, CODE_ADDRESS);
+  SaveRegisters(&current, &registers);
+  LoadRegisters(&next, &registers);
+}
+
 static void Commit(int peer) {
   if (next.fd < 0) {
     Reply(peer, "error no next VM");
     return;
   }
-  Pause();
-  if (state != kPaused) {
-    Reply(peer, "error the guest is %s", kStateNames[state]);
+  PauseGuest();
+  if (GetGuestState() != kPaused) {
+    Reply(peer, "error the guest is %s", GuestStateName());
     return;
   }
-  VmAddVcpu(&next, CODE_ADDRESS);
-  CopyRegisters(&current, &next);
-  pthread_mutex_lock(&lock);
-  struct Vm before = current;
+  if (next.vcpu < 0 && current.fd < 0) {
+    Reply(peer, "error no registers");
+    return;
+  }
+  if (next.vcpu < 0) TakeRegistersOver();
+  if (current.fd >= 0) VmClose(&current);
   current = next;
   next.fd = next.vcpu = -1;
   commits++;
-  pthread_mutex_unlock(&lock);
-  VmClose(&before);
-  Resume();
+  SetGuestVm(&current);
+  ResumeGuest();
   Reply(peer, "ok");
+}
+
+static void Leave(void) {
+  PauseGuest();
+  SetGuestVm(&(struct Vm){.fd = -1, .vcpu = -1});
+  if (current.fd >= 0) VmClose(&current);
+  memset(memory, 0, MEMORY_BYTES);
+}
+
+static void ReplyDirtyLog(int peer) {
+  if (current.fd < 0) {
+    Reply(peer, "error the guest is not here");
+    return;
+  }
+  uint64_t bitmap[DIRTY_LOG_WORDS];
+  VmTakeDirtyLog(&current, bitmap);
+  ReplyWithBytes(peer, bitmap, MEMORY_BYTES / sysconf(_SC_PAGESIZE) / 8);
 }
 
 static void ReplyStats(int peer) {
@@ -153,7 +161,7 @@ static void ReplyStats(int peer) {
         "\"checksum\":\"%016lx\",\"errors\":%lu,\"failures\":[%s],\"ticks\":%lu,\"loads\":%lu,"
         "\"stores\":%lu,\"faults\":%lu,\"removals\":%lu,\"enters\":%lu,\"protects\":%lu,"
         "\"reads\":%lu,\"clearMods\":%lu,\"largePages\":%lu,\"unmapped\":%lu}",
-        kStateNames[state], fault, commits, report.phase, report.iteration, report.checksum,
+        GuestStateName(), GuestFault(), commits, report.phase, report.iteration, report.checksum,
         report.errors, failures, report.ticks, report.loads, report.stores, report.faults,
         report.removals, report.enters, report.protects, report.reads, report.clear_mods,
         report.large_pages, report.unmapped);
@@ -161,45 +169,67 @@ static void ReplyStats(int peer) {
 
 static void Answer(int peer, const char* command, const char* arguments) {
   if (strcmp(command, "open-read") == 0) {
-    ReplyWithFd(peer, VmOpenHtab(&current, 0, 0), "ok %u", current.order);
+    ReplyWithFd(peer, VmOpenHtab(&current, 0, strtoull(arguments, NULL, 10)), "ok %u", order);
   } else if (strcmp(command, "open-write-current") == 0) {
-    ReplyWithFd(peer, VmOpenHtab(&current, KVM_GET_HTAB_WRITE, 0), "ok %u", current.order);
+    ReplyWithFd(peer, VmOpenHtab(&current, KVM_GET_HTAB_WRITE, 0), "ok %u", order);
   } else if (strcmp(command, "open-write") == 0) {
     DropNext();
-    next = CreateWithTable(current.order);
-    ReplyWithFd(peer, VmOpenHtab(&next, KVM_GET_HTAB_WRITE, 0), "ok %u", next.order);
+    next = CreateWithTable();
+    ReplyWithFd(peer, VmOpenHtab(&next, KVM_GET_HTAB_WRITE, 0), "ok %u", order);
   } else if (strcmp(command, "open-read-next") == 0) {
-    ReplyWithFd(peer, VmOpenHtab(&next, 0, 0), "ok %u", next.order);
-  } else if (strcmp(command, "pause") == 0) {
-    Pause();
-    Reply(peer, "ok %s", kStateNames[state]);
-  } else if (strcmp(command, "resume") == 0) {
-    Resume();
+    ReplyWithFd(peer, VmOpenHtab(&next, 0, 0), "ok %u", order);
+  } else if (strcmp(command, "hold") == 0) {
+    held = Must(VmOpenHtab(&current, 0, 0), "KVM_PPC_GET_HTAB_FD");
     Reply(peer, "ok");
-  } else if (strcmp(command, "commit") == 0) {
+  } else if (strcmp(command, "release") == 0) {
+    close(held);
+    Reply(peer, "ok");
+  } else if (strcmp(command, "pause") == 0) {
+    PauseGuest();
+    Reply(peer, "ok %s", GuestStateName());
+  } else if (strcmp(command, "resume") == 0) {
+    ResumeGuest();
+    Reply(peer, "ok");
+  } else if (strcmp(command, "commit") == 0 || strcmp(command, "run") == 0) {
     Commit(peer);
-  } else if (strcmp(command, "drop") == 0) {
-    DropNext();
+  } else if (strcmp(command, "drop") == 0 || strcmp(command, "discard") == 0) {
+    Drop();
     Reply(peer, "ok");
   } else if (strcmp(command, "unmap") == 0) {
     UnmapGuestMemory(memory);
     Reply(peer, "ok");
+  } else if (strcmp(command, "memory") == 0) {
+    ReplyWithFd(peer, dup(memory_fd), "ok %llu %ld %d %d", MEMORY_BYTES, sysconf(_SC_PAGESIZE),
+                getpid(), memory_fd);
+  } else if (strcmp(command, "dirty-log") == 0) {
+    ReplyDirtyLog(peer);
+  } else if (strcmp(command, "registers") == 0) {
+    ReplyRegisters(peer, ReplyWithBytes);
   } else if (strcmp(command, "finish") == 0) {
+    ReplyRegisters(peer, ReplyWithState);
+  } else if (strcmp(command, "rest-ms") == 0) {
+    Reply(peer, "ok 0");
+  } else if (strcmp(command, "can-accept") == 0) {
+    Reply(peer, "ok");
+  } else if (strcmp(command, "set-registers") == 0 || strcmp(command, "accept") == 0) {
+    SetRegisters(peer, arguments);
+  } else if (strcmp(command, "leave") == 0) {
+    Leave();
+    Reply(peer, "ok");
+  } else if (strcmp(command, "stop-at") == 0) {
     ((volatile struct Report*)(memory + REPORT_ADDRESS))->last_iteration =
         strtoull(arguments, NULL, 10);
     Reply(peer, "ok");
   } else if (strcmp(command, "stats") == 0) {
     ReplyStats(peer);
   } else if (strcmp(command, "quit") == 0) {
-    Pause();
+    PauseGuest();
     Reply(peer, "ok");
     exit(0);
   } else {
     Reply(peer, "error unknown command");
   }
 }
-
-static void Ignore(int signal) { (void)signal; }
 
 static void LoadGuest(const char* path, char** settings) {
   int image = Must(open(path, O_RDONLY | O_CLOEXEC), "open the guest's image");
@@ -213,14 +243,17 @@ static void LoadGuest(const char* path, char** settings) {
 }
 
 int main(int argc, char** argv) {
-  if (argc != 6) return 2;
-  struct sigaction wake = {.sa_handler = Ignore};
-  Must(sigaction(SIGUSR1, &wake, NULL), "sigaction");
-  memory = AllocateGuestMemory();
-  LoadGuest(argv[2], argv + 3);
-  current = CreateWithTable(atoi(argv[3]));
-  VmAddVcpu(&current, CODE_ADDRESS);
-  if (pthread_create(&vcpu_thread, NULL, VcpuThread, NULL) != 0) return 1;
-  Resume();
+  int is_incoming = argc == 4 && strcmp(argv[2], "incoming") == 0;
+  if (argc != 6 && !is_incoming) return 2;
+  order = atoi(argv[3]);
+  memory = AllocateGuestMemory(&memory_fd);
+  StartVcpuThread();
+  if (!is_incoming) {
+    LoadGuest(argv[2], argv + 3);
+    current = CreateWithTable();
+    VmAddVcpu(&current, CODE_ADDRESS);
+    SetGuestVm(&current);
+    ResumeGuest();
+  }
   Serve(argv[1], Answer);
 }

@@ -15,7 +15,7 @@
 //   spin                     ok: the vcpu is in KVM_RUN, and stays there
 //   halt                     ok: it has left KVM_RUN
 //   unmap                    ok: UnmapGuestMemory
-//   dirty-log                ok PAGE...: what KVM_GET_DIRTY_LOG reports, which collects C bits
+//   dirty-log                ok BITMAP: KVM_GET_DIRTY_LOG, which collects C bits
 //   quit                     ok
 // All numbers but errno's are hexadecimal.
 //
@@ -39,8 +39,6 @@
 #define VECTORS_END 0x1000ull
 #define VECTOR_BYTES 0x80ull
 #define MAX_ARGUMENTS 10
-// Smaller than any host page, so that the bitmap serves all.
-#define SMALLEST_PAGE 4096ull
 // The real-mode area's first page, which hashes to the last group.
 #define CODE_V 0x4001ffffff000001ull
 #define CODE_R 0x190ull
@@ -51,7 +49,7 @@ extern const char stubs[], stub_hcall[], stub_load[], stub_store[], stub_segment
 
 static uint8_t* memory;
 static struct Vm vm;
-static int writer;  // an HTAB write descriptor: it tracks no changes, and is in nobody's way
+static int writer;  // an HTAB write descriptor: it tracks no changes and disturbs no reader
 static pthread_t spinner;
 static volatile int is_spinning;
 
@@ -191,16 +189,9 @@ static void Configure(int peer, const uint64_t* arguments) {
 }
 
 static void ReplyDirtyLog(int peer) {
-  static uint64_t bitmap[MEMORY_BYTES / SMALLEST_PAGE / 64];
-  struct kvm_dirty_log log = {.dirty_bitmap = bitmap};
-  Must(ioctl(vm.fd, KVM_GET_DIRTY_LOG, &log), "KVM_GET_DIRTY_LOG");
-  char pages[1024] = "";
-  size_t length = 0;
-  for (size_t page = 0; page < sizeof bitmap * 8 && length < sizeof pages - 20; page++) {
-    if ((bitmap[page / 64] >> page % 64 & 1) == 0) continue;
-    length += snprintf(pages + length, sizeof pages - length, " %zx", page);
-  }
-  Reply(peer, "ok%s", pages);
+  uint64_t bitmap[DIRTY_LOG_WORDS];
+  VmTakeDirtyLog(&vm, bitmap);
+  ReplyWithBytes(peer, bitmap, MEMORY_BYTES / sysconf(_SC_PAGESIZE) / 8);
 }
 
 static int ParseArguments(const char* text, uint64_t* arguments) {
@@ -259,7 +250,8 @@ int main(int argc, char** argv) {
   if (argc != 2) return 2;
   struct sigaction wake = {.sa_handler = Ignore};
   Must(sigaction(SIGUSR1, &wake, NULL), "sigaction");
-  memory = AllocateGuestMemory();
+  int descriptor;
+  memory = AllocateGuestMemory(&descriptor);
   memcpy(memory, stubs, stubs_end - stubs);
   for (uint64_t vector = VECTORS_BEGIN; vector < VECTORS_END; vector += VECTOR_BYTES) {
     memcpy(memory + vector, stub_interrupt, stubs_end - stub_interrupt);

@@ -11,14 +11,6 @@
 
 #define LPCR_INTERRUPTS_LITTLE_ENDIAN (1ull << 25)
 
-// In this order: the kernel computes the decrementer's expiry from the time base offset.
-static const uint64_t kRegisters[] = {
-    KVM_REG_PPC_LPCR_64,    KVM_REG_PPC_TB_OFFSET, KVM_REG_PPC_DAR,   KVM_REG_PPC_DSISR,
-    KVM_REG_PPC_DSCR,       KVM_REG_PPC_AMR,       KVM_REG_PPC_UAMOR, KVM_REG_PPC_IAMR,
-    KVM_REG_PPC_VRSAVE,     KVM_REG_PPC_TAR,       KVM_REG_PPC_EBBHR, KVM_REG_PPC_FPSCR,
-    KVM_REG_PPC_DEC_EXPIRY,
-};
-
 int Must(int result, const char* call) {
   if (result >= 0) return result;
   fprintf(stderr, "%s: %s\n", call, strerror(errno));
@@ -35,9 +27,10 @@ static int RunBytes(void) {
   return Must(ioctl(KvmDevice(), KVM_GET_VCPU_MMAP_SIZE, 0), "KVM_GET_VCPU_MMAP_SIZE");
 }
 
-uint8_t* AllocateGuestMemory(void) {
-  void* memory =
-      mmap(NULL, MEMORY_BYTES, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+uint8_t* AllocateGuestMemory(int* descriptor) {
+  *descriptor = Must(memfd_create("guest-memory", MFD_CLOEXEC), "memfd_create");
+  Must(ftruncate(*descriptor, MEMORY_BYTES), "ftruncate");
+  void* memory = mmap(NULL, MEMORY_BYTES, PROT_READ | PROT_WRITE, MAP_SHARED, *descriptor, 0);
   Must(memory == MAP_FAILED ? -1 : 0, "mmap");
   // Touched, so that a host page stands behind every guest page.
   memset(memory, 0, MEMORY_BYTES);
@@ -72,11 +65,6 @@ int VmAllocateHtab(struct Vm* vm, uint32_t order) {
   return result;
 }
 
-static void SetRegister(const struct Vm* vm, uint64_t id, void* value) {
-  struct kvm_one_reg reg = {id, (uintptr_t)value};
-  Must(ioctl(vm->vcpu, KVM_SET_ONE_REG, &reg), "KVM_SET_ONE_REG");
-}
-
 uint64_t GetRegister(const struct Vm* vm, uint64_t id) {
   uint64_t value = 0;
   struct kvm_one_reg reg = {id, (uintptr_t)&value};
@@ -91,7 +79,8 @@ void VmAddVcpu(struct Vm* vm, uint64_t pc) {
   struct kvm_enable_cap papr = {.cap = KVM_CAP_PPC_PAPR};
   Must(ioctl(vm->vcpu, KVM_ENABLE_CAP, &papr), "KVM_CAP_PPC_PAPR");
   uint64_t lpcr = GetRegister(vm, KVM_REG_PPC_LPCR_64) | LPCR_INTERRUPTS_LITTLE_ENDIAN;
-  SetRegister(vm, KVM_REG_PPC_LPCR_64, &lpcr);
+  struct kvm_one_reg reg = {KVM_REG_PPC_LPCR_64, (uintptr_t)&lpcr};
+  Must(ioctl(vm->vcpu, KVM_SET_ONE_REG, &reg), "KVM_SET_ONE_REG");
   struct kvm_regs regs;
   Must(ioctl(vm->vcpu, KVM_GET_REGS, &regs), "KVM_GET_REGS");
   regs.pc = pc;
@@ -113,6 +102,11 @@ int VmOpenHtab(const struct Vm* vm, uint64_t flags, uint64_t start_index) {
   return ioctl(vm->fd, KVM_PPC_GET_HTAB_FD, &request);
 }
 
+void VmTakeDirtyLog(const struct Vm* vm, uint64_t* bitmap) {
+  struct kvm_dirty_log log = {.dirty_bitmap = bitmap};
+  Must(ioctl(vm->fd, KVM_GET_DIRTY_LOG, &log), "KVM_GET_DIRTY_LOG");
+}
+
 enum RunResult RunVcpu(const struct Vm* vm) {
   int result = ioctl(vm->vcpu, KVM_RUN, 0);
   if (result < 0 && errno == EINTR) return kInterrupted;
@@ -130,27 +124,4 @@ void CompleteExit(const struct Vm* vm) {
   vm->run->immediate_exit = 1;
   ioctl(vm->vcpu, KVM_RUN, 0);  // always EINTR
   vm->run->immediate_exit = 0;
-}
-
-static void CopyRegister(const struct Vm* from, const struct Vm* to, uint64_t id) {
-  uint64_t value[2] = {0};  // the widest have 128 bits
-  struct kvm_one_reg reg = {id, (uintptr_t)value};
-  Must(ioctl(from->vcpu, KVM_GET_ONE_REG, &reg), "KVM_GET_ONE_REG");
-  SetRegister(to, id, value);
-}
-
-void CopyRegisters(const struct Vm* from, const struct Vm* to) {
-  CompleteExit(from);
-  struct kvm_sregs special = {0};  // holds the segment lookaside buffer
-  Must(ioctl(from->vcpu, KVM_GET_SREGS, &special), "KVM_GET_SREGS");
-  Must(ioctl(to->vcpu, KVM_SET_SREGS, &special), "KVM_SET_SREGS");
-  for (size_t i = 0; i < sizeof kRegisters / sizeof *kRegisters; i++) {
-    CopyRegister(from, to, kRegisters[i]);
-  }
-  // The upper 32 vector-scalar registers are the 32 vector registers, and have only those numbers.
-  for (int i = 0; i < 32; i++) CopyRegister(from, to, KVM_REG_PPC_VSR(i));
-  for (int i = 0; i < 32; i++) CopyRegister(from, to, KVM_REG_PPC_VR(i));
-  struct kvm_regs general;
-  Must(ioctl(from->vcpu, KVM_GET_REGS, &general), "KVM_GET_REGS");
-  Must(ioctl(to->vcpu, KVM_SET_REGS, &general), "KVM_SET_REGS");
 }

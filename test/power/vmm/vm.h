@@ -32,8 +32,9 @@ struct Vm {
 // Ends the program, with the name of the call that failed and its errno, if `result` is negative.
 int Must(int result, const char* call);
 
-// Memory that several VMs can have at once, all zeros.
-uint8_t* AllocateGuestMemory(void);
+// Memory that several VMs can have at once, all zeros. `descriptor` becomes a memfd of it, which
+// other processes can read and write.
+uint8_t* AllocateGuestMemory(int* descriptor);
 
 // Takes the host's mappings of that memory away, as compaction or a busy host would; it keeps what
 // it holds, and the next access maps it again. Until then entries of its pages are absent.
@@ -66,7 +67,9 @@ enum RunResult RunVcpu(const struct Vm* vm);
 // Completes what the last exit left half done, so that the registers are whole and may be changed.
 void CompleteExit(const struct Vm* vm);
 
-// Gives `to`, whose vcpu has not run yet, the registers of `from`.
-void CopyRegisters(const struct Vm* from, const struct Vm* to);
+// KVM_GET_DIRTY_LOG: bit n for host page n that the guest has stored to since the call before. Only
+// the process that made the VM may ask. The caller sees to it that DIRTY_LOG_WORDS fit.
+#define DIRTY_LOG_WORDS (MEMORY_BYTES / 4096 / 64)  // no host page is smaller
+void VmTakeDirtyLog(const struct Vm* vm, uint64_t* bitmap);
 
 #endif  // KVM_HTAB_TEST_POWER_VMM_VM_H_

@@ -1,0 +1,118 @@
+import { digestTable } from '../../hpt/digest.js';
+import { type GuestFile, readGuestFile } from '../../qemu/guest-file.js';
+import { checkEntries } from '../../qemu/stream/check-entries.js';
+import { Findings, type QemuFinding } from '../../qemu/stream/findings.js';
+import type { QemuStream } from '../../qemu/stream/read-qemu-stream.js';
+import { EXIT_CODES } from '../errors/exit-codes.js';
+import type { Output } from '../output.js';
+import { formatBytes, formatCount } from '../report/format.js';
+import { jsonDocument } from '../report/json.js';
+import { createStreamDisplay } from '../report/stream-progress.js';
+import { inputName, inputOf } from '../table/standard-stream.js';
+
+/** What `kvm-htab check` takes. */
+export interface CheckCommandOptions {
+  readonly json?: boolean;
+  readonly quiet?: boolean;
+}
+
+/**
+ * Checks a file that holds a guest's table.
+ *
+ * @returns the exit code: 0 if nothing is odd about it
+ */
+export async function check(
+  file: string,
+  { json = false, quiet = false }: CheckCommandOptions,
+  output: Output,
+  signal: AbortSignal,
+): Promise<number> {
+  const display = json || quiet ? undefined : createStreamDisplay(output.stderr);
+  const found = await readGuestFile(inputOf(file), { signal, onProgress: display?.update }).finally(() =>
+    display?.stop(),
+  );
+  const findings = findingsOf(found);
+  if (json) output.stdout.write(jsonDocument({ file, ...fieldsOf(found), findings }));
+  else if (!quiet) output.stdout.write(`${textOf(inputName(file), found, findings).join('\n')}\n`);
+  const right = found.kind === 'snapshot' ? found.snapshot.info.quiescent : findings.length === 0;
+  return right ? EXIT_CODES.ok : EXIT_CODES.failed;
+}
+
+/** What is odd about a file that is no snapshot: those are what was read from a host, whatever it held. */
+function findingsOf(found: GuestFile): readonly QemuFinding[] {
+  if (found.kind === 'qemu') return found.stream.findings;
+  if (found.kind === 'snapshot') return [];
+  const findings = new Findings();
+  checkEntries(found.snapshot.table, findings);
+  return findings.list;
+}
+
+function fieldsOf(found: GuestFile): object {
+  if (found.kind !== 'qemu') {
+    const { order, validEntries, digest, quiescent, fileBytes } = found.snapshot.info;
+    return { kind: found.kind, order, validEntries, digest, quiescent, fileBytes };
+  }
+  const { table, ...stream } = found.stream;
+  const ofTable = table && {
+    order: table.order,
+    validEntries: table.validCount,
+    digest: digestTable(table),
+  };
+  return { kind: found.kind, ...ofTable, ...stream };
+}
+
+function textOf(name: string, found: GuestFile, findings: readonly QemuFinding[]): string[] {
+  if (found.kind === 'qemu') return describeStream(name, found.stream);
+  const { order, validEntries, digest, quiescent } = found.snapshot.info;
+  const table = tableLines(order, validEntries, digest);
+  if (found.kind === 'snapshot') {
+    const state = quiescent
+      ? 'nothing odd'
+      : 'the table changed while it was saved: look at it, do not load it';
+    return [`${name}: a snapshot of a table`, ...table, state];
+  }
+  return [
+    `${name}: ${found.kind === 'debugfs' ? "KVM's debugfs text of a table" : "a table's memory"}`,
+    ...table,
+    'moment   not known: the guest may have run meanwhile',
+    ...findingLines(findings),
+  ];
+}
+
+function describeStream(name: string, stream: QemuStream): string[] {
+  const { machine, libvirt, table, records, ram, sections, findings, streamBytes, trailingBytes } = stream;
+  const devices = sections.filter(({ iterable }) => !iterable).length;
+  const before =
+    libvirt === undefined
+      ? 'a migration stream of QEMU'
+      : `a save file of libvirt (${libvirt.domain ?? 'no name'}, ${libvirt.compression})`;
+  return [
+    `${name}: ${before}, machine ${machine === '' ? 'not known' : machine}, ${formatBytes(streamBytes)}`,
+    ...(table === undefined ? [] : tableLines(table.order, table.validCount, digestTable(table))),
+    `records  ${formatCount(records.records)} of ${formatBytes(records.bytes)}; at most ${formatCount(records.longestRun)} valid entries in one`,
+    `devices  ${devices}, and ${formatCount(ram?.pages ?? 0)} pages of memory, were passed over`,
+    ...(trailingBytes === 0 ? [] : [`after it ${formatBytes(trailingBytes)} that were not read`]),
+    ...findingLines(findings),
+  ];
+}
+
+function tableLines(order: number, validEntries: number, digest: string): string[] {
+  const entries = formatCount(2 ** (order - 4));
+  return [
+    `table    order ${order}, ${entries} entries, ${formatCount(validEntries)} of them valid`,
+    `digest   ${digest}`,
+  ];
+}
+
+function findingLines(findings: readonly QemuFinding[]): string[] {
+  return findings.length === 0 ? ['nothing odd'] : findings.map(findingLine);
+}
+
+function findingLine({ kind, message, count, byteOffset, ptex }: QemuFinding): string {
+  const place = [
+    count === 1 ? [] : `${formatCount(count)} times, first`,
+    byteOffset === undefined ? [] : `at byte ${byteOffset}`,
+    ptex === undefined ? [] : `ptex ${ptex}`,
+  ].flat();
+  return `${kind}: ${message}${place.length === 0 ? '' : ` (${place.join(' ')})`}`;
+}

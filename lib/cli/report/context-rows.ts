@@ -1,0 +1,27 @@
+import type { ContextStats } from '../../inspect/linux-guest.js';
+import type { MappedCounts } from '../../inspect/table-stats.js';
+import { formatAddress, formatBytes, formatCount } from './format.js';
+
+/** Headings of {@link mappedCells}. */
+export const MAPPED = ['entries', 'mapped', 'bolted', 'writable', 'executable'];
+
+export function mappedCells({ entries, bytes, bolted, writable, executable }: MappedCounts): string[] {
+  return [formatCount(entries), formatBytes(bytes), ...[bolted, writable, executable].map(formatCount)];
+}
+
+/** The kernel's contexts and the processes, each on a line. */
+export function contextRows(contexts: readonly ContextStats[]): string[][] {
+  return [
+    ['region', 'context', ...MAPPED, 'from'],
+    ...contexts.map((each) => [
+      each.region,
+      each.region === 'vrma' ? '-' : String(each.context),
+      ...mappedCells(each),
+      formatAddress(each.lowest),
+    ]),
+  ];
+}
+
+export function largestFirst(contexts: readonly ContextStats[]): ContextStats[] {
+  return contexts.toSorted((a, b) => b.entries - a.entries || a.context - b.context);
+}

@@ -1,0 +1,35 @@
+import type { Command } from 'commander';
+import type { CommandContext } from '../command-context.js';
+import { JSON_DOCUMENT, addReportOptions } from '../options/report.js';
+import { reportOf } from '../table/standard-stream.js';
+import type { RewriteCommandOptions } from './run.js';
+
+const EXAMPLES = `
+All but the page table stays as it is. The table must have the order of the one that it replaces. A save file of libvirt that was
+compressed is not compressed afterwards.
+
+Examples:
+  $ kvm-htab rewrite guest.mig --table guest.hpt -o new.mig
+  $ kvm-htab rewrite guest.save --table guest.hpt -o new.save && virsh restore new.save`;
+
+export function defineRewrite(program: Command, context: CommandContext): void {
+  const command = program
+    .command('rewrite')
+    .description("Writes QEMU's or libvirt's file again with another page table.")
+    .argument('<file>', 'the file; - is standard input')
+    .requiredOption('--table <file>', 'the file that holds the table: a snapshot, or one of QEMU or libvirt')
+    .requiredOption(
+      '-o, --output <file>',
+      'the new file; an existing one is replaced. - is standard output, and the result goes to stderr',
+    );
+  addReportOptions(command, JSON_DOCUMENT)
+    .addHelpText('after', EXAMPLES)
+    .action(async (file: string, options: RewriteCommandOptions) => {
+      const { rewrite } = await import('./run.js');
+      const { output } = context;
+      await context.run(
+        (signal) => rewrite(file, options, output, signal),
+        options.json === true ? reportOf(options.output, output) : undefined,
+      );
+    });
+}

@@ -1,0 +1,52 @@
+import { checkFunction, invalidTypeError } from '../base/arguments.js';
+import type { HtabHandle } from '../vm/contract.js';
+import { isHandle } from './vm-or-handle.js';
+
+/**
+ * A descriptor whose reads are allowed one by one: what a check throws before a read keeps it from being made, and what it
+ * throws after one keeps its bytes back. Its user then knows that changes may be lost.
+ *
+ * @param check called before and after every read
+ */
+export function guardedHandle(handle: HtabHandle, check: () => Promise<void>): HtabHandle {
+  if (!isHandle(handle)) throw invalidTypeError('handle', 'an HtabHandle', handle);
+  checkFunction('check', check);
+  return new GuardedHandle(handle, check);
+}
+
+class GuardedHandle implements HtabHandle {
+  readonly #handle: HtabHandle;
+  readonly #check: () => Promise<void>;
+
+  constructor(handle: HtabHandle, check: () => Promise<void>) {
+    this.#handle = handle;
+    this.#check = check;
+  }
+
+  get access(): HtabHandle['access'] {
+    return this.#handle.access;
+  }
+
+  async read(buffer: Uint8Array): Promise<number> {
+    await this.#check();
+    const bytes = await this.#handle.read(buffer);
+    await this.#check();
+    return bytes;
+  }
+
+  write(bytes: Uint8Array): Promise<number> {
+    return this.#handle.write(bytes);
+  }
+
+  writeRecords(bytes: Uint8Array): Promise<number> {
+    return this.#handle.writeRecords(bytes);
+  }
+
+  close(): Promise<void> {
+    return this.#handle.close();
+  }
+
+  [Symbol.asyncDispose](): Promise<void> {
+    return this.close();
+  }
+}

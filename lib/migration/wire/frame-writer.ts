@@ -1,0 +1,40 @@
+import type { Duplex } from 'node:stream';
+import type { Message } from './messages.js';
+import { encodeFrame } from './protocol.js';
+
+/** Writes messages to a channel, in their order, and heartbeats between them. */
+export class FrameWriter {
+  readonly #channel: Duplex;
+  #frames = 0;
+  #heartbeat: NodeJS.Timeout | undefined;
+
+  constructor(channel: Duplex) {
+    this.#channel = channel;
+  }
+
+  /** Frames written so far: the number of the next one. */
+  get frames(): number {
+    return this.#frames;
+  }
+
+  /** @param written called once the channel has taken it, or failed to */
+  write(message: Message, written?: (error: Error | null | undefined) => void): void {
+    const { header, payload } = encodeFrame(message, this.#frames++);
+    this.#channel.cork();
+    this.#channel.write(header);
+    this.#channel.write(payload, written);
+    this.#channel.uncork();
+  }
+
+  /** Tells the peer from time to time that this side is at work. */
+  startHeartbeat(everyMs: number): void {
+    this.#heartbeat ??= setInterval(() => {
+      // What waits in the channel is a sign of life itself, or the peer does not read.
+      if (this.#channel.writable && this.#channel.writableLength === 0) this.write({ type: 'heartbeat' });
+    }, everyMs).unref();
+  }
+
+  stopHeartbeat(): void {
+    clearInterval(this.#heartbeat);
+  }
+}

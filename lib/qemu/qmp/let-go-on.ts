@@ -1,0 +1,56 @@
+import { bothErrors } from '../../base/both-errors.js';
+import { HtabError } from '../../base/errors.js';
+import { sleep } from '../../base/time.js';
+import type { QmpConnection } from './connection.js';
+import { isAtRest, migrationEnd } from './migration-guard.js';
+import { runStateOf } from './run-state.js';
+
+/** Longest time for QEMU to end a migration whose connection is closed, and to let the guest run, in ms. */
+const END_MS = 10_000;
+const POLL_MS = 10;
+
+/**
+ * Sees to it that a guest whose migration is thrown away is as it was before. QEMU lets it run by itself; only after a
+ * migration that it calls completed it has to be asked.
+ *
+ * @param before state of the guest before the migration
+ * @param error the failure so far, reported with a failure to let it run
+ * @returns its state now; not `running` of a guest that ran only if someone else has stopped it meanwhile
+ * @throws HtabError `ERR_HTAB_GUEST_STOPPED` if it is not known to run
+ */
+export async function letGoOn(qmp: QmpConnection, before: string, error?: unknown): Promise<string> {
+  try {
+    const status = await endOf(qmp);
+    const state = await settledState(qmp);
+    if (before !== 'running' || status !== 'completed' || state !== 'postmigrate') return state;
+    await qmp.execute('cont');
+    return await runStateOf(qmp);
+  } catch (reason) {
+    throw new HtabError(
+      'ERR_HTAB_GUEST_STOPPED',
+      'QEMU does not say that the guest runs again: look at its query-status, and let it run by cont if it says postmigrate',
+      { cause: error === undefined ? reason : bothErrors(error, reason) },
+    );
+  }
+}
+
+async function endOf(qmp: QmpConnection): Promise<string> {
+  let state = await migrationEnd(qmp, END_MS);
+  if (!isAtRest(state)) {
+    await qmp.execute('migrate_cancel');
+    state = await migrationEnd(qmp, END_MS);
+  }
+  if (isAtRest(state)) return state.status;
+  throw new Error(`its migration does not end (${state.status})`);
+}
+
+/** QEMU says that a migration has failed just before it lets the guest run. */
+async function settledState(qmp: QmpConnection): Promise<string> {
+  const limit = performance.now() + END_MS;
+  for (;;) {
+    const state = await runStateOf(qmp);
+    if (state !== 'finish-migrate') return state;
+    if (performance.now() > limit) throw new Error('the guest does not leave the state finish-migrate');
+    await sleep(POLL_MS);
+  }
+}

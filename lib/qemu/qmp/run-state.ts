@@ -1,0 +1,45 @@
+import { HtabStateError } from '../../base/errors.js';
+import { foreignText } from '../../base/foreign-text.js';
+import type { QmpConnection } from './connection.js';
+import { fieldsOf, textOf } from './messages.js';
+
+/** States in which no vcpu runs, nor will by itself, and why a guest in them may not be let run. */
+const STANDING: Readonly<Record<string, string>> = {
+  paused: '',
+  prelaunch: 'it has never run',
+  postmigrate: 'it has been migrated, and may run elsewhere',
+  shutdown: 'it has shut down',
+  'internal-error': 'it has failed in QEMU or KVM',
+  'io-error': 'a disk of it has failed',
+  watchdog: 'its watchdog has stopped it',
+  'guest-panicked': 'its kernel has crashed',
+  debug: 'a debugger has stopped it',
+};
+
+/** States that end by themselves: the guest's table may change in them. */
+const CHANGING: Readonly<Record<string, string>> = {
+  inmigrate: 'it is being migrated to this QEMU',
+  'finish-migrate': 'it is being migrated away',
+  'restore-vm': 'it is being restored',
+  'save-vm': 'it is being saved',
+  suspended: 'it sleeps, and may wake at any time',
+  colo: 'it is replicated (COLO)',
+  preconfig: 'its machine has not been made',
+};
+
+/** The state that QEMU says its guest is in, as `running`. */
+export async function runStateOf(qmp: QmpConnection): Promise<string> {
+  return foreignText(textOf(fieldsOf(await qmp.execute('query-status'))['status']));
+}
+
+/** Whether no vcpu runs in this state, nor will before someone lets it. */
+export function stands(state: string): boolean {
+  return Object.hasOwn(STANDING, state);
+}
+
+/** An error for a guest in a state in which nothing of it may be done. */
+export function stateError(doing: string, state: string): HtabStateError {
+  const known = { ...STANDING, ...CHANGING };
+  const why = Object.hasOwn(known, state) ? `: ${known[state]!}` : '';
+  return new HtabStateError('busy', `the guest is not ${doing}: QEMU says ${state || 'nothing'}${why}`);
+}

@@ -1,0 +1,103 @@
+import type { Duplex } from 'node:stream';
+import {
+  checkFunction,
+  checkString,
+  hasMethod,
+  invalidTypeError,
+  invalidValueError,
+} from '../../base/arguments.js';
+import { checkOptions, numbersOf } from '../../base/options.js';
+import { within } from '../../base/time.js';
+import { Arrivals, type MigrationSource } from './arrivals.js';
+import { Link } from './link.js';
+import { type RelayReport, reportOf } from './relay-report.js';
+import { RELAY_OPTIONS, type RelayOptions, type RelayProgress } from './relay-options.js';
+import { StreamWatch } from './watch.js';
+
+const NEVER = new AbortController().signal;
+
+/**
+ * Passes one migration of QEMU's on to another QEMU, with its return path, and reads the page table in it on the way. The
+ * first byte of the devices' state goes on only once the table is known to be whole, in its range, of one order and
+ * plausible. A migration that is refused ends on both sides: its guest goes on at the source.
+ *
+ * Memory of the guest passes untouched. What is held of the stream is the table, and some chunks.
+ *
+ * @param connections of `listen`, or others; all until the relay ends are looked at, the first migration is passed on
+ * @param openTarget connects to the QEMU that waits with `-incoming`; called once the source has begun
+ * @throws HtabFormatError for a stream, or a table, that is refused, with `section` and `byteOffset`
+ * @throws HtabError `ERR_HTAB_MIGRATION` if an end is lost, the table has too few entries (`option` is `minEntries`), or the
+ *   source uses what a relay cannot follow (postcopy, multifd, compress, TLS); `ERR_HTAB_VERIFY` for another digest;
+ *   `ERR_HTAB_IN_DOUBT` if the guest may be on either side
+ * @throws what `openTarget` throws; the signal's reason
+ *
+ * @example
+ * using listener = await listen('unix:/run/a.sock');
+ * const report = await relayMigration(listener, () => connect('unix:/run/b.sock'), { minEntries: 1000 });
+ */
+export async function relayMigration(
+  connections: AsyncIterable<Duplex>,
+  openTarget: (signal: AbortSignal) => Promise<Duplex>,
+  options: RelayOptions = {},
+): Promise<RelayReport> {
+  checkOptions(options, RELAY_OPTIONS);
+  if (!hasMethod(connections, Symbol.asyncIterator)) {
+    throw invalidTypeError('connections', 'an async iterable of connections', connections);
+  }
+  checkFunction('openTarget', openTarget);
+  const { signal = NEVER, expectDigest, onRefused = () => undefined } = options;
+  checkFunction('onRefused', onRefused);
+  if (expectDigest !== undefined) checkDigest(expectDigest);
+  const { minEntries } = numbersOf(RELAY_OPTIONS, options);
+  signal.throwIfAborted();
+  const arrivals = new Arrivals(connections, onRefused);
+  try {
+    const ended = AbortSignal.any([signal, arrivals.trouble]);
+    const source = await within(arrivals.first, Infinity, ended, () => undefined);
+    const watch = new StreamWatch({ minEntries, expectDigest });
+    return await pass(source, await open(source, openTarget, ended), watch, { ...options, signal: ended });
+  } finally {
+    arrivals.close();
+  }
+}
+
+async function open(
+  { socket }: MigrationSource,
+  openTarget: (signal: AbortSignal) => Promise<Duplex>,
+  signal: AbortSignal,
+): Promise<Duplex> {
+  try {
+    return await openTarget(signal);
+  } catch (error) {
+    socket.destroy();
+    throw error;
+  }
+}
+
+async function pass(
+  source: MigrationSource,
+  target: Duplex,
+  watch: StreamWatch,
+  { onProgress, signal }: RelayOptions & { readonly signal: AbortSignal },
+): Promise<RelayReport> {
+  const startedAt = performance.now();
+  const link: Link = new Link(source, target, watch, () => onProgress?.(progressOf(watch, link)));
+  await link.run(signal);
+  return reportOf(watch, link.returnPath, performance.now() - startedAt);
+}
+
+function progressOf({ judged, parser, returnPath }: StreamWatch, { handedOver }: Link): RelayProgress {
+  return {
+    state: handedOver ? 'handed-over' : judged ? 'judged' : 'copying',
+    bytes: parser.offset,
+    pages: parser.ram?.pages ?? 0,
+    validEntries: parser.table?.validCount ?? 0,
+    returnPath,
+  };
+}
+
+function checkDigest(digest: string): void {
+  checkString('expectDigest', digest);
+  if (/^[0-9a-f]{64}$/.test(digest)) return;
+  throw invalidValueError('The "expectDigest" argument must be 64 hexadecimal digits', 'expectDigest');
+}

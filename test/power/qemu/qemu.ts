@@ -1,0 +1,179 @@
+import assert from 'node:assert/strict';
+import { spawn, type ChildProcess } from 'node:child_process';
+import { once } from 'node:events';
+import { existsSync, mkdtempSync, readFileSync, readdirSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { type QmpConnection, connectQmp } from '../../../lib/qemu/qmp/connection.js';
+import { unlessNotListening, until } from '../until.js';
+
+export type QemuSeries = '7.2' | '10.0';
+
+/** The emulated processor has none of these, and QEMU does not start a guest that would rely on them. */
+const CAPABILITIES = ['cap-cfpc=broken', 'cap-sbbc=broken', 'cap-ibs=broken', 'cap-ccf-assist=off'];
+const MORE_CAPABILITIES: Readonly<Record<QemuSeries, readonly string[]>> = {
+  '7.2': [],
+  '10.0': ['cap-ail-mode-3=off'],
+};
+const ROOT = '/qemu';
+
+/** What the guest's worker has told of itself. */
+export interface Work {
+  readonly checks: number;
+  /** Pages that did not hold what the worker wrote. */
+  readonly wrong: number;
+}
+
+/** Debian's QEMU with a Linux guest in a hash table of the host's kernel. */
+export class Qemu implements AsyncDisposable {
+  readonly pid: number;
+  readonly qmp: QmpConnection;
+  /** A second monitor, for the commands of this package. */
+  readonly monitorPath: string;
+  readonly #child: ChildProcess;
+  readonly #folder: string;
+
+  private constructor(child: ChildProcess, folder: string, qmp: QmpConnection) {
+    this.pid = child.pid!;
+    this.qmp = qmp;
+    this.monitorPath = join(folder, 'monitor');
+    this.#child = child;
+    this.#folder = folder;
+  }
+
+  /**
+   * @param incoming more arguments: how it gets a guest, where it does not boot one
+   * @param signal limits how long it may take to answer
+   */
+  static async start(
+    series: QemuSeries,
+    signal: AbortSignal,
+    incoming: readonly string[] = [],
+  ): Promise<Qemu> {
+    const folder = mkdtempSync(join(tmpdir(), 'qemu-'));
+    const path = join(folder, 'qmp');
+    const args = [ROOT, 'qemu-system-ppc64', ...argumentsOf(series, folder), ...incoming];
+    const child = spawn('chroot', args, { stdio: ['ignore', 'inherit', 'inherit'] });
+    try {
+      const monitor = await until(() => {
+        assert.equal(child.exitCode, null, 'QEMU ended');
+        return connectQmp(path, { signal, timeoutMs: 60_000 }).catch(unlessNotListening);
+      }, signal);
+      return new Qemu(child, folder, monitor);
+    } catch (error) {
+      child.kill('SIGKILL');
+      throw error;
+    }
+  }
+
+  /** Where the kernel shows the table. */
+  get debugfsPath(): string {
+    const kvm = '/sys/kernel/debug/kvm';
+    const name = readdirSync(kvm).find((each) => each.startsWith(`${this.pid}-`));
+    return join(kvm, name!, 'htab');
+  }
+
+  /** The run state of the guest, as `running`. */
+  async status(): Promise<string> {
+    return (await this.qmp.execute<{ status: string }>('query-status')).status;
+  }
+
+  /** Begins a migration that ends as soon as it can. */
+  async migrate(uri: string): Promise<void> {
+    // What passes the stream on is slow here: with less time a guest that works would never be ready to go.
+    await this.#migrate(uri, { downtimeMs: 8000 });
+  }
+
+  /** Begins a migration to nowhere that waits for ever, before its last step, to be cancelled. */
+  async migrateForEver(): Promise<void> {
+    // With a shorter stop it makes more passes, and reads the table before it waits.
+    await this.#migrate('exec:cat > /dev/null', { downtimeMs: 1, waits: true });
+  }
+
+  async #migrate(uri: string, { downtimeMs = 0, waits = false }): Promise<void> {
+    const capabilities = {
+      'return-path': !uri.startsWith('exec:'),
+      'pause-before-switchover': waits,
+    };
+    await this.qmp.execute('migrate-set-capabilities', {
+      capabilities: Object.entries(capabilities).map(([capability, state]) => ({ capability, state })),
+    });
+    const parameters = { 'max-bandwidth': 2 ** 40, 'downtime-limit': downtimeMs };
+    await this.qmp.execute('migrate-set-parameters', parameters);
+    await this.qmp.execute('migrate', { uri });
+  }
+
+  /** @returns how a migration has ended, as `completed` */
+  async migrated(signal: AbortSignal): Promise<string> {
+    return until(async () => {
+      const { status } = await this.qmp.execute<{ status?: string }>('query-migrate');
+      assert.ok(status !== undefined, 'there was no migration');
+      return ['completed', 'failed', 'cancelled'].includes(status) ? status : undefined;
+    }, signal);
+  }
+
+  /** Writes the stream of a stopped guest into a file. */
+  async writeStream(file: string, signal: AbortSignal): Promise<void> {
+    await this.migrate(`exec:cat > ${file}`);
+    assert.equal(await this.migrated(signal), 'completed');
+  }
+
+  /** Waits until the guest has worked on from here, and checks that it has found nothing wrong. */
+  async works(signal: AbortSignal): Promise<Work> {
+    const before = this.#work()?.checks ?? 0;
+    const work = await until(() => {
+      const work = this.#work();
+      return work !== undefined && work.checks > before && work.checks > 1000 ? work : undefined;
+    }, signal);
+    assert.equal(work.wrong, 0, this.#console());
+    return work;
+  }
+
+  /** Waits for its end, as of a destination that has got no guest. */
+  async ended(): Promise<void> {
+    if (this.#child.exitCode === null && this.#child.signalCode === null) await once(this.#child, 'exit');
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    this.qmp.close();
+    this.#child.kill('SIGKILL');
+    await this.ended();
+  }
+
+  #work(): Work | undefined {
+    const told = [...this.#console().matchAll(/worker: (\d+) checks, (\d+) wrong\r?\n/g)].at(-1);
+    return told && { checks: Number(told[1]), wrong: Number(told[2]) };
+  }
+
+  #console(): string {
+    const file = join(this.#folder, 'console');
+    return existsSync(file) ? readFileSync(file, 'latin1') : '';
+  }
+}
+
+function argumentsOf(series: QemuSeries, folder: string): string[] {
+  const machine = ['pseries', 'accel=kvm', ...CAPABILITIES, ...MORE_CAPABILITIES[series]].join(',');
+  const monitors = ['qmp', 'monitor'].map((name) => [
+    '-qmp',
+    `unix:${join(folder, name)},server=on,wait=off`,
+  ]);
+  return [
+    [
+      '-M',
+      machine,
+      '-cpu',
+      'host',
+      '-m',
+      '256M',
+      '-smp',
+      '1',
+      '-nodefaults',
+      '-display',
+      'none',
+      '-no-reboot',
+    ],
+    ['-serial', `file:${join(folder, 'console')}`, ...monitors.flat()],
+    ['-kernel', '/boot/vmlinux', '-initrd', '/app/bin/guest.cpio.gz'],
+    ['-append', 'console=hvc0 quiet disable_radix panic=-1'],
+  ].flat();
+}

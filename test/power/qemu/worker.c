@@ -1,0 +1,89 @@
+// The only process of a Linux guest in QEMU. It changes the guest's page table all the time, by
+// pages that come, go and are protected, and checks that every page it keeps holds what it wrote.
+// Twice a second it prints how far it is.
+#include <stdint.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/wait.h>
+#include <time.h>
+#include <unistd.h>
+
+enum {
+  KEPT_PAGES = 48,
+  PASSING_PAGES = 24,
+  STEPS_PER_ROUND = 64,
+  REST_US = 30000,
+  ROUNDS_PER_FORK = 16
+};
+
+static uint64_t seed = 88172645463325252u;
+
+static uint64_t next_random(void) {
+  seed ^= seed << 13;
+  seed ^= seed >> 7;
+  seed ^= seed << 17;
+  return seed;
+}
+
+static double now(void) {
+  struct timespec time;
+  clock_gettime(CLOCK_MONOTONIC, &time);
+  return (double)time.tv_sec + (double)time.tv_nsec / 1e9;
+}
+
+static uint8_t* map(size_t bytes) {
+  uint8_t* memory = mmap(NULL, bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+  if (memory == MAP_FAILED) {
+    perror("mmap");
+    _exit(1);
+  }
+  return memory;
+}
+
+static uint64_t first_word(size_t page) { return page * 0x9e3779b97f4a7c15u; }
+
+/* Pages that live for a moment. Gives the number of wrong bytes. */
+static unsigned long pass_through(size_t page_bytes) {
+  const size_t bytes = PASSING_PAGES * page_bytes;
+  uint8_t* memory = map(bytes);
+  unsigned long wrong = 0;
+  for (size_t at = 0; at < bytes; at += page_bytes) memory[at] = (uint8_t)(at / page_bytes + 1);
+  mprotect(memory, bytes / 2, PROT_READ);
+  for (size_t at = 0; at < bytes; at += page_bytes)
+    wrong += memory[at] != (uint8_t)(at / page_bytes + 1);
+  munmap(memory, bytes);
+  return wrong;
+}
+
+int main(void) {
+  const size_t page_bytes = (size_t)sysconf(_SC_PAGESIZE);
+  uint8_t* kept = map(KEPT_PAGES * page_bytes);
+  static uint64_t changes[KEPT_PAGES];
+  for (size_t page = 0; page < KEPT_PAGES; page++) {
+    *(uint64_t*)(kept + page * page_bytes) = first_word(page);
+  }
+  unsigned long checks = 0, wrong = 0;
+  double told = now();
+  for (unsigned long round = 1;; round++) {
+    for (int step = 0; step < STEPS_PER_ROUND; step++, checks++) {
+      const size_t page = next_random() % KEPT_PAGES;
+      uint64_t* word = (uint64_t*)(kept + page * page_bytes);
+      wrong += *word != first_word(page) + changes[page];
+      *word = first_word(page) + ++changes[page];
+    }
+    wrong += pass_through(page_bytes);
+    if (round % ROUNDS_PER_FORK == 0) {
+      const pid_t child = fork();
+      if (child == 0) _exit(0);
+      waitpid(child, NULL, 0);
+    }
+    if (now() - told >= 0.5) {
+      told = now();
+      printf("worker: %lu checks, %lu wrong\n", checks, wrong);
+      fflush(stdout);
+    }
+    // The host has one processor, and what reads the table there needs some of it.
+    usleep(REST_US);
+  }
+}

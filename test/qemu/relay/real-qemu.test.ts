@@ -1,0 +1,50 @@
+import { expect, onTestFinished, test } from 'vitest';
+import type { RelayOptions } from '../../../lib/qemu/relay/relay-options.js';
+import type { RelayReport } from '../../../lib/qemu/relay/relay-report.js';
+import { scratchFiles } from '../../scratch.js';
+import { startRelay } from './fake-qemus.js';
+import { RealQemu, missing } from './real-qemu.js';
+
+const scratch = scratchFiles();
+
+interface Migration {
+  readonly source: RealQemu;
+  readonly target: RealQemu;
+  readonly status: string;
+  readonly result: Promise<RelayReport>;
+}
+
+/** Migrates a guest of one QEMU to another, through a relay. */
+async function migrate(options: RelayOptions): Promise<Migration> {
+  const incoming = `unix:${scratch('b')}`;
+  const source = await RealQemu.start(scratch('qmp'));
+  onTestFinished(() => {
+    source.kill();
+  });
+  const target = await RealQemu.start(scratch('qmp'), '-incoming', incoming);
+  onTestFinished(() => {
+    target.kill();
+  });
+  const { address, result } = await startRelay(`unix:${scratch('a')}`, incoming, options);
+  return { source, target, result, status: await source.migrate(address) };
+}
+
+test.skipIf(missing !== undefined)('QEMU migrates through a relay, and the guest runs there', async () => {
+  const { source, target, status, result } = await migrate({ minEntries: 0 });
+  expect(await result).toMatchObject({ acknowledged: true, order: expect.any(Number) as number });
+  expect([status, await source.status(), await target.status()]).toEqual([
+    'completed',
+    'postmigrate',
+    'running',
+  ]);
+});
+
+test.skipIf(missing !== undefined)(
+  'what a relay refuses goes on at the source, and its destination ends',
+  async () => {
+    const { source, target, status, result } = await migrate({ minEntries: 1_000_000 });
+    await expect(result).rejects.toMatchObject({ option: 'minEntries' });
+    expect([status, await source.status()]).toEqual(['failed', 'running']);
+    await target.exited;
+  },
+);
