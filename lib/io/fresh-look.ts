@@ -1,7 +1,8 @@
 import { entryCount } from '../hpt/geometry.js';
 import type { HtabHandle, HtabVm } from '../vm/contract.js';
 import { chunkExtent } from './chunk.js';
-import { noTableError, orderChangedError } from './other-table.js';
+import { noTableError } from '../base/no-table.js';
+import { orderChangedError } from './other-table.js';
 import { isVm } from './vm-or-handle.js';
 
 /**

@@ -4,15 +4,6 @@ import type { IncompletePassError } from '../records/pass-counter.js';
 
 // Errors of every reader whose table is not the one it expected: one wording for all.
 
-/** The guest has nothing to read: a descriptor of it gives 0 bytes for ever, as a quiet table does (kernel-abi.md 2.3). */
-export function noTableError(): HtabUnavailableError {
-  return new HtabUnavailableError(
-    'no-table',
-    'the guest has no hashed page table: it uses radix, or has not been given one yet',
-    'there is nothing to read; a radix guest moves with its memory alone',
-  );
-}
-
 /** @param sign what showed it, with its numbers */
 export function orderChangedError(order: number, sign: string): HtabStateError {
   return new HtabStateError(

@@ -1,6 +1,7 @@
 import { entryCount } from '../hpt/geometry.js';
 import { chunkExtent } from './chunk.js';
-import { lostError, noTableError, otherOrderError } from './other-table.js';
+import { noTableError } from '../base/no-table.js';
+import { lostError, otherOrderError } from './other-table.js';
 
 /** A read that leaves more room than this has reached the table's end (kernel-abi.md 2.4). */
 const RECORD_FLOOR = 24;

@@ -2,7 +2,8 @@ import { invalidValueError, invalidTypeError } from '../base/arguments.js';
 import { HtabStateError } from '../base/errors.js';
 import { checkOptions, numbersOf } from '../base/options.js';
 import type { HtabHandle, HtabVm } from '../vm/contract.js';
-import { lostError, noTableError, otherOrderError } from './other-table.js';
+import { noTableError } from '../base/no-table.js';
+import { lostError, otherOrderError } from './other-table.js';
 import { PassPosition, type PassStep } from './pass-position.js';
 import { ReadBuffers } from './read-buffers.js';
 import {

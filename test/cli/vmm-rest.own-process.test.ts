@@ -152,7 +152,7 @@ describe('a guest stays', () => {
       [],
       'at most 16777216 are accepted',
     ],
-    ['never comes near', { 'rest-ms': 'ok 9000\n' }, ['--max-passes', '2', '--downtime-ms', '9001', '--if-not-converging', 'give-up'], 'too fast'], // prettier-ignore
+    ['never comes near', { 'rest-ms': 'ok 9000\n' }, ['--max-passes', '2', '--downtime-ms', '9000', '--if-not-converging', 'give-up'], 'too fast'], // prettier-ignore
   ])('where the VMM %s', async (_, answers, args, message) => {
     const { codes, sent, asked } = await move({ ...SOURCE, ...answers }, DESTINATION, { args });
     expect(sent).toContain(message);

@@ -10,7 +10,8 @@ import { type Html, html, jsonScript, numbersOf, scriptOf, stylesOf } from './ht
 import type { Looked } from './looked.js';
 import { mapImage, type MapImage } from './map-image.js';
 import type { BarsData, PageData } from './page-data.js';
-import { changes, owners, pageSizeRows, sizes, summary } from './sections.js';
+import { groupRows } from '../inspect/groupings.js';
+import { changes, owners, sizes, summary } from './sections.js';
 
 /** Nothing may be loaded: the page is all there is. */
 const POLICY = "default-src 'none'; img-src data:; style-src 'unsafe-inline'; script-src 'unsafe-inline'";
@@ -75,7 +76,7 @@ function mainOf(looked: Looked, image: MapImage, bars: Bars): Html {
         ${chart('pages', 'Entries by page size', bars.pages)}
       </div>
       ${numbersOf('groups by their number of valid entries', barRows(bars.occupancy))}
-      ${numbersOf('entries by page size', pageSizeRows(looked))}
+      ${numbersOf('entries by page size', groupRows('page-size', looked.stats, looked.guest))}
     </section>
     ${changes(looked)}
     <section aria-labelledby="h-sizes">

@@ -4,7 +4,7 @@ import { contextChanges, countOf } from '../../inspect/context-changes.js';
 import type { TableStats } from '../../inspect/table-stats.js';
 import { contextRows, largestFirst, MAPPED, mappedCells } from '../report/context-rows.js';
 import { hex } from '../report/entry-text.js';
-import { formatBytes, formatCount, formatDuration, formatPageSize, formatShare } from '../report/format.js';
+import { formatBytes, formatCount, formatDuration, formatShare } from '../report/format.js';
 import { adviceText, growthText, usualSize } from '../report/size-text.js';
 import { html, number, numbersOf, tableOf, type Html } from './html.js';
 import type { Looked } from './looked.js';
@@ -113,18 +113,6 @@ export function sizes({ stats, guest, table }: Looked): Html {
       A resize moves bolted entries and drops the others, which the guest enters anew. “Refused” and “would
       crash” are where bolted entries would meet.
     </p>`;
-}
-
-/** Entries by page size, as rows. */
-export function pageSizeRows({ stats }: Looked): string[][] {
-  return [
-    ['base page', 'mapped as', 'entries'],
-    ...stats.pageSizes.map(({ basePageShift, actualPageShift, entries }) => [
-      formatPageSize(basePageShift),
-      formatPageSize(actualPageShift),
-      formatCount(entries),
-    ]),
-  ];
 }
 
 /** What the passes after the first changed; empty for a single one. */

@@ -10,8 +10,8 @@ const END_MS = 10_000;
 const POLL_MS = 10;
 
 /**
- * Sees to it that a guest whose migration is thrown away is as it was before. QEMU lets it run by itself; only after a
- * migration that it calls completed it has to be asked.
+ * Waits until a guest whose migration is thrown away is as it was before. QEMU lets it run by itself. One that QEMU calls
+ * migrated is never let run: someone else's migration may have come between, and the guest may run at its destination.
  *
  * @param before state of the guest before the migration
  * @param error the failure so far, reported with a failure to let it run
@@ -22,13 +22,15 @@ export async function letGoOn(qmp: QmpConnection, before: string, error?: unknow
   try {
     const status = await endOf(qmp);
     const state = await settledState(qmp);
-    if (before !== 'running' || status !== 'completed' || state !== 'postmigrate') return state;
-    await qmp.execute('cont');
-    return await runStateOf(qmp);
+    if (before === 'running' && status === 'completed') {
+      throw new Error(`its last migration is completed (${state}), which this one, not loaded by anybody, cannot be`);
+    }
+    return state;
   } catch (reason) {
     throw new HtabError(
       'ERR_HTAB_GUEST_STOPPED',
-      'QEMU does not say that the guest runs again: look at its query-status, and let it run by cont if it says postmigrate',
+      'QEMU does not say that the guest runs again: look at its query-status and query-migrate. If it says postmigrate, ' +
+        'make sure that the guest runs nowhere else, then let it run by cont',
       { cause: error === undefined ? reason : bothErrors(error, reason) },
     );
   }

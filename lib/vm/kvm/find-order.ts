@@ -1,4 +1,5 @@
-import { HtabStateError, HtabUnavailableError } from '../../base/errors.js';
+import { HtabStateError } from '../../base/errors.js';
+import { noTableError } from '../../base/no-table.js';
 import { MAX_STREAM_ORDER, MIN_ORDER, entryCount } from '../../hpt/geometry.js';
 import { RecordCursor } from '../../records/cursor.js';
 import type { HtabHandle } from '../contract.js';
@@ -16,13 +17,7 @@ const HEADER_AND_HPTE = 24;
  */
 export async function findOrder(handle: HtabHandle, signal: AbortSignal | undefined): Promise<number> {
   const end = await endOfFirstPass(handle, signal);
-  if (end === 0) {
-    throw new HtabUnavailableError(
-      'no-table',
-      'the guest has no hashed page table: it uses radix, or has not been given one yet',
-      'there is nothing to read; a radix guest moves with its memory alone',
-    );
-  }
+  if (end === 0) throw noTableError();
   for (let order = MIN_ORDER; order <= MAX_STREAM_ORDER; order++) if (entryCount(order) === end) return order;
   throw new HtabStateError(
     'lost',
