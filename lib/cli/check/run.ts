@@ -34,14 +34,12 @@ export async function check(
   const findings = findingsOf(found);
   if (json) output.stdout.write(jsonDocument({ file, ...fieldsOf(found), findings }));
   else if (!quiet) output.stdout.write(`${textOf(inputName(file), found, findings).join('\n')}\n`);
-  const right = found.kind === 'snapshot' ? found.snapshot.info.quiescent : findings.length === 0;
-  return right ? EXIT_CODES.ok : EXIT_CODES.failed;
+  const isMixed = found.kind === 'snapshot' && !found.snapshot.info.quiescent;
+  return isMixed || findings.length > 0 ? EXIT_CODES.failed : EXIT_CODES.ok;
 }
 
-/** What is odd about a file that is no snapshot: those are what was read from a host, whatever it held. */
 function findingsOf(found: GuestFile): readonly QemuFinding[] {
   if (found.kind === 'qemu') return found.stream.findings;
-  if (found.kind === 'snapshot') return [];
   const findings = new Findings();
   checkEntries(found.snapshot.table, findings);
   return findings.list;
@@ -66,10 +64,9 @@ function textOf(name: string, found: GuestFile, findings: readonly QemuFinding[]
   const { order, validEntries, digest, quiescent } = found.snapshot.info;
   const table = tableLines(order, validEntries, digest);
   if (found.kind === 'snapshot') {
-    const state = quiescent
-      ? 'nothing odd'
-      : 'the table changed while it was saved: look at it, do not load it';
-    return [`${name}: a snapshot of a table`, ...table, state];
+    const mixed = 'the table changed while it was saved: look at it, do not load it';
+    const odd = quiescent ? findingLines(findings) : [mixed, ...findings.map(findingLine)];
+    return [`${name}: a snapshot of a table`, ...table, ...odd];
   }
   return [
     `${name}: ${found.kind === 'debugfs' ? "KVM's debugfs text of a table" : "a table's memory"}`,

@@ -6,6 +6,7 @@ import type { QemuTable, QemuTablePlan } from '../../qemu/qmp/qemu-table-options
 import { readQemuTable } from '../../qemu/qmp/read-qemu-table.js';
 import type { SnapshotInfo } from '../../snapshot/layout.js';
 import { writeTable } from '../../snapshot/write-table.js';
+import { describeError } from '../errors/describe-error.js';
 import { EXIT_CODES } from '../errors/exit-codes.js';
 import { UsageError } from '../errors/usage-error.js';
 import type { ControlOptions } from '../guest/hook-options.js';
@@ -44,7 +45,8 @@ export async function saveFromQemu(
     throw new UsageError('--order is not needed with --qmp alone: QEMU tells it');
   const sink = outputOf(file, output);
   const taken = await take(options, output, signal);
-  const { stream, stopMs, guestState } = taken.table;
+  const { stream, stopMs, guestState, settingsError } = taken.table;
+  if (settingsError !== undefined && !json) output.stderr.write(`${describeError(settingsError)}\n`);
   const { table } = snapshotOf(stream);
   // The guest runs again by now: a slow disk costs it nothing.
   const saved = await writeTable(table, sink, signal);
@@ -53,8 +55,21 @@ export async function saveFromQemu(
   const result = reportOf(file, output);
   if (json) {
     const { bytes: memoryBytes, sharedBytes } = taken.plan;
-    const report = { file, source: path, machine, order, validEntries, digest, fileBytes, stopMs };
-    result.write(jsonDocument({ ...report, guestState, memoryBytes, sharedBytes, streamBytes, findings }));
+    const report = {
+      file,
+      source: path,
+      machine,
+      order,
+      validEntries,
+      digest,
+      fileBytes,
+      stopMs,
+      guestState,
+    };
+    const settingsRestored = settingsError === undefined;
+    result.write(
+      jsonDocument({ ...report, settingsRestored, memoryBytes, sharedBytes, streamBytes, findings }),
+    );
   } else if (!quiet) {
     result.write(describe(file, path, saved, taken));
   }

@@ -1,3 +1,4 @@
+import { bothErrors } from '../../base/both-errors.js';
 import { HtabUnavailableError } from '../../base/errors.js';
 import type { QmpConnection } from './connection.js';
 import { fieldsOf, textOf } from './messages.js';
@@ -24,8 +25,13 @@ export interface GuestMemory {
 /** Settings of QEMU's that were changed for one migration. */
 export interface MigrationSettings {
   readonly memory: GuestMemory;
-  /** Sets everything back. */
-  restore(): Promise<void>;
+  /**
+   * Sets everything back.
+   *
+   * @param error a failure before, which the returned error names too
+   * @returns why QEMU did not take all of it; undefined once it has
+   */
+  restore(error?: unknown): Promise<HtabUnavailableError | undefined>;
 }
 
 /** Settings by name, as `migrate-set-parameters` takes them, or capabilities. */
@@ -48,19 +54,28 @@ export async function prepareMigration(qmp: QmpConnection): Promise<MigrationSet
   }
   const parameters = fieldsOf(await qmp.execute('query-migrate-parameters'));
   const before = { capabilities: differing(capabilities, memory), parameters: changedParameters(parameters) };
-  const restore = async (): Promise<void> => {
-    await setCapabilities(qmp, before.capabilities);
-    await qmp.execute('migrate-set-parameters', before.parameters);
+  /** A setting that is refused does not keep the others back. */
+  const settled = async (
+    calls: Promise<void>[],
+    error?: unknown,
+  ): Promise<HtabUnavailableError | undefined> => {
+    const failed = (await Promise.allSettled(calls)).find((call) => call.status === 'rejected');
+    if (failed === undefined) return undefined;
+    const cause: unknown = error === undefined ? failed.reason : bothErrors(error, failed.reason);
+    return notRestoredError(qmp, before, cause);
   };
-  const { capabilities: old } = before;
-  await setCapabilities(qmp, Object.fromEntries(Object.entries(old).map(([name, state]) => [name, !state])));
+  const capabilitiesBack = (): Promise<void> => setCapabilities(qmp, before.capabilities);
+  const changed = Object.entries(before.capabilities).map(([name, state]) => [name, !state] as const);
+  // Each of the two calls is refused as a whole: then it has changed nothing.
+  await setCapabilities(qmp, Object.fromEntries(changed));
   try {
     const noTls = before.parameters['tls-creds'] === undefined ? {} : { 'tls-creds': '' };
-    await qmp.execute('migrate-set-parameters', { 'max-bandwidth': NO_LIMIT, ...noTls });
+    await setParameters(qmp, { 'max-bandwidth': NO_LIMIT, ...noTls });
   } catch (error) {
-    await setCapabilities(qmp, old);
-    throw error;
+    throw (await settled([capabilitiesBack()], error)) ?? error;
   }
+  const restore: MigrationSettings['restore'] = (error) =>
+    settled([capabilitiesBack(), setParameters(qmp, before.parameters)], error);
   return { memory, restore };
 }
 
@@ -94,6 +109,24 @@ function changedParameters(parameters: Named<unknown>): Named<unknown> {
     'max-bandwidth': bandwidth,
     ...(textOf(credentials) !== '' && { 'tls-creds': credentials }),
   };
+}
+
+function notRestoredError(
+  { path }: QmpConnection,
+  before: { readonly capabilities: Named<boolean>; readonly parameters: Named<unknown> },
+  cause: unknown,
+): HtabUnavailableError {
+  const settings = JSON.stringify({ ...before.capabilities, ...before.parameters });
+  return new HtabUnavailableError(
+    'refused',
+    `the QEMU at ${path} did not take its migration settings back: ${settings}`,
+    'set them by migrate-set-capabilities and migrate-set-parameters once no migration runs',
+    { cause },
+  );
+}
+
+async function setParameters(qmp: QmpConnection, parameters: Named<unknown>): Promise<void> {
+  await qmp.execute('migrate-set-parameters', parameters);
 }
 
 async function setCapabilities(qmp: QmpConnection, states: Named<boolean>): Promise<void> {

@@ -1,3 +1,4 @@
+import type { HtabUnavailableError } from '../../base/errors.js';
 import type { OptionTable } from '../../base/options.js';
 import { GUEST_LIMITS } from '../../precopy/guest-options.js';
 import type { QemuStream, QemuStreamProgress } from '../stream/read-qemu-stream.js';
@@ -39,4 +40,6 @@ export interface QemuTable {
   readonly stopMs: number | undefined;
   /** The state that QEMU says the guest is in now, as `running`. */
   readonly guestState: string;
+  /** Why QEMU's settings could not be set back, with the settings; undefined if they are. */
+  readonly settingsError: HtabUnavailableError | undefined;
 }

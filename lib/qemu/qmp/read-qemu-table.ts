@@ -2,7 +2,7 @@ import type { Duplex } from 'node:stream';
 import { checkFunction } from '../../base/arguments.js';
 import { HtabUnavailableError } from '../../base/errors.js';
 import { checkOptions, numbersOf } from '../../base/options.js';
-import { sleep, tryBriefly } from '../../base/time.js';
+import { sleep } from '../../base/time.js';
 import { QemuStreamParser } from '../stream/parser.js';
 import { describeStream, type QemuStream, type QemuStreamProgress } from '../stream/read-qemu-stream.js';
 import { chunksOf } from '../stream/chunk-source.js';
@@ -30,7 +30,7 @@ const NOT_LOADED = Buffer.of(0, 1, 0, 4, 0, 0, 0, 1);
  * The guest runs while its memory is sent, which is passed over, and stands still for the table and the devices. Memory of a
  * shared backend is left out (`x-ignore-shared`). QEMU is told at the end that the guest could not be loaded, and lets it run
  * by itself: so it does if this process is killed, at any moment. Its capabilities, and the parameters `max-bandwidth` and
- * `tls-creds`, are set back afterwards. `query-migrate` then says `failed`.
+ * `tls-creds`, are set back afterwards; `settingsError` says where that failed. `query-migrate` then says `failed`.
  *
  * A guest that stood still before is left so. QEMU 7.2 calls its state `postmigrate` then, and migrates it again only once it
  * has run (`cont`).
@@ -63,30 +63,33 @@ export async function readQemuTable(
   await using listener = await listenBeside(connection.path);
   const settings = await prepareMigration(connection);
   using stop = new GuestStop(connection, stopLimitMs, signal);
-  let stream: QemuStream;
   try {
     onBegin({ ...settings.memory, running: before === 'running' });
+    await connection.execute('migrate', { uri: listener.uri });
+  } catch (error) {
+    // None of ours runs: one that does is someone else's, and goes on.
+    throw (await settings.restore(error)) ?? error;
+  }
+  let stream: QemuStream;
+  try {
     const ended = AbortSignal.any([stop.signal, connection.ended]);
     stream = await readMigration(connection, listener, ended, options.onProgress);
   } catch (error) {
     await letGoOn(connection, before, error);
-    await tryBriefly(() => settings.restore());
-    throw error;
+    throw (await settings.restore(error)) ?? error;
   }
   const guestState = await letGoOn(connection, before);
-  await settings.restore();
-  return { stream, stopMs: stop.stopMs, guestState };
+  return { stream, stopMs: stop.stopMs, guestState, settingsError: await settings.restore() };
 }
 
 /** Reads a migration to its end. Whatever comes of it, the connection is closed: then QEMU ends the migration. */
 async function readMigration(
   qmp: QmpConnection,
-  { uri, connections }: StreamListener,
+  { connections }: StreamListener,
   signal: AbortSignal,
   onProgress: ((progress: QemuStreamProgress) => void) | undefined,
 ): Promise<QemuStream> {
   try {
-    await qmp.execute('migrate', { uri });
     const socket = await arrivalOf(qmp, connections, signal);
     try {
       return await readStream(socket, signal, onProgress);

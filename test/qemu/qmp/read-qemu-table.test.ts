@@ -1,5 +1,5 @@
 import { connect, type Socket } from 'node:net';
-import { expect, onTestFinished, test } from 'vitest';
+import { describe, expect, onTestFinished, test } from 'vitest';
 import { connectQmp, type QmpConnection } from '../../../lib/qemu/qmp/connection.js';
 import { readQemuTable } from '../../../lib/qemu/qmp/read-qemu-table.js';
 import type { QemuTablePlan } from '../../../lib/qemu/qmp/qemu-table-options.js';
@@ -147,7 +147,9 @@ test('a guest that QEMU calls migrated is not let run: it may run elsewhere', as
   });
   await expect(readQemuTable(made.qmp)).rejects.toMatchObject({
     code: 'ERR_HTAB_GUEST_STOPPED',
-    cause: { message: expect.stringMatching(/last migration is completed \(postmigrate\)/) as string },
+    cause: {
+      message: expect.stringMatching(/calls a migration completed; .* another client made it/) as string,
+    },
   });
   expect(made.qemu.names()).not.toContain('cont');
 });
@@ -168,7 +170,11 @@ test('a guest that is not known to run is an error of its own, with what came be
   });
   await expect(readQemuTable(made.qmp)).rejects.toMatchObject({
     code: 'ERR_HTAB_GUEST_STOPPED',
-    cause: { message: expect.stringMatching(/not a migration stream.*; then: its last migration/) as string },
+    cause: {
+      message: expect.stringMatching(
+        /not a migration stream.*; then: QEMU calls a migration completed/,
+      ) as string,
+    },
   });
   const lost = await Migrating.start((_, qemu) => {
     qemu.close();
@@ -205,6 +211,45 @@ test.each([
     message: expect.stringMatching(pattern) as string,
   });
   expect(made.capabilities).toEqual(OFF);
+});
+
+test('a migration that someone else has begun meanwhile goes on', async () => {
+  const busy: { qemu?: FakeQemu } = {};
+  const migrate = (): Error => {
+    busy.qemu!.state.migration = { status: 'active' };
+    return qmpError('GenericError', "There's a migration process in progress");
+  };
+  const made = await Migrating.start(undefined, { migrate });
+  busy.qemu = made.qemu;
+  await expect(readQemuTable(made.qmp)).rejects.toThrow(/refuses migrate: There's a migration/);
+  expect(made.qemu.names()).not.toContain('migrate_cancel');
+  expect(made.capabilities).toEqual(OFF);
+});
+
+describe('settings that QEMU does not take back', () => {
+  /** Refuses every change of parameters after the first. */
+  function refusing(): Answers {
+    let calls = 0;
+    return { 'migrate-set-parameters': () => (++calls === 1 ? {} : qmpError('GenericError', 'no')) };
+  }
+  const settings = /did not take its migration settings back: {.*"multifd":true.*"tls-creds":"tls0"}/;
+
+  test('are named beside the table, and the others are set back', async () => {
+    const made = await Migrating.start(undefined, refusing());
+    const { stream, guestState, settingsError } = await readQemuTable(made.qmp);
+    expect([stream.table?.validCount, guestState]).toEqual([2, 'running']);
+    expect(settingsError?.message).toMatch(settings);
+    expect(made.capabilities).toEqual(OFF);
+  });
+
+  test('are named with what failed before', async () => {
+    const made = await Migrating.start((socket) => void socket.write('SSH-2.0-x\n'), refusing());
+    await expect(readQemuTable(made.qmp)).rejects.toMatchObject({
+      code: 'ERR_HTAB_UNAVAILABLE',
+      message: expect.stringMatching(settings) as string,
+      cause: { message: expect.stringMatching(/not a migration stream.*; then: .*refuses migrate-set/) as string }, // prettier-ignore
+    });
+  });
 });
 
 test('a migration that fails before it connects ends with the reason that QEMU gives', async () => {
