@@ -41,7 +41,8 @@ export class GuestControl {
 
   /** Time since `pause` was called; undefined while the guest runs, and if it was paused before. */
   get stoppedMs(): number | undefined {
-    return this.#stoppedAt === undefined ? undefined : performance.now() - this.#stoppedAt;
+    if (this.#stoppedAt === undefined || this.#callbacks?.pausedBefore?.() === true) return undefined;
+    return performance.now() - this.#stoppedAt;
   }
 
   /** How often it has been slowed down. */
@@ -74,10 +75,23 @@ export class GuestControl {
   }
 
   /**
+   * Makes sure that the guest still stands still, where its callbacks can tell.
+   *
+   * @throws what the callback rejects with; HtabStateError `busy` if it does not settle in time; the signal's reason
+   */
+  async confirmStopped(signal: AbortSignal | undefined): Promise<void> {
+    const callbacks = this.#callbacks;
+    if (callbacks?.confirmStopped === undefined) return;
+    const call = new GuestCall(async () => callbacks.confirmStopped?.());
+    await this.#inTime('confirmStopped', call, signal, 'the guest is resumed');
+  }
+
+  /**
    * Resumes the guest, if `pause` was called; waits until that call has settled or timed out.
    *
    * @param error the failure so far, reported with a failure to resume
-   * @throws HtabError `ERR_HTAB_GUEST_STOPPED` if it cannot be resumed
+   * @throws HtabError `ERR_HTAB_GUEST_STOPPED` if it cannot be resumed; `ERR_HTAB_IN_DOUBT` if `resume` rejects with that,
+   *   because the guest may run elsewhere
    */
   async resume(error?: unknown): Promise<void> {
     if (this.#stoppedAt === undefined) return;
@@ -87,11 +101,11 @@ export class GuestControl {
     try {
       await resumed;
     } catch (reason) {
-      throw new HtabError(
-        'ERR_HTAB_GUEST_STOPPED',
-        'the guest could not be resumed: it is here, unharmed and stopped',
-        { cause: error === undefined ? reason : bothErrors(error, reason) },
-      );
+      const cause = error === undefined ? reason : bothErrors(error, reason);
+      if (reason instanceof HtabError && reason.code === 'ERR_HTAB_IN_DOUBT')
+        throw new HtabError('ERR_HTAB_IN_DOUBT', reason.message, { cause });
+      const text = 'the guest could not be resumed: it is here, unharmed and stopped';
+      throw new HtabError('ERR_HTAB_GUEST_STOPPED', text, { cause });
     }
     this.#stoppedAt = undefined;
   }

@@ -22,6 +22,13 @@ export interface GuestCallbacks {
    * `whenNotConverging: 'throttle'`.
    */
   readonly throttle?: ((step: number) => Promise<void>) | undefined;
+  /**
+   * Called once, when all else is ready for the commit: rejects if the guest does not stand still any more, or may run
+   * elsewhere, because someone else has let it run or migrated it. Then nothing is committed.
+   */
+  readonly confirmStopped?: (() => Promise<void>) | undefined;
+  /** Whether the guest stood still before the last `pause`: then there is no stop to be measured. */
+  readonly pausedBefore?: (() => boolean) | undefined;
 }
 
 type Optional<T> = { readonly [Key in keyof T]?: T[Key] | undefined };
@@ -67,6 +74,8 @@ export const GUEST_OPTIONS = {
   pause: { doc: 'stops the guest' },
   resume: { doc: 'lets it run again' },
   throttle: { doc: 'slows it down, further with each step; step 0 is full speed' },
+  confirmStopped: { doc: 'rejects if the guest does not stand still any more; called before the commit' },
+  pausedBefore: { doc: 'whether the guest stood still before the last pause' },
   alreadyPaused: {
     default: false,
     doc: 'the guest is stopped already: it is neither paused nor resumed',
@@ -78,10 +87,13 @@ export const GUEST_OPTIONS = {
  *
  * @throws TypeError (`ERR_INVALID_ARG_TYPE`)
  */
-export function checkGuestCallbacks({ pause, resume, throttle }: GuestCallbacks): void {
+export function checkGuestCallbacks(callbacks: GuestCallbacks): void {
+  const { pause, resume, throttle, confirmStopped, pausedBefore } = callbacks;
   checkFunction('pause', pause);
   checkFunction('resume', resume);
   if (throttle !== undefined) checkFunction('throttle', throttle);
+  if (confirmStopped !== undefined) checkFunction('confirmStopped', confirmStopped);
+  if (pausedBefore !== undefined) checkFunction('pausedBefore', pausedBefore);
 }
 
 /**

@@ -6,11 +6,11 @@ import { knownOrder } from '../io/stream-order.js';
 import { checkVmOrHandle, isVm } from '../io/vm-or-handle.js';
 import type { HtabHandle, HtabVm } from '../vm/contract.js';
 import { hostOf } from '../vm/host.js';
-import { AtomicFile } from './atomic-file.js';
 import { MAX_RECORDS_BYTES, type SnapshotInfo } from './layout.js';
 import { PassSaver } from './pass-saver.js';
 import { passLimits, type SaveOptions } from './save-options.js';
-import { StreamSink, isWritable } from './stream.js';
+import { openSink } from './sink.js';
+import { isWritable } from './stream.js';
 import { SnapshotWriter } from './writer.js';
 
 export type { SaveOptions } from './save-options.js';
@@ -83,7 +83,7 @@ async function save(
     ? await HptReader.open(source, { order, bufferBytes, signal })
     : new HptReader(source, { order, bufferBytes });
 
-  const file = isWritable(path) ? new StreamSink(path, signal) : await AtomicFile.create(path, signal);
+  const file = await openSink(path, signal);
   try {
     const writer = new SnapshotWriter(file, { order, headerByteOrder: 'LE', backend, host });
     await writer.begin();

@@ -1,9 +1,8 @@
 import type { Writable } from 'node:stream';
 import { fillRecords, type PassState } from '../records/fill-records.js';
 import type { HptTable } from '../hpt/table.js';
-import { AtomicFile } from './atomic-file.js';
 import { MAX_RECORDS_BYTES, type SnapshotInfo } from './layout.js';
-import { StreamSink, isWritable } from './stream.js';
+import { openSink, type SnapshotSink } from './sink.js';
 import { SnapshotWriter } from './writer.js';
 
 /**
@@ -18,7 +17,15 @@ export async function writeTable(
   path: string | Writable,
   signal: AbortSignal | undefined,
 ): Promise<SnapshotInfo> {
-  const file = isWritable(path) ? new StreamSink(path, signal) : await AtomicFile.create(path, signal);
+  return writeTableTo(await openSink(path, signal), table, signal);
+}
+
+/** Saves a table as {@link writeTable}, to a place that is open already; it is closed, whatever comes of it. */
+export async function writeTableTo(
+  file: SnapshotSink,
+  table: HptTable,
+  signal: AbortSignal | undefined,
+): Promise<SnapshotInfo> {
   try {
     const { order } = table;
     const writer = new SnapshotWriter(file, { order, headerByteOrder: 'LE', backend: 'image', host: null });

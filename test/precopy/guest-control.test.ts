@@ -1,6 +1,6 @@
 import { subscribe, unsubscribe } from 'node:diagnostics_channel';
 import { afterEach, beforeEach, describe, expect, onTestFinished, test, vi } from 'vitest';
-import type { HtabError } from '../../lib/base/errors.js';
+import { HtabError } from '../../lib/base/errors.js';
 import { digestTable } from '../../lib/hpt/digest.js';
 import { receiveHpt } from '../../lib/migration/destination/receive.js';
 import type { StateEvent } from '../../lib/migration/events.js';
@@ -14,7 +14,7 @@ import { saveSnapshot } from '../../lib/snapshot/save.js';
 import { scratchFiles } from '../scratch.js';
 import { linkStreams } from '../migration/harness/linked-streams.js';
 import { reasonOf, settleInFakeTime, startGuest, useFakeTime } from '../migration/harness/test-guest.js';
-import { moveGuest, power8 } from '../migration/harness/move-guest.js';
+import { moveGuest, power8, valueOf } from '../migration/harness/move-guest.js';
 import { withCalls } from '../migration/harness/failing-calls.js';
 
 const never = (): Promise<never> => new Promise(() => undefined);
@@ -401,6 +401,33 @@ describe('the guest of a migration', () => {
     );
     expect(steps).toEqual([1, 0]);
     expect(guest).toMatchObject({ state: 'running', pauses: 0 });
+  });
+
+  test.each([
+    ['rejects', () => Promise.reject(new Error('someone has let it run')), 'someone has let it run'],
+    ['never settles', never, 'confirmStopped did not settle within 5000 ms: the guest is resumed'],
+  ])('is not committed where confirmStopped %s', async (_, confirmStopped, message) => {
+    const guest = await startGuest(300);
+    const { sent, target } = await moveGuest(guest, { send: { confirmStopped, guestTimeoutMs: 5000 } });
+    expect((reasonOf(sent) as Error).message).toBe(message);
+    expect(guest).toMatchObject({ state: 'running', resumes: 1 });
+    expect(target.table!.validCount).toBe(0);
+  });
+
+  test('has no time of a stop where it stood still before', async () => {
+    const { sent } = await moveGuest(await startGuest(300), { send: { pausedBefore: () => true } });
+    expect(valueOf(sent).stopMs).toBeUndefined();
+  });
+
+  test('is resumed as one that may run elsewhere where its resume says so', async () => {
+    const guest = await startGuest(300);
+    const elsewhere = new HtabError('ERR_HTAB_IN_DOUBT', 'it was migrated by someone else');
+    const send = {
+      confirmStopped: () => Promise.reject(new Error('first')),
+      resume: () => Promise.reject(elsewhere),
+    };
+    const { sent } = await moveGuest(guest, { send });
+    expect(reasonOf(sent)).toMatchObject({ code: 'ERR_HTAB_IN_DOUBT', message: elsewhere.message });
   });
 
   test('is stopped no longer than the limits when the journal never answers', async () => {

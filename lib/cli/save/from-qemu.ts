@@ -5,7 +5,8 @@ import { connectQmp } from '../../qemu/qmp/connection.js';
 import type { QemuTable, QemuTablePlan } from '../../qemu/qmp/qemu-table-options.js';
 import { readQemuTable } from '../../qemu/qmp/read-qemu-table.js';
 import type { SnapshotInfo } from '../../snapshot/layout.js';
-import { writeTable } from '../../snapshot/write-table.js';
+import { openSink } from '../../snapshot/sink.js';
+import { writeTableTo } from '../../snapshot/write-table.js';
 import { describeError } from '../errors/describe-error.js';
 import { EXIT_CODES } from '../errors/exit-codes.js';
 import { UsageError } from '../errors/usage-error.js';
@@ -24,6 +25,9 @@ interface SaveFromQemuOptions extends ControlOptions {
   readonly quiet?: boolean;
 }
 
+/** States of a guest that ran: it still does, or someone else has stopped it. */
+const HARMLESS: ReadonlySet<string> = new Set(['running', 'paused']);
+
 interface Taken {
   readonly plan: QemuTablePlan;
   readonly table: QemuTable;
@@ -32,7 +36,7 @@ interface Taken {
 /**
  * Saves the table of a guest that QEMU migrates to this process, and that goes on.
  *
- * @returns the exit code: 0 once the file is on the disk
+ * @returns the exit code: 0 once the file is on the disk and the guest is as it was; 5 if it does not run any more
  */
 export async function saveFromQemu(
   file: string,
@@ -43,13 +47,17 @@ export async function saveFromQemu(
   const { qmp: path, json = false, quiet = false } = options;
   if (options.order !== undefined)
     throw new UsageError('--order is not needed with --qmp alone: QEMU tells it');
-  const sink = outputOf(file, output);
-  const taken = await take(options, output, signal);
+  // A file that cannot be written must not cost the guest a stop.
+  const sink = await openSink(outputOf(file, output), signal);
+  const taken = await take(options, output, signal).catch(async (error: unknown) => {
+    await sink.discard();
+    throw error;
+  });
   const { stream, stopMs, guestState, settingsError } = taken.table;
   if (settingsError !== undefined && !json) output.stderr.write(`${describeError(settingsError)}\n`);
   const { table } = snapshotOf(stream);
   // The guest runs again by now: a slow disk costs it nothing.
-  const saved = await writeTable(table, sink, signal);
+  const saved = await writeTableTo(sink, table, signal);
   const { order, validEntries, digest, fileBytes } = saved;
   const { machine, streamBytes, findings } = stream;
   const result = reportOf(file, output);
@@ -73,7 +81,9 @@ export async function saveFromQemu(
   } else if (!quiet) {
     result.write(describe(file, path, saved, taken));
   }
-  return EXIT_CODES.ok;
+  if (!taken.plan.running || HARMLESS.has(guestState)) return EXIT_CODES.ok;
+  output.stderr.write(`kvm-htab: the guest ran before, and does not any more: QEMU says ${guestState}\n`);
+  return EXIT_CODES.stopped;
 }
 
 async function take(

@@ -64,9 +64,7 @@ export async function save(
     display?.stop();
     await source.close();
   }
-  // A monitor tells only when it is asked to stop the guest.
-  const stoodBefore = alreadyPaused || guest?.pausedBefore === true;
-  if (stoodBefore) report = { ...report, stopMs: undefined };
+  const stoodBefore = alreadyPaused || guest?.pausedBefore?.() === true;
   const result = reportOf(file, output);
   if (json) result.write(jsonDocument({ file, source: source.name, ...reportFields(report) }));
   else if (!quiet) result.write(describe(toStream ? 'standard output' : file, source, report, stoodBefore));

@@ -52,12 +52,14 @@ export async function send(
   return runMigration('source', { address, options, output, signal }, async (job) => {
     const { reporter } = job;
     const begun = performance.now();
+    const opened: { guest?: GuestCallbacks | undefined } = {};
     let report: Moved;
     try {
-      report = await move(job);
+      report = await move(job, opened);
     } catch (error) {
       reporter.fail(error);
-      output.stderr.write(`kvm-htab: ${describeError(error)}${whereTheGuestIs(error, options)}\n`);
+      const stoodBefore = options.alreadyPaused === true || opened.guest?.pausedBefore?.() === true;
+      output.stderr.write(`kvm-htab: ${describeError(error)}${whereTheGuestIs(error, stoodBefore)}\n`);
       return exitCodeOf(error);
     }
     reporter.finish(describe(report, address, performance.now() - begun), report);
@@ -67,11 +69,11 @@ export async function send(
 }
 
 /** Errors of a guest that is stopped, or may be elsewhere, say so themselves; invalid usage concerns no guest. */
-function whereTheGuestIs(error: unknown, { alreadyPaused }: SendCommandOptions): string {
+function whereTheGuestIs(error: unknown, stoodBefore: boolean): string {
   const { usage, inDoubt, stopped } = EXIT_CODES;
   const says: readonly number[] = [usage, inDoubt, stopped];
   if (says.includes(exitCodeOf(error))) return '';
-  return alreadyPaused === true ? '; the guest is here, paused as before' : '; the guest runs on here';
+  return stoodBefore ? '; the guest is here, paused as before' : '; the guest runs on here';
 }
 
 /** What the command reports of a guest that has moved. */
@@ -80,7 +82,8 @@ interface Moved extends SendReport {
   readonly rest: FinishedRest | undefined;
 }
 
-async function move(job: SendJob): Promise<Moved> {
+/** @param opened gets the guest's control, for a caller that tells of a failure */
+async function move(job: SendJob, opened: { guest?: GuestCallbacks | undefined }): Promise<Moved> {
   const { address, options, signal, reporter, resources } = job;
   const hooks = hooksOf(options);
   const restHooks = sourceRestOf(options, options.pauseTimeoutMs);
@@ -102,6 +105,7 @@ async function move(job: SendJob): Promise<Moved> {
   const source = await openSource(options, options.pauseTimeoutMs);
   resources.add(() => source.close());
   const guest = options.alreadyPaused === true ? undefined : (hooks ?? source.control ?? NEVER_RUNS);
+  opened.guest = guest;
   const rest = await decideRest(placeOf(options), restHooks, options.pauseTimeoutMs, reporter);
 
   const connections = [first];

@@ -3,7 +3,7 @@ import { GUEST_LIMITS, type GuestCallbacks } from '../../precopy/guest-options.j
 import { guardedHandle } from '../../io/guarded-handle.js';
 import { isVm } from '../../io/vm-or-handle.js';
 import { connectQmp } from '../../qemu/qmp/connection.js';
-import { qmpGuestControl, type QmpGuest } from '../../qemu/qmp/guest-control.js';
+import { qmpGuestControl } from '../../qemu/qmp/guest-control.js';
 import { guardAgainstMigration } from '../../qemu/qmp/migration-guard.js';
 import type { SourceTable, TargetTable } from '../../migration/tables.js';
 import type { HtabHandle, HtabVm } from '../../vm/contract.js';
@@ -38,7 +38,7 @@ export interface OpenedSource {
   /** Processor of the host, where it is known. */
   readonly host: HostModel | undefined;
   /** How the guest is stopped and resumed, where the place, or `--qmp`, offers it. */
-  readonly control: (GuestCallbacks & Partial<Pick<QmpGuest, 'pausedBefore'>>) | undefined;
+  readonly control: GuestCallbacks | undefined;
   /** Closes everything; a guest stays as it is. */
   close(): Promise<void>;
 }

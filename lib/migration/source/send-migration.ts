@@ -218,6 +218,12 @@ export class SendMigration {
       // Whatever its journal is in doubt about, the source has not committed.
       throw migrationError('the source does not commit: its journal has not recorded the migration', error);
     }
+    await within(
+      this.#guest.confirmStopped(signal),
+      Math.max(0, prepared.stopEndsAt - performance.now()),
+      signal,
+      () => stopLimitError(stopLimitMs),
+    );
     // From here to the first byte of the commit nothing is waited for: what has not ended this by now comes too late.
     connection.throwIfEnded();
     return prepared;

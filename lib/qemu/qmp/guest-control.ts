@@ -1,16 +1,19 @@
 import type { GuestCallbacks } from '../../precopy/guest-options.js';
-import { checkConnection, type QmpConnection } from './connection.js';
-import { runStateOf, stands, stateError } from './run-state.js';
+import { checkConnection, connectQmp, type QmpConnection } from './connection.js';
+import { refuseWhileMigrating } from './migration-guard.js';
+import { elsewhereError, mayRunElsewhere, runStateOf, stands, stateError } from './run-state.js';
 
 /**
  * Stops a guest and lets it run again through a monitor of QEMU; `sendHpt` takes it as it is, `saveSnapshot` as `guest`. Its
  * functions are bound.
  *
- * A guest that stood still before is left so. One that cannot be let run is not: it may run where it was migrated to.
+ * A guest that stood still before is left so. One that has failed, or may run elsewhere, is neither stopped nor let run:
+ * `pause` rejects with `HtabStateError` `busy`, `resume` with `ERR_HTAB_IN_DOUBT` where someone has migrated it meanwhile.
  */
 export interface QmpGuest extends GuestCallbacks {
   /** Whether the guest stood still before the last `pause`. */
-  readonly pausedBefore: boolean;
+  readonly pausedBefore: () => boolean;
+  readonly confirmStopped: () => Promise<void>;
 }
 
 /**
@@ -35,9 +38,7 @@ class Guest implements QmpGuest {
     this.#qmp = qmp;
   }
 
-  get pausedBefore(): boolean {
-    return this.#pausedBefore;
-  }
+  readonly pausedBefore = (): boolean => this.#pausedBefore;
 
   readonly pause = async (): Promise<void> => {
     const state = await runStateOf(this.#qmp);
@@ -48,12 +49,30 @@ class Guest implements QmpGuest {
     await this.#qmp.execute('stop');
   };
 
+  readonly confirmStopped = async (): Promise<void> => {
+    await refuseWhileMigrating(this.#qmp);
+    const state = await runStateOf(this.#qmp);
+    if (!stands(state)) throw stateError('moved', state);
+  };
+
   readonly resume = async (): Promise<void> => {
     if (!this.#stopped) return;
-    // QEMU answers in order: it has done a `stop` that was given up.
-    const state = await runStateOf(this.#qmp);
-    if (state === 'paused') await this.#qmp.execute('cont');
-    else if (state !== 'running') throw stateError('let run', state);
+    try {
+      await letRun(this.#qmp);
+    } catch (error) {
+      if (!this.#qmp.ended.aborted) throw error;
+      // A monitor takes another connection: the guest must not stay stopped because this one has ended.
+      using again = await connectQmp(this.#qmp.path);
+      await letRun(again);
+    }
     this.#stopped = false;
   };
+}
+
+/** Lets a guest run that was stopped here. QEMU answers in order: it has done a `stop` that was given up. */
+async function letRun(qmp: QmpConnection): Promise<void> {
+  const state = await runStateOf(qmp);
+  if (mayRunElsewhere(state)) throw elsewhereError(qmp, state);
+  if (state === 'paused') await qmp.execute('cont');
+  else if (state !== 'running') throw stateError('let run', state);
 }

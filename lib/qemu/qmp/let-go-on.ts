@@ -3,7 +3,7 @@ import { HtabError } from '../../base/errors.js';
 import { sleep } from '../../base/time.js';
 import type { QmpConnection } from './connection.js';
 import { isAtRest, migrationEnd } from './migration-guard.js';
-import { runStateOf } from './run-state.js';
+import { elsewhereError, mayRunElsewhere, runStateOf } from './run-state.js';
 
 /** Longest time for QEMU to end a migration whose connection is closed, and to let the guest run, in ms. */
 const END_MS = 10_000;
@@ -15,28 +15,40 @@ const POLL_MS = 10;
  *
  * @param before state of the guest before the migration
  * @param error the failure so far, reported with a failure to let it run
- * @returns its state now; not `running` of a guest that ran only if someone else has stopped it meanwhile
- * @throws HtabError `ERR_HTAB_GUEST_STOPPED` if it is not known to run
+ * @returns its state now; not `running` of a guest that ran only if someone else has stopped it, or it has failed
+ * @throws HtabError `ERR_HTAB_GUEST_STOPPED` if it is not known to run, `ERR_HTAB_IN_DOUBT` if it may run elsewhere
  */
 export async function letGoOn(qmp: QmpConnection, before: string, error?: unknown): Promise<string> {
-  try {
-    // Its connection is closed, so ours ends by itself: one that goes on is someone else's, and is left alone.
-    const migration = await migrationEnd(qmp, END_MS);
-    const state = await settledState(qmp);
-    if (before === 'running' && state !== 'running') {
-      if (migration.status === 'completed')
-        throw new Error('QEMU calls a migration completed; ours was thrown away, so another client made it');
-      if (!isAtRest(migration)) throw new Error(`a migration does not end (${migration.status})`);
-    }
-    return state;
-  } catch (reason) {
-    throw new HtabError(
-      'ERR_HTAB_GUEST_STOPPED',
-      'QEMU does not say that the guest runs again: look at its query-status and query-migrate. If it says postmigrate, ' +
-        'make sure that the guest runs nowhere else, then let it run by cont',
-      { cause: error === undefined ? reason : bothErrors(error, reason) },
-    );
-  }
+  const { status, state } = await endOf(qmp).catch((reason: unknown) => {
+    throw notRunningError(error, reason);
+  });
+  if (before !== 'running' || state === 'running') return state;
+  if (status === 'completed' || mayRunElsewhere(state)) throw elsewhereError(qmp, state, error);
+  return state;
+}
+
+interface End {
+  /** Of the last migration. */
+  readonly status: string;
+  /** Of the guest. */
+  readonly state: string;
+}
+
+/** Its connection is closed, so ours ends by itself: a migration that goes on is someone else's, and is left alone. */
+async function endOf(qmp: QmpConnection): Promise<End> {
+  const migration = await migrationEnd(qmp, END_MS);
+  const state = await settledState(qmp);
+  if (isAtRest(migration) || state === 'running') return { status: migration.status, state };
+  throw new Error(`a migration does not end (${migration.status})`);
+}
+
+function notRunningError(error: unknown, reason: unknown): HtabError {
+  return new HtabError(
+    'ERR_HTAB_GUEST_STOPPED',
+    'QEMU does not say that the guest runs again: look at its query-status and query-migrate. If it says postmigrate, ' +
+      'make sure that the guest runs nowhere else, then let it run by cont',
+    { cause: error === undefined ? reason : bothErrors(error, reason) },
+  );
 }
 
 /** QEMU says that a migration has failed just before it lets the guest run. */

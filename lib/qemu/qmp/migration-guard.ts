@@ -28,7 +28,7 @@ export async function migrationStateOf(qmp: QmpConnection): Promise<MigrationSta
   return { status, mark, reason: foreignText(textOf(info['error-desc'])) };
 }
 
-export function isAtRest({ status }: MigrationState): boolean {
+export function isAtRest({ status }: Pick<MigrationState, 'status'>): boolean {
   return AT_REST.has(status);
 }
 
@@ -74,7 +74,7 @@ async function stateAtRest(connection: QmpConnection): Promise<MigrationState> {
  * before and after every read.
  *
  * The check cancels a migration that has begun since, because its destination would get a wrong table: the guest stays here,
- * and can be migrated again once nothing reads its table.
+ * and can be migrated again once nothing reads its table. QEMU's capability `events` is switched on for it, and stays on.
  *
  * @returns the check. It throws HtabStateError `in-use` once there has been a migration, also one that could not be cancelled
  *   any more: its message says which; HtabUnavailableError `refused` if QEMU does not say
@@ -85,10 +85,19 @@ async function stateAtRest(connection: QmpConnection): Promise<MigrationState> {
  * const table = await readTable(guardedHandle(handle, check), { order });
  */
 export async function guardAgainstMigration(connection: QmpConnection): Promise<() => Promise<void>> {
+  await refuseWhileMigrating(connection);
+  // One that fails or is cancelled between two checks leaves no other trace than its events.
+  await connection.execute('migrate-set-capabilities', {
+    capabilities: [{ capability: 'events', state: true }],
+  });
+  let began = false;
+  connection.onEvent(({ name, data }) => {
+    began ||= name === 'MIGRATION' && !isAtRest({ status: textOf(data['status']) });
+  });
   const { mark } = await stateAtRest(connection);
   return async () => {
     const state = await migrationStateOf(connection);
-    if (state.mark === mark) return;
+    if (state.mark === mark && !began) return;
     throw endedError(isAtRest(state) ? state : await cancelled(connection));
   };
 }

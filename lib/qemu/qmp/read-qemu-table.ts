@@ -1,6 +1,6 @@
 import type { Duplex } from 'node:stream';
 import { checkFunction } from '../../base/arguments.js';
-import { HtabUnavailableError } from '../../base/errors.js';
+import { HtabError, HtabUnavailableError } from '../../base/errors.js';
 import { checkOptions, numbersOf } from '../../base/options.js';
 import { sleep } from '../../base/time.js';
 import { QemuStreamParser } from '../stream/parser.js';
@@ -39,7 +39,8 @@ const NOT_LOADED = Buffer.of(0, 1, 0, 4, 0, 0, 0, 1);
  *   to, or it stands still for too long
  * @throws HtabUnavailableError `refused` if QEMU refuses something, or its migration fails
  * @throws HtabFormatError for a stream that cannot be read
- * @throws HtabError `ERR_HTAB_GUEST_STOPPED` if the guest cannot be let run again
+ * @throws HtabError `ERR_HTAB_GUEST_STOPPED` if the guest is not known to run again, `ERR_HTAB_IN_DOUBT` if another client
+ *   has migrated it meanwhile
  * @throws HtabSystemError if no socket can be made beside the monitor's; the signal's reason
  *
  * @example
@@ -65,31 +66,38 @@ export async function readQemuTable(
   using stop = new GuestStop(connection, stopLimitMs, signal);
   try {
     onBegin({ ...settings.memory, running: before === 'running' });
-    await connection.execute('migrate', { uri: listener.uri });
-  } catch (error) {
-    // None of ours runs: one that does is someone else's, and goes on.
-    throw (await settings.restore(error)) ?? error;
-  }
-  let stream: QemuStream;
-  try {
     const ended = AbortSignal.any([stop.signal, connection.ended]);
-    stream = await readMigration(connection, listener, ended, options.onProgress);
+    const stream = await readMigration(connection, listener, ended, options.onProgress).catch(
+      async (error: unknown) => {
+        await letGoOn(connection, before, error);
+        throw error;
+      },
+    );
+    const guestState = await letGoOn(connection, before);
+    return { stream, stopMs: stop.stopMs, guestState, settingsError: await settings.restore() };
   } catch (error) {
-    await letGoOn(connection, before, error);
-    throw (await settings.restore(error)) ?? error;
+    const settingsError = await settings.restore(error);
+    // Where the guest is matters more than a setting.
+    throw settingsError === undefined || isAboutGuest(error) ? error : settingsError;
   }
-  const guestState = await letGoOn(connection, before);
-  return { stream, stopMs: stop.stopMs, guestState, settingsError: await settings.restore() };
+}
+
+function isAboutGuest(error: unknown): boolean {
+  return (
+    error instanceof HtabError &&
+    (error.code === 'ERR_HTAB_GUEST_STOPPED' || error.code === 'ERR_HTAB_IN_DOUBT')
+  );
 }
 
 /** Reads a migration to its end. Whatever comes of it, the connection is closed: then QEMU ends the migration. */
 async function readMigration(
   qmp: QmpConnection,
-  { connections }: StreamListener,
+  { uri, connections }: StreamListener,
   signal: AbortSignal,
   onProgress: ((progress: QemuStreamProgress) => void) | undefined,
 ): Promise<QemuStream> {
   try {
+    await qmp.execute('migrate', { uri });
     const socket = await arrivalOf(qmp, connections, signal);
     try {
       return await readStream(socket, signal, onProgress);

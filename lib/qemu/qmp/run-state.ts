@@ -1,12 +1,13 @@
-import { HtabStateError } from '../../base/errors.js';
+import { HtabError, HtabStateError } from '../../base/errors.js';
 import { foreignText } from '../../base/foreign-text.js';
 import type { QmpConnection } from './connection.js';
 import { fieldsOf, textOf } from './messages.js';
 
-/** States in which no vcpu runs, nor will by itself, and why a guest in them may not be let run. */
-const STANDING: Readonly<Record<string, string>> = {
-  paused: '',
-  prelaunch: 'it has never run',
+/** States in which no vcpu runs, nor will by itself, of a guest that is here and whole. */
+const STANDING: ReadonlySet<string> = new Set(['paused', 'prelaunch']);
+
+/** States in which a guest has failed, or is another QEMU's by now, and why it is neither moved nor let run. */
+const BROKEN: Readonly<Record<string, string>> = {
   postmigrate: 'it has been migrated, and may run elsewhere',
   shutdown: 'it has shut down',
   'internal-error': 'it has failed in QEMU or KVM',
@@ -32,14 +33,29 @@ export async function runStateOf(qmp: QmpConnection): Promise<string> {
   return foreignText(textOf(fieldsOf(await qmp.execute('query-status'))['status']));
 }
 
-/** Whether no vcpu runs in this state, nor will before someone lets it. */
+/** Whether no vcpu runs in this state, nor will before someone lets it, and the guest can be moved. */
 export function stands(state: string): boolean {
-  return Object.hasOwn(STANDING, state);
+  return STANDING.has(state);
+}
+
+/** Whether the guest may run at the destination of a migration: it must not be let run here. */
+export function mayRunElsewhere(state: string): boolean {
+  return state === 'postmigrate' || state === 'finish-migrate' || state === 'colo';
+}
+
+/** An error for a guest that may run elsewhere. */
+export function elsewhereError({ path }: QmpConnection, state: string, cause?: unknown): HtabError {
+  return new HtabError(
+    'ERR_HTAB_IN_DOUBT',
+    `the QEMU at ${path} says ${state}: another client has migrated the guest, which may run elsewhere. Let it run here, ` +
+      'by cont, only once you know that it runs nowhere else',
+    { cause },
+  );
 }
 
 /** An error for a guest in a state in which nothing of it may be done. */
 export function stateError(doing: string, state: string): HtabStateError {
-  const known = { ...STANDING, ...CHANGING };
+  const known = { ...BROKEN, ...CHANGING };
   const why = Object.hasOwn(known, state) ? `: ${known[state]!}` : '';
   return new HtabStateError('busy', `the guest is not ${doing}: QEMU says ${state || 'nothing'}${why}`);
 }

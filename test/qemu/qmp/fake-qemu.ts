@@ -49,9 +49,11 @@ export class FakeQemu {
         return;
       }
       socket.write(greeting);
-      createInterface({ input: socket }).on('line', (line) => {
+      const lines = createInterface({ input: socket }).on('line', (line) => {
         this.#take(JSON.parse(line) as Asked);
       });
+      // It passes the socket's errors on.
+      lines.on('error', () => undefined);
     });
   }
 

@@ -90,6 +90,22 @@ test('a migration that has come and gone between two checks is told by its numbe
   });
 });
 
+test('a migration that has failed between two checks, as one before it, is told by its events', async () => {
+  const { qemu, qmp } = await start();
+  qemu.state.migration = { status: 'failed' };
+  const check = await guardAgainstMigration(qmp);
+  expect(qemu.asked.map(({ arguments: args }) => args)).toContainEqual({
+    capabilities: [{ capability: 'events', state: true }],
+  });
+  qemu.say({ event: 'MIGRATION', data: { status: 'failed' } });
+  await check();
+  qemu.say({ event: 'MIGRATION', data: { status: 'setup' } });
+  await expect(check()).rejects.toMatchObject({
+    ...{ code: 'ERR_HTAB_STATE', state: 'in-use' },
+    message: expect.stringMatching(/the migration was ended \(failed\)/) as string,
+  });
+});
+
 test('of a migration that is completed before it can be cancelled, the destination is in doubt', async () => {
   const state: { qemu?: FakeQemu } = {};
   const { qemu, qmp } = await start({
