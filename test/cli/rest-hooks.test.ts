@@ -8,6 +8,8 @@ import { notCompiled, startReceive, startSend, type CommandProcess } from './pro
 
 const scratch = scratchFiles();
 const GUEST = '--emulated=order=18,steps=200';
+/** For a command that hangs: long enough for the others on a busy machine. */
+const BRIEF = ['--guest-timeout-ms', '1500'];
 
 /** Commands that write what they do, and the state's bytes, to a file. */
 class HookLog {
@@ -107,12 +109,12 @@ describe('a guest stays', () => {
   test.each([
     ['fails', 'exit 7', [], 'the command of --on-finish ended with status 7: echo finish'],
     ['is killed', 'kill -KILL $$', [], 'the command of --on-finish was ended by SIGKILL: echo finish'],
-    ['hangs', 'sleep 1000', ['--stop-limit-ms', '500'], 'the guest reached its stop limit of 500 ms'],
+    ['hangs', 'sleep 1000', ['--stop-limit-ms', '1500'], 'the guest reached its stop limit of 1500 ms'],
     [
       'leaves its output to a daemon',
       'setsid sleep 5 & exit',
-      ['--stop-limit-ms', '500'],
-      'stop limit of 500 ms',
+      ['--stop-limit-ms', '1500'],
+      'stop limit of 1500 ms',
     ],
     ['prints a byte too many', `head -c ${MAX_STATE_BYTES + 1} /dev/zero`, [], 'the command of --on-finish printed more than 16777216 bytes'], // prettier-ignore
     [
@@ -133,7 +135,7 @@ describe('a guest stays', () => {
   test.each([
     ['fails', 'exit 7', [], 'the command of --on-accept ended with status 7: echo accept'],
     ['is killed', 'kill -KILL $$', [], 'the command of --on-accept was ended by SIGKILL: echo accept'],
-    ['hangs', 'sleep 1000', ['--stop-limit-ms', '500'], 'the guest reached its stop limit of 500 ms'],
+    ['hangs', 'sleep 1000', ['--stop-limit-ms', '1500'], 'the guest reached its stop limit of 1500 ms'],
   ])('where --on-accept %s', async (_, accept, args, message) => {
     const log = new HookLog();
     const { codes, said } = await move([...log.source(''), ...args], log.destination({ accept }));
@@ -144,11 +146,11 @@ describe('a guest stays', () => {
   });
 
   test.each([
-    ['fails', 'exit 7', 'the command of --on-discard ended with status 7'],
-    ['hangs', 'sleep 1000', 'was ended by SIGKILL (it may take 500 ms)'],
-  ])('where --on-discard %s, and receive says so', async (_, discard, message) => {
+    ['fails', 'exit 7', 'the command of --on-discard ended with status 7', []],
+    ['hangs', 'sleep 1000', 'was ended by SIGKILL (it may take 1500 ms)', BRIEF],
+  ])('where --on-discard %s, and receive says so', async (_, discard, message, args) => {
     const log = new HookLog();
-    const receive = [...log.destination({ accept: 'false', discard }), '--guest-timeout-ms', '500'];
+    const receive = [...log.destination({ accept: 'false', discard }), ...args];
     const { codes, said } = await move(log.source(''), receive);
     expect(codes).toEqual([1, 1]);
     expect(said).toContain('could not be discarded; do not run the target');
@@ -157,27 +159,30 @@ describe('a guest stays', () => {
 
   test.each([
     ['exit 7', 'the command of --on-rest-ms ended with status 7'],
-    ['sleep 1000', 'was ended by SIGKILL (it may take 500 ms)'],
+    ['sleep 1000', 'was ended by SIGKILL (it may take 1500 ms)', ['--pause-timeout-ms', '1500']],
     ['true', 'the command of --on-rest-ms printed ""; a number of ms, or "far", is expected'],
     ['echo -1', 'the command of --on-rest-ms printed "-1"'],
     ['yes', 'the command of --on-rest-ms printed more than 64 bytes'],
-  ])('and is not even stopped where --on-rest-ms is %j', async (restMs, message) => {
-    const log = new HookLog();
-    const send = [...log.source(''), '--on-rest-ms', restMs, '--pause-timeout-ms', '500'];
-    const { codes, said } = await move(send, log.destination());
-    expect(said).toContain(message);
-    expect(codes).toEqual([1, 1]);
-    expect(log.lines).toEqual(['discard']);
-  });
+  ] as [string, string, string[]?][])(
+    'and is not even stopped where --on-rest-ms is %j',
+    async (restMs, message, args = []) => {
+      const log = new HookLog();
+      const send = [...log.source(''), '--on-rest-ms', restMs, ...args];
+      const { codes, said } = await move(send, log.destination());
+      expect(said).toContain(message);
+      expect(codes).toEqual([1, 1]);
+      expect(log.lines).toEqual(['discard']);
+    },
+  );
 });
 
 test.each([
-  ['fails', 'exit 7', 'the command of --on-run ended with status 7'],
-  ['hangs', 'sleep 1000', 'was ended by SIGKILL (it may take 500 ms)'],
-  ['is killed', 'kill -KILL $$', 'was ended by SIGKILL'],
-])('a guest is here and does not run where --on-run %s', async (_, start, message) => {
+  ['fails', 'exit 7', 'the command of --on-run ended with status 7', []],
+  ['hangs', 'sleep 1000', 'was ended by SIGKILL (it may take 1500 ms)', BRIEF],
+  ['is killed', 'kill -KILL $$', 'was ended by SIGKILL', []],
+])('a guest is here and does not run where --on-run %s', async (_, start, message, args) => {
   const log = new HookLog();
-  const receive = [...log.destination({ run: start }), '--guest-timeout-ms', '500'];
+  const receive = [...log.destination({ run: start }), ...args];
   const { codes, said } = await move(log.source(''), receive);
   expect(codes).toEqual([0, 5]);
   expect(said).toContain('the guest has moved here and does not run; never run it at the source');

@@ -144,7 +144,7 @@ describe('the rest of a guest', () => {
 describe('a guest stays', () => {
   test.each<[string, Answers, readonly string[], string]>([
     ['refuses finish', { finish: 'error no room\n' }, [], 'refuses to finish: "error no room"'],
-    ['hangs in finish', { finish: hangs }, ['--stop-limit-ms', '300'], 'stop limit of 300 ms'],
+    ['hangs in finish', { finish: hangs }, ['--stop-limit-ms', '1500'], 'stop limit of 1500 ms'],
     ['hangs up in finish', { finish: undefined }, [], 'did not finish'],
     [
       'brings a byte too many',
@@ -163,7 +163,7 @@ describe('a guest stays', () => {
 
   test.each<[string, Answers, readonly string[], string]>([
     ['refuses accept', { accept: 'error no room\n' }, [], 'refuses to accept: "error no room"'],
-    ['hangs in accept', { accept: hangs }, ['--stop-limit-ms', '300'], 'stop limit of 300 ms'],
+    ['hangs in accept', { accept: hangs }, ['--stop-limit-ms', '1500'], 'stop limit of 1500 ms'],
     ['hangs up in accept', { accept: undefined }, [], 'did not accept'],
   ])('where the other VMM %s', async (_, answers, args, message) => {
     const { codes, sent, received, asked } = await move(SOURCE, { ...DESTINATION, ...answers }, { args });

@@ -59,7 +59,7 @@ async function untilListening(address: string): Promise<void> {
     } finally {
       socket.destroy();
     }
-  });
+  }, 30_000);
 }
 
 /** A port that is free at the moment. */

@@ -31,7 +31,7 @@ test('a destination tells of each connection of a listener that brings no source
   connect(port, '127.0.0.1').resume().end('x'.repeat(100));
   await vi.waitFor(() => {
     expect(onRefused).toHaveBeenCalledOnce();
-  });
+  }, 30_000);
   connect(port, '127.0.0.1').resume().end();
   await expect(receiving).rejects.toThrow('the listener ended before a source connected');
   expect(onRefused.mock.calls.map(([reason]) => (reason as Error).message)).toEqual([

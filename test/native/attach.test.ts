@@ -7,7 +7,7 @@ import { beforeAll, describe, expect, test } from 'vitest';
 import type { Descriptor } from '../../lib/vm/kvm/addon.js';
 import { addonIfBuilt, scratchFolder } from './support.js';
 
-const { EAGAIN, ENOTTY, ESRCH } = constants.errno;
+const { EAGAIN, ENOTTY, ESRCH, ETIMEDOUT } = constants.errno;
 
 const addon = addonIfBuilt();
 const hasCompiler = [spawnSync('cc', ['--version']), spawnSync('c++', ['--version'])].every(
@@ -57,7 +57,9 @@ describe.skipIf(!isTestMachine)('the tracer', () => {
   test('gives every signal that comes meanwhile', async () => {
     await using target = await Waiting.start(program('waiting'), 5000);
     const before = target.descriptors();
-    for (let count = 0; count < 50; count++) await (await open(target)).close();
+    // Long enough for some signals, however fast the machine is.
+    const end = performance.now() + 200;
+    for (let count = 0; count < 50 || performance.now() < end; count++) await (await open(target)).close();
     expect(target.descriptors()).toEqual(before);
     const { signals, interrupted, ...others } = await target.end();
     expect(others).toEqual({ answers: 0, errors: 0 });
@@ -71,7 +73,9 @@ describe.skipIf(!isTestMachine)('the tracer', () => {
     const args = [target.pid, target.pid, target.fd, 100].map(String);
     const { stdout, stderr } = spawnSync(program('kill-tracer'), args, { encoding: 'utf8' });
     expect(stderr).toBe('');
-    expect(stdout).toMatch(/^100 killed at \d+ places\n$/);
+    const [, killed, places] = /^(\d+) killed at (\d+) places\n$/.exec(stdout)!;
+    expect(Number(places)).toBeGreaterThan(0);
+    expect(Number(killed)).toBeGreaterThanOrEqual(Math.max(100, Number(places)));
     expect(target.status('TracerPid')).toBe('0');
     expect(target.status('SigBlk')).toMatch(/^0+$/);
     await (await open(target)).close();
@@ -86,7 +90,10 @@ describe.skipIf(!isTestMachine)('the tracer', () => {
 
   test('gives up on a thread that stays out of system calls', async () => {
     await using target = await Waiting.start(program('waiting'), -1);
-    await expect(open(target)).rejects.toMatchObject({ errno: EAGAIN, syscall: 'PTRACE_INTERRUPT' });
+    await expect(open(target)).rejects.toMatchObject({
+      // A busy machine may not even stop it in time.
+      errno: expect.toBeOneOf([EAGAIN, ETIMEDOUT]) as number,
+    });
     expect(target.status('State')).toMatch(/^R/);
   });
 

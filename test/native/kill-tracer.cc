@@ -1,5 +1,5 @@
 // Kills the tracer of native/tracer.cc before and after each of its system calls in turn, until
-// COUNT have been killed. The thread of another process that it traces must not notice.
+// COUNT have been killed and each place has had its turn. The thread of another process that it traces must not notice.
 //
 // Usage: kill-tracer PID TID FD COUNT
 //
@@ -84,7 +84,7 @@ int main(int argc, char** argv) {
   const int count = std::atoi(argv[4]);
   int killed = 0;
   int places = 0;
-  for (int place = 1; killed < count; ++place) {
+  for (int place = 1; killed < count || places == 0; ++place) {
     const pid_t asking = StartAsking(target);
     int status = 0;
     if (KillAt(WaitForTracer(asking), place)) {

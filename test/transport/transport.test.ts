@@ -295,7 +295,7 @@ describe.skipIf(noCertificates !== undefined)(`TLS${noCertificates ? ` (${noCert
       expect(theirs.refusals.map(({ reason, from }) => [from, reason.message])).toEqual([
         ['127.0.0.1', "the peer hung up during the TLS handshake: it may not accept this host's certificate"],
       ]);
-    });
+    }, 30_000);
     const ours = await listenAt('tls://127.0.0.1:0', authority.issue('DNS:destination.example'));
     await expect(connectTo(ours.listener.address, source)).rejects.toMatchObject({
       code: 'ERR_TLS_CERT_ALTNAME_INVALID',

@@ -292,7 +292,7 @@ describe('an emulated VM', () => {
     await source.close();
     await vi.waitFor(() => {
       expect(emulated.runningVcpus).toBe(0);
-    });
+    }, 30_000);
   });
 
   test('takes its table from an image of its memory, or from a snapshot, as it is', async () => {

@@ -7,7 +7,7 @@ import { CLOSED, FakeQemu, SILENT, qmpError, type Answers } from './fake-qemu.js
 
 const scratch = scratchFiles();
 /** Long enough for a busy machine to answer, where a test waits for no answer. */
-const BRIEF = { timeoutMs: 200 };
+const BRIEF = { timeoutMs: 1000 };
 
 async function fake(answers: Answers = {}, greeting?: string | typeof CLOSED): Promise<FakeQemu> {
   const qemu = await FakeQemu.start(scratch('qmp'), answers, greeting);
@@ -82,7 +82,7 @@ test('events between answers reach those who listen, until they do not', async (
 
 test.each([
   ['closes', CLOSED, /did not greet: the connection (ended|failed)/],
-  ['says nothing, as one with another client', '', /no word within 200 ms; a monitor serves one client/],
+  ['says nothing, as one with another client', '', /no word within 1000 ms; a monitor serves one client/],
   ['sends what is not JSON', 'SSH-2.0-OpenSSH_9.2\r\n', /it does not speak QMP: it sent "SSH-2\.0/],
   ['sends another kind of JSON', '[1]\n', /it does not speak QMP: it sent "\[1\]"/],
   ['sends a word of JSON', 'null\n', /it does not speak QMP: it sent "null"/],
@@ -97,7 +97,7 @@ test.each([
 
 test.each([
   ['is closed', CLOSED, {}, /did not answer qmp_capabilities: the connection (ended|failed)/],
-  ['is not answered', SILENT, BRIEF, /did not answer qmp_capabilities: no answer within 200 ms/],
+  ['is not answered', SILENT, BRIEF, /did not answer qmp_capabilities: no answer within 1000 ms/],
   ['is refused', qmpError('GenericError', 'no'), {}, /refuses qmp_capabilities: no \(GenericError\)/],
 ] as const)('a monitor at which the first command %s is refused', async (_, answer, options, pattern) => {
   const qemu = await fake({ qmp_capabilities: answer });
@@ -108,7 +108,7 @@ test('a silent command times out, its late answer is thrown away, and the next o
   const qemu = await fake({ slow: SILENT });
   const qmp = await connected(qemu, BRIEF);
   await expect(qmp.execute('slow')).rejects.toMatchObject(
-    refused(/did not answer slow: no answer within 200 ms/),
+    refused(/did not answer slow: no answer within 1000 ms/),
   );
   qemu.say({ return: 'late', id: qemu.asked[1]!.id });
   expect(await qmp.execute('next')).toEqual({});

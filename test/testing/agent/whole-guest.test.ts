@@ -125,12 +125,12 @@ function pagesOf(log: Uint8Array): number[] {
   );
 }
 
-/** Lets the guest take steps until it has taken so many in all, and compares it with one that has not moved. */
-async function expectUnmoved(moved: Machine, steps: number): Promise<void> {
+/** Lets the guest take some more steps, and compares it with one that has not moved. */
+async function expectUnmoved(moved: Machine): Promise<void> {
   await moved.guest.pause();
   const workload = moved.guest.workload!;
-  expect(workload.counts.steps).toBeLessThan(steps);
-  workload.step(steps - workload.counts.steps);
+  workload.step(5000);
+  const { steps } = workload.counts;
   const stayed = await startedMachine();
   stayed.guest.workload!.step(steps - 5000);
   expect(workload.counts).toEqual(stayed.guest.workload!.counts);
@@ -152,7 +152,7 @@ describe('a whole guest', () => {
       here = there;
     }
     expect(here.guest.workload!.counts.steps).toBeGreaterThan(6500);
-    await expectUnmoved(here, 30_000);
+    await expectUnmoved(here);
   });
 
   test('whose agent forgets the dirty pages of one log finds it at the next load', async () => {
@@ -164,7 +164,7 @@ describe('a whole guest', () => {
     const dirtyLog = async (): Promise<Uint8Array> => {
       const log = await guest.memory.dirtyLog();
       // After the first log every page is copied.
-      if (++logs > 1 && forgotten.size === 0) for (const page of pagesOf(log)) forgotten.add(page);
+      if (++logs > 1 && forgotten.size <= 5) for (const page of pagesOf(log)) forgotten.add(page);
       // For good: the guest must not repair it by another store.
       for (const page of forgotten) log[page >>> 3]! &= ~(1 << (page & 7));
       return log;
@@ -198,7 +198,7 @@ describe('connections that break', () => {
       const target = emptyMachine();
       await source.guest.resume();
       await move(source, target, { memoryWires: [[cutAfter(length), undefined]] });
-      await expectUnmoved(target, 25_000);
+      await expectUnmoved(target);
     },
   );
 
@@ -207,7 +207,7 @@ describe('connections that break', () => {
     const target = emptyMachine();
     await source.guest.resume();
     await move(source, target, { memoryWires: [[undefined, cutAfter(length)]] });
-    await expectUnmoved(target, 25_000);
+    await expectUnmoved(target);
   });
 });
 
@@ -224,6 +224,6 @@ describe("the table's connection", () => {
       onAccept: () => accepts++,
     });
     expect({ finishes, accepts }).toEqual({ finishes: 2, accepts: 2 });
-    await expectUnmoved(target, 25_000);
+    await expectUnmoved(target);
   });
 });
