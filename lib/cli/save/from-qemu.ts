@@ -49,15 +49,17 @@ export async function saveFromQemu(
     throw new UsageError('--order is not needed with --qmp alone: QEMU tells it');
   // A file that cannot be written must not cost the guest a stop.
   const sink = await openSink(outputOf(file, output), signal);
-  const taken = await take(options, output, signal).catch(async (error: unknown) => {
+  let taken: Taken;
+  let saved: SnapshotInfo;
+  try {
+    taken = await take(options, output, signal);
+    // The guest runs again by now: a slow disk costs it nothing.
+    saved = await writeTableTo(sink, snapshotOf(taken.table.stream).table, signal);
+  } finally {
     await sink.discard();
-    throw error;
-  });
+  }
   const { stream, stopMs, guestState, settingsError } = taken.table;
   if (settingsError !== undefined && !json) output.stderr.write(`${describeError(settingsError)}\n`);
-  const { table } = snapshotOf(stream);
-  // The guest runs again by now: a slow disk costs it nothing.
-  const saved = await writeTableTo(sink, table, signal);
   const { order, validEntries, digest, fileBytes } = saved;
   const { machine, streamBytes, findings } = stream;
   const result = reportOf(file, output);
