@@ -6,7 +6,7 @@ import { SeededRandom } from '../../lib/base/random.js';
 import { decodeSnapshot, frameOffsets, snapshotBytes } from '../snapshot/support.js';
 import { type Frames, mutate } from './frame-mutations.js';
 
-/** Mutated files. .ci/run makes 20,000; a long run is `KVM_HTAB_FUZZ_RUNS=1000000 npx vitest run test/fuzz/snapshot`. */
+/** Mutated files. a long run is `KVM_HTAB_FUZZ_RUNS=1000000 npx vitest run test/fuzz/snapshot`. */
 const RUNS = Number(process.env['KVM_HTAB_FUZZ_RUNS'] ?? 5000);
 
 /** A snapshot in frames of at most a few entries each. */
