@@ -2,10 +2,10 @@ import { once } from 'node:events';
 import type { connect, Socket } from 'node:net';
 import { setImmediate } from 'node:timers/promises';
 import { checkPath } from '../../base/arguments.js';
-import { HtabSystemError, HtabUnavailableError } from '../../base/errors.js';
+import { connected } from '../../base/connected.js';
+import { HtabUnavailableError } from '../../base/errors.js';
 import { checkOptions, numbersOf, type OptionTable } from '../../base/options.js';
 import { quotedText } from '../../base/foreign-text.js';
-import { systemCall } from '../../base/system-call.js';
 import { MAX_MS } from '../../base/time.js';
 
 /** Longest answer, in bytes. */
@@ -92,15 +92,12 @@ export class VmmSocket implements Disposable {
     // Not with this module: a program that imports kvm-htab may never need node:net.
     const net = await import('node:net');
     const control = new VmmSocket(net.connect, socketPath, timeoutMs);
-    const signal = AbortSignal.timeout(timeoutMs);
-    const operation = `connect to the VMM at ${socketPath}`;
     try {
-      await systemCall(operation, control.#connect(signal));
+      await connected(control.#open(), { operation: `connect to the VMM at ${socketPath}`, timeoutMs });
       return control;
     } catch (error) {
       control.close();
-      if (!signal.aborted) throw error;
-      throw new HtabSystemError('connect', 'ETIMEDOUT', { operation, cause: error });
+      throw error;
     }
   }
 
@@ -204,12 +201,18 @@ export class VmmSocket implements Disposable {
 
   async #connect(signal: AbortSignal): Promise<Socket> {
     if (this.#socket?.writable === true) return this.#socket;
+    const socket = this.#open();
+    await once(socket, 'connect', { signal });
+    return socket;
+  }
+
+  /** A new connection, which is not there yet. */
+  #open(): Socket {
     const socket = this.#connectNet({ path: this.#path });
     // A failure between two requests shows in the next one.
     socket.on('error', () => undefined);
     this.#socket = socket;
     this.#unanswered = 0;
-    await once(socket, 'connect', { signal });
     return socket;
   }
 }
