@@ -1,7 +1,7 @@
 import { HtabStateError } from '../../base/errors.js';
 import { foreignText } from '../../base/foreign-text.js';
+import { fieldsOf, textOf } from '../fields.js';
 import type { QmpConnection } from './connection.js';
-import { fieldsOf, textOf } from './messages.js';
 
 /** States in which no vcpu runs, nor will by itself, and why a guest in them may not be let run. */
 const STANDING: Readonly<Record<string, string>> = {
