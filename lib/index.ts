@@ -53,7 +53,8 @@ export { KvmVm, type FromFdOptions, type KvmVmOptions } from './vm/kvm/kvm-vm.js
 export type { KvmHandle } from './vm/kvm/kvm-handle.js';
 export { adoptHtab, receiveHtab, requestHtab, takeHtab } from './vm/kvm/handover.js';
 export type { AdoptOptions, ForeignDescriptor, ReceivedHtab, ReceiveHtabOptions } from './vm/kvm/handover.js';
-export { attachHtab, type AttachedHtab, type AttachOptions } from './vm/kvm/attach.js';
+export { attachHtab, type AttachedHtab } from './vm/kvm/attach.js';
+export type { AttachOptions } from './vm/kvm/attach-options.js';
 export type { PassingOptions } from './vm/kvm/passing.js';
 export { VmmSocket, type VmmSocketOptions } from './vm/kvm/vmm-socket.js';
 export { requestSource, requestTarget, type VmmSource, type VmmTarget } from './vm/kvm/vmm-tables.js';

@@ -8,6 +8,7 @@
 #include <csignal>
 #include <cstring>
 
+#include "descriptor_passing.h"
 #include "scoped_fd.h"
 #include "system_call_numbers.h"
 #include "tracer.h"
@@ -22,28 +23,7 @@ void SetSignalMask(const uint64_t* mask, uint64_t* before) {
   syscall(SYS_rt_sigprocmask, SIG_SETMASK, mask, before, sizeof *mask);
 }
 
-// An outcome, and a descriptor that goes with it unless that is -1. The name of the call is in the
-// memory that both processes have at the same address.
-void Report(int peer, const Outcome& outcome, int fd) {
-  alignas(cmsghdr) char control[CMSG_SPACE(sizeof fd)] = {0};
-  Outcome copy = outcome;
-  iovec bytes = {&copy, sizeof copy};
-  msghdr message = {};
-  message.msg_iov = &bytes;
-  message.msg_iovlen = 1;
-  if (fd >= 0) {
-    message.msg_control = control;
-    message.msg_controllen = sizeof control;
-    cmsghdr* part = CMSG_FIRSTHDR(&message);
-    part->cmsg_level = SOL_SOCKET;
-    part->cmsg_type = SCM_RIGHTS;
-    part->cmsg_len = CMSG_LEN(sizeof fd);
-    std::memcpy(CMSG_DATA(part), &fd, sizeof fd);
-  }
-  // Where the process that asked has gone, the descriptor goes with this one.
-  sendmsg(peer, &message, MSG_NOSIGNAL);
-}
-
+// What the tracer sends; the descriptor goes beside it.
 Outcome ReadReport(int peer) {
   int fd = -1;
   alignas(cmsghdr) char control[CMSG_SPACE(sizeof fd)];
@@ -76,7 +56,9 @@ Outcome ReadReport(int peer) {
   if (peer > 0) syscall(SYS_close_range, 0U, static_cast<unsigned>(peer) - 1, 0U);
   syscall(SYS_close_range, static_cast<unsigned>(peer) + 1, ~0U, 0U);
   const Outcome outcome = TraceHtab(target);
-  Report(peer, outcome, outcome.error == 0 ? static_cast<int>(outcome.value) : -1);
+  // The name of the call in it is in memory that both processes have at the same address. Where the
+  // process that asked has gone, the descriptor goes with this one.
+  SendFd(peer, &outcome, sizeof outcome, outcome.error == 0 ? static_cast<int>(outcome.value) : -1);
   _exit(0);
 }
 

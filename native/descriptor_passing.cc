@@ -69,6 +69,25 @@ Outcome SendOnce(int peer, const uint8_t* bytes, size_t length) {
   return OutcomeOf("send", send(peer, bytes, length, MSG_DONTWAIT | MSG_NOSIGNAL));
 }
 
+Outcome SendFd(int peer, const void* bytes, size_t length, int fd) {
+  alignas(cmsghdr) char control[CMSG_SPACE(sizeof fd)] = {};
+  // sendmsg(2) only reads them.
+  iovec text = {const_cast<void*>(bytes), length};
+  msghdr message = {};
+  message.msg_iov = &text;
+  message.msg_iovlen = 1;
+  if (fd >= 0) {
+    message.msg_control = control;
+    message.msg_controllen = sizeof control;
+    cmsghdr* part = CMSG_FIRSTHDR(&message);
+    part->cmsg_level = SOL_SOCKET;
+    part->cmsg_type = SCM_RIGHTS;
+    part->cmsg_len = CMSG_LEN(sizeof fd);
+    std::memcpy(CMSG_DATA(part), &fd, sizeof fd);
+  }
+  return OutcomeOf("sendmsg", sendmsg(peer, &message, MSG_DONTWAIT | MSG_NOSIGNAL));
+}
+
 Outcome ReceiveMessage(int peer, Received* received) {
   // An odd number would leave padding, which the kernel fills with one descriptor more.
   static_assert(Received::kMaxFds % 2 == 0);
@@ -95,21 +114,9 @@ Outcome OfferFd(int listener, int fd) {
   const Outcome accepted = OutcomeOf("accept4", accept4(listener, nullptr, nullptr, SOCK_CLOEXEC));
   if (accepted.error != 0) return accepted;
   const ScopedFd peer(static_cast<int>(accepted.value));
-  alignas(cmsghdr) char control[CMSG_SPACE(sizeof fd)] = {};
-  char text = '\n';  // a message needs a byte to carry a descriptor
-  iovec bytes = {&text, 1};
-  msghdr message = {};
-  message.msg_iov = &bytes;
-  message.msg_iovlen = 1;
-  message.msg_control = control;
-  message.msg_controllen = sizeof control;
-  cmsghdr* part = CMSG_FIRSTHDR(&message);
-  part->cmsg_level = SOL_SOCKET;
-  part->cmsg_type = SCM_RIGHTS;
-  part->cmsg_len = CMSG_LEN(sizeof fd);
-  std::memcpy(CMSG_DATA(part), &fd, sizeof fd);
+  const char text = '\n';  // a message needs a byte to carry a descriptor
   // A connection just made has room for one byte: this never has to be tried again.
-  return OutcomeOf("sendmsg", sendmsg(peer.get(), &message, MSG_DONTWAIT | MSG_NOSIGNAL));
+  return SendFd(peer.get(), &text, sizeof text, fd);
 }
 
 Outcome TakeFd(pid_t pid, int fd) {

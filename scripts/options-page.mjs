@@ -22,6 +22,8 @@ const CALLS = /** @type {const} */ ([
   ['loadSnapshot', 'snapshot/load', 'LOAD_OPTIONS'],
   ['readSnapshot', 'snapshot/read', 'READ_SNAPSHOT_OPTIONS'],
   ['relayMigration', 'qemu/relay/relay-options', 'RELAY_OPTIONS'],
+  ['readQemuStream', 'qemu/stream/read-qemu-stream', 'QEMU_STREAM_OPTIONS'],
+  ['readTableFile', 'qemu/guest-file', 'TABLE_FILE_OPTIONS'],
   ['readQemuTable', 'qemu/qmp/qemu-table-options', 'QEMU_TABLE_OPTIONS'],
   ['connectQmp', 'qemu/qmp/qmp-options', 'QMP_OPTIONS'],
   ['listen', 'transport/options', 'LISTEN_OPTIONS'],
@@ -33,6 +35,7 @@ const CALLS = /** @type {const} */ ([
   ['resizeHpt', 'io/resize', 'RESIZE_OPTIONS'],
   ['openVm', 'vm/open', 'OPEN_VM_OPTIONS'],
   ['EmulatedVm', 'vm/emulated/options', 'EMULATED_VM_OPTIONS'],
+  ['attachHtab', 'vm/kvm/attach-options', 'ATTACH_OPTIONS'],
   ['requestSource` and `requestTarget', 'vm/kvm/passing', 'PASSING_OPTIONS'],
   [
     'VmmSocket.open`, `requestSourceRest` and `requestDestinationRest',

@@ -3,6 +3,9 @@ import { inspect, types } from 'node:util';
 // Checks of what only callers without types can get wrong, and where it would go unnoticed. Their errors carry the name of
 // the option or argument, in `option`.
 
+/** Largest int of C: the last number that a descriptor or a process can have. */
+export const INT_MAX = 2 ** 31 - 1;
+
 /** A `TypeError` shaped like Node's own, for an argument of the right type that a call cannot take. */
 export function invalidValueError(message: string, option?: string): TypeError {
   const fields = { code: 'ERR_INVALID_ARG_VALUE', ...(option !== undefined && { option }) };

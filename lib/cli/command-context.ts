@@ -7,7 +7,7 @@ export interface CommandContext {
   /**
    * Runs the command's job; it gives the exit code, and SIGINT, SIGTERM and SIGHUP abort its signal.
    *
-   * @param failures where to print a `failed` event if it fails
+   * @param failures where to print a `failed` event if it fails: with `--json` given, unless the job's own reporter does
    */
   run(job: (signal: AbortSignal) => Promise<number>, failures?: Writable): Promise<void>;
 }

@@ -7,11 +7,13 @@ type Interruption = (typeof INTERRUPTIONS)[number];
 /** The reason of an abort by a signal to this process. */
 export class Interrupted extends Error {
   override readonly name = 'Interrupted';
+  readonly signal: Interruption;
   /** 128 + the signal's number, as a shell has it. */
   readonly exitCode: number;
 
   constructor(signal: Interruption) {
     super(`ended by ${signal}`);
+    this.signal = signal;
     this.exitCode = 128 + constants.signals[signal];
   }
 }

@@ -4,7 +4,7 @@ import { isHandle } from './vm-or-handle.js';
 
 /**
  * A descriptor whose reads are allowed one by one: what a check throws before a read keeps it from being made, and what it
- * throws after one keeps its bytes back. Its user then knows that changes may be lost.
+ * throws after one keeps its bytes back: changes may be lost then, and every later read throws the same.
  *
  * @param check called before and after every read
  */
@@ -17,6 +17,8 @@ export function guardedHandle(handle: HtabHandle, check: () => Promise<void>): H
 class GuardedHandle implements HtabHandle {
   readonly #handle: HtabHandle;
   readonly #check: () => Promise<void>;
+  /** Bytes have been kept back: what is read after them is not whole. */
+  #failure: { readonly reason: unknown } | undefined;
 
   constructor(handle: HtabHandle, check: () => Promise<void>) {
     this.#handle = handle;
@@ -28,9 +30,15 @@ class GuardedHandle implements HtabHandle {
   }
 
   async read(buffer: Uint8Array): Promise<number> {
+    if (this.#failure !== undefined) throw this.#failure.reason;
     await this.#check();
     const bytes = await this.#handle.read(buffer);
-    await this.#check();
+    try {
+      await this.#check();
+    } catch (reason) {
+      this.#failure = { reason };
+      throw reason;
+    }
     return bytes;
   }
 

@@ -1,11 +1,9 @@
 import { lookup, type LookupAddress, type LookupOptions } from 'node:dns';
-import { once } from 'node:events';
 import { connect as connectNet, isIP, type LookupFunction, type Socket } from 'node:net';
 import type { Duplex } from 'node:stream';
 import { checkServerIdentity, connect as connectTls, type TLSSocket } from 'node:tls';
-import { HtabSystemError } from '../base/errors.js';
 import { invalidValueError } from '../base/arguments.js';
-import { systemCall } from '../base/system-call.js';
+import { connected } from '../base/connected.js';
 import { formatAddress, type Address, type TcpAddress } from './address.js';
 import { plainError } from './plain-error.js';
 import { checkPlaintext, type Identity, type Security } from './security.js';
@@ -30,21 +28,18 @@ export async function connectTo(address: Address, security: Security, signal: Ab
   }
   const operation = `connect to ${formatAddress(address)}`;
   const socket = open(address, security);
-  const timeout = AbortSignal.timeout(CONNECT_TIMEOUT_MS);
-  const connected = once(socket, security.identity === undefined ? 'connect' : 'secureConnect', {
-    signal: AbortSignal.any([signal, timeout]),
-  });
   // Until the migration takes the connection it has no listener: without this its failure would end the process.
   socket.on('error', () => undefined);
   try {
-    await systemCall(operation, connected);
+    await connected(socket, {
+      ...{ operation, signal, timeoutMs: CONNECT_TIMEOUT_MS },
+      event: security.identity === undefined ? 'connect' : 'secureConnect',
+      hint: `no connection within ${CONNECT_TIMEOUT_MS} ms; check the address, and the firewalls`,
+    });
   } catch (error) {
     socket.destroy();
     signal.throwIfAborted();
-    if (!timeout.aborted) throw plainError(error, 'its address may be a tcp:// one', operation);
-    const hint = `no connection within ${CONNECT_TIMEOUT_MS} ms; check the address, and the firewalls`;
-    // Why it was given up is all that the cause could say.
-    throw new HtabSystemError('connect', 'ETIMEDOUT', { operation, hint });
+    throw plainError(error, 'its address may be a tcp:// one', operation);
   }
   if (address.kind !== 'unix') socket.setNoDelay(true).setKeepAlive(true);
   return socket;

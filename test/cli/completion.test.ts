@@ -15,7 +15,10 @@ function isMissing(shell: string): boolean {
   return spawnSync(shell, ['--version']).error !== undefined;
 }
 
-describe.skipIf(isMissing('bash'))('completion in bash', () => {
+/** For the list of tests: why those of a shell are skipped. */
+const withReason = (shell: string): string => (isMissing(shell) ? `${shell} (it is not installed)` : shell);
+
+describe.skipIf(isMissing('bash'))(`completion in ${withReason('bash')}`, () => {
   let script: string;
   beforeAll(async () => {
     script = await scriptOf('bash');
@@ -76,7 +79,7 @@ describe.skipIf(isMissing('bash'))('completion in bash', () => {
   });
 });
 
-describe.skipIf(isMissing('zsh'))('completion in zsh', () => {
+describe.skipIf(isMissing('zsh'))(`completion in ${withReason('zsh')}`, () => {
   test('gives the commands, and the options of each, to its completion system', async () => {
     const stubs = `
       compdef() { : }
@@ -97,7 +100,7 @@ describe.skipIf(isMissing('zsh'))('completion in zsh', () => {
   });
 });
 
-describe.skipIf(isMissing('fish'))('completion in fish', () => {
+describe.skipIf(isMissing('fish'))(`completion in ${withReason('fish')}`, () => {
   test('offers commands, options and words', async () => {
     const script = await scriptOf('fish');
     const complete = (line: string): string[] =>

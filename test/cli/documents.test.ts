@@ -6,29 +6,25 @@ import { manPage } from '../../scripts/man-page.mjs';
 import { notCompiled } from './processes.js';
 import { OPTIONS_PAGE, optionsPage } from '../../scripts/options-page.mjs';
 
-test.skipIf(notCompiled !== undefined)(
-  'lib/cli/options.md is current ("npm run options" writes it)',
-  async () => {
-    expect(readFileSync(OPTIONS_PAGE, 'utf8')).toBe(await optionsPage());
-  },
-);
+test('lib/cli/options.md is current ("npm run options" writes it)', async ({ skip }) => {
+  skip(notCompiled !== undefined, notCompiled);
+  expect(readFileSync(OPTIONS_PAGE, 'utf8')).toBe(await optionsPage());
+});
 
-test.skipIf(notCompiled !== undefined)(
-  'the manual page has every command, option and exit code',
-  async () => {
-    const program = await commandTree();
-    const text = manPage(program).replaceAll('\\-', '-');
-    for (const command of program.commands) {
-      expect(text).toContain(`.SS "kvm-htab ${command.name()} `);
-      for (const { flags } of command.options) expect(text).toContain(`.B "${flags}"`);
-    }
-    for (const code of [0, 1, 2, 3, 4, 5, 130]) expect(text).toMatch(new RegExp(`^ {2}${code} `, 'm'));
-  },
-);
+test('the manual page has every command, option and exit code', async ({ skip }) => {
+  skip(notCompiled !== undefined, notCompiled);
+  const program = await commandTree();
+  const text = manPage(program).replaceAll('\\-', '-');
+  for (const command of program.commands) {
+    expect(text).toContain(`.SS "kvm-htab ${command.name()} `);
+    for (const { flags } of command.options) expect(text).toContain(`.B "${flags}"`);
+  }
+  for (const code of [0, 1, 2, 3, 4, 5, 130]) expect(text).toMatch(new RegExp(`^ {2}${code} `, 'm'));
+});
 
-const noGroff = notCompiled !== undefined || spawnSync('groff', ['--version']).error !== undefined;
-
-test.skipIf(noGroff)('the manual page renders without a warning', async () => {
+test('the manual page renders without a warning', async ({ skip }) => {
+  skip(notCompiled !== undefined, notCompiled);
+  skip(spawnSync('groff', ['--version']).error !== undefined, 'groff is not installed');
   const input = manPage(await commandTree());
   const { status, stdout, stderr } = spawnSync('groff', ['-man', '-ww', '-Tutf8', '-P-cbou'], {
     input,

@@ -20,8 +20,8 @@ help nothing
 help send x
 save --emulated order=20
 save D/x --emulated=order=99
-save D/x --emulated=image=P
-save D/x --emulated=image=F
+save D/x --emulated=file=P
+save D/x --emulated=file=F
 save D/x
 save D/x --emulated --htab-fd 3
 save D/x --pid 1
@@ -36,7 +36,7 @@ save F/x --emulated=order=18,steps=0
 save P/x --emulated=order=18,steps=0
 save x --json --quiet
 save x --emulated=order=24,order=25
-save x --emulated=image=a,snapshot=b
+save x --emulated=file=a,order=20
 save --emulated --order 20 x
 save --emulated --max-passes 0 x
 save --pid-fd 3 --order 20 x

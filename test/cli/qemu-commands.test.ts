@@ -125,6 +125,6 @@ describe('kvm-htab rewrite', () => {
 
 test('an emulated guest gets the table of a stream', async () => {
   const target = scratch('saved.hpt');
-  expect((await execute('save', `--emulated=snapshot=${stream}`, '--quiet', target)).code).toBe(0);
+  expect((await execute('save', `--emulated=file=${stream}`, '--quiet', target)).code).toBe(0);
   expect((await readSnapshot(target)).info.validEntries).toBe(17_240);
 });

@@ -78,3 +78,24 @@ test('kvm-htab relay refuses a bad table, says where the guest is, and exits wit
     }),
   ]);
 });
+
+test('kvm-htab relay counts connections that it refuses, and prints where they come from', async () => {
+  const target = await fakeTarget(scratch('b'), (received, socket) => {
+    if (received.length === stream.length) socket.end(shut(0));
+  });
+  const stream = withReturnPath(streamOf(htabOf(record(0, 1))));
+  const output = captureOutput();
+  const running = run(['relay', 'tcp://127.0.0.1:0', target.address, '--json'], output);
+  while (!output.stdout.text.includes('\n')) await new Promise((resolve) => setImmediate(resolve));
+  const address = String(eventsOf(output)[0]!['address']);
+  for (let scans = 0; scans < 3; scans++) {
+    const scan = new FakeSource(address);
+    await scan.send(Buffer.from('GET / HTTP/1.1'));
+    await scan.closed;
+  }
+  await new FakeSource(address).send(stream);
+  expect(await running).toBe(0);
+  const refused = eventsOf(output).filter(({ event }) => event === 'refused');
+  expect(new Set(refused.map(({ from }) => from))).toEqual(new Set(['127.0.0.1']));
+  expect(refused.reduce((sum, { count }) => sum + Number(count), 0)).toBe(3);
+});

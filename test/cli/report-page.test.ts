@@ -91,7 +91,7 @@ test.skipIf(notCompiled !== undefined)(
       source: snapshot,
       output: page,
       order: 23,
-      validCount: 17_240,
+      validEntries: 17_240,
       passes: 1,
       fileBytes,
     });

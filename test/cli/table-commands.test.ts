@@ -69,7 +69,7 @@ describe('kvm-htab save', () => {
   });
 
   test('- tells on stderr that it has failed, also a program', async () => {
-    const { code, stdout, stderr } = await execute('save', '--emulated=snapshot=/nowhere/x', '--json', '-');
+    const { code, stdout, stderr } = await execute('save', '--emulated=file=/nowhere/x', '--json', '-');
     expect([code, stdout.text]).toEqual([1, '']);
     expect(JSON.parse(stderr.text.split('\n')[0]!)).toMatchObject({ event: 'failed', exitCode: 1 });
   });

@@ -9,6 +9,7 @@ import { EmulatedVm } from '../../lib/vm/emulated/emulated-vm.js';
 import * as handover from '../../lib/vm/kvm/handover.js';
 import { scratchFiles } from '../scratch.js';
 import { captureOutput } from './capture.js';
+import { giveTables } from './vmm-tables.js';
 
 // There is no HTAB descriptor on this machine: emulated VMs stand where the VMM's would.
 vi.mock('../../lib/vm/kvm/handover.js');
@@ -25,19 +26,7 @@ beforeEach(async () => {
   await target.allocateHpt(18);
   guest = new GuestWorkload(source, { seed: 1, pages: 8000 });
   guest.step(2000);
-  vi.mocked(handover.requestHtab).mockImplementation(async (_path, options) => {
-    const [, startIndex] = /^open-read (\d+)\n$/.exec(options!.request!) ?? [];
-    if (startIndex !== undefined) {
-      const handle = await source.openHtab({ startIndex: Number(startIndex) });
-      return { handle, text: 'ok 18\n' } as unknown as handover.ReceivedHtab;
-    }
-    const handle = await {
-      'open-read\n': () => source.openHtab(),
-      'open-write\n': () => target.openHtab({ access: 'write' }),
-      'open-read-next\n': () => target.openHtab(),
-    }[options!.request!]!();
-    return { handle, text: 'ok 18\n' } as unknown as handover.ReceivedHtab;
-  });
+  giveTables(source, target);
 });
 
 /** A VMM that moves tables alone. */

@@ -5,10 +5,10 @@ import { digestTable } from '../../lib/hpt/digest.js';
 import { MAX_STATE_BYTES } from '../../lib/migration/rest.js';
 import { EmulatedVm } from '../../lib/vm/emulated/emulated-vm.js';
 import { GuestWorkload } from '../../lib/vm/emulated/guest-workload.js';
-import * as handover from '../../lib/vm/kvm/handover.js';
 import { scratchFiles } from '../scratch.js';
 import { startVmm, type TestVmm, type VmmRequest } from '../test-vmm.js';
 import { captureOutput } from './capture.js';
+import { giveTables } from './vmm-tables.js';
 
 // There is no HTAB descriptor on this machine: emulated VMs stand where the VMM's would.
 vi.mock('../../lib/vm/kvm/handover.js');
@@ -23,15 +23,7 @@ beforeEach(async () => {
   await source.allocateHpt(18);
   await target.allocateHpt(18);
   new GuestWorkload(source, { seed: 1, pages: 8000 }).step(500);
-  vi.mocked(handover.requestHtab).mockImplementation(async (_path, options) => {
-    const [request] = options!.request!.trimEnd().split(' ', 1);
-    const handle = await {
-      'open-read': () => source.openHtab(),
-      'open-write': () => target.openHtab({ access: 'write' }),
-      'open-read-next': () => target.openHtab(),
-    }[request!]!();
-    return { handle, text: 'ok 18\n' } as unknown as handover.ReceivedHtab;
-  });
+  giveTables(source, target);
 });
 
 const STATE = 'the registers';

@@ -35,14 +35,15 @@ const CROSS_COMPILER = 'powerpc64le-linux-gnu-gcc';
 const source = path.resolve(import.meta.dirname, '../power/vmm/handover.c');
 const warnings = ['-Wall', '-Wextra', '-Werror'];
 
-test.skipIf(spawnSync(CROSS_COMPILER, ['--version']).status !== 0)(
-  "the README's VMM compiles for POWER without a warning",
-  () => {
-    execFileSync(CROSS_COMPILER, [...warnings, '-O2', '-c', '-o', '/dev/null', source], { stdio: 'inherit' });
-  },
-);
+test("the README's VMM compiles for POWER without a warning", ({ skip }) => {
+  skip(spawnSync(CROSS_COMPILER, ['--version']).status !== 0, `${CROSS_COMPILER} is not installed`);
+  execFileSync(CROSS_COMPILER, [...warnings, '-O2', '-c', '-o', '/dev/null', source], { stdio: 'inherit' });
+});
 
-describe.skipIf(addon === undefined || !hasCompiler)("the README's VMM", () => {
+const missing =
+  addon === undefined ? ' (the addon is not built)' : hasCompiler ? '' : ' (cc is not installed)';
+
+describe.skipIf(missing !== '')(`the README's VMM${missing}`, () => {
   const folder = scratchFolder();
   const socketPath = path.join(folder, 'socket');
   const program = path.join(folder, 'handover');

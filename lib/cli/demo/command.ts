@@ -1,6 +1,7 @@
 import type { Command } from 'commander';
 import type { DemoOptions } from './demo-options.js';
 import type { CommandContext } from '../command-context.js';
+import { JSON_DOCUMENT } from '../options/report.js';
 import { integerOption } from '../options/library-option.js';
 
 export function defineDemo(program: Command, context: CommandContext): void {
@@ -29,19 +30,20 @@ export function defineDemo(program: Command, context: CommandContext): void {
       'move its memory and registers too, and compare it with a guest that was not moved',
     )
     .option('--save <file>', 'save the moved table as a snapshot, to look further at')
-    .option('--json', 'print the result as one JSON document')
+    .option('--json', JSON_DOCUMENT)
     .addHelpText(
       'after',
       '\nExamples:\n  $ kvm-htab demo\n  $ kvm-htab demo --rate 50000 --order 26\n  $ kvm-htab demo --whole-guest\n  $ kvm-htab demo --save moved.hpt\n  $ kvm-htab demo --json > result.json',
     )
     .action(async (options: DemoOptions) => {
       const { output } = context;
+      const failures = options.json === true ? output.stdout : undefined;
       if (options.wholeGuest === true) {
         const { demoWholeGuest } = await import('./whole-guest.js');
-        await context.run((signal) => demoWholeGuest(options, output, signal));
+        await context.run((signal) => demoWholeGuest(options, output, signal), failures);
       } else {
         const { demo } = await import('./run.js');
-        await context.run((signal) => demo(options, output, signal));
+        await context.run((signal) => demo(options, output, signal), failures);
       }
     });
 }

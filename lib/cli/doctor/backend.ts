@@ -1,9 +1,9 @@
-import { readFileSync } from 'node:fs';
 import type { Capability, ConformanceBackend, ConformanceGuest } from '../../testing/conformance/context.js';
 import { emulatedBackend } from '../../testing/emulated-backend.js';
 import { KvmVm } from '../../vm/kvm/kvm-vm.js';
 import type { ProbeResult } from '../../vm/kvm/probe.js';
 import type { HtabVm } from '../../vm/contract.js';
+import type { HostModel } from '../../vm/host.js';
 import type { EmulatedSpec } from '../table/emulated-spec.js';
 
 /** The emulation, whose guest does as it is told: nothing is left out. */
@@ -21,7 +21,7 @@ export function emulated({ host, pageShift }: EmulatedSpec): ConformanceBackend 
 export function scratchVms(
   device: string,
   hostMmu: ProbeResult['hostMmu'],
-  processor: 'power8' | 'power9',
+  processor: HostModel,
 ): ConformanceBackend {
   const isRadix = hostMmu === 'radix';
   const capabilities: Capability[] = ['lock-bit', 'resize', 'over-read', processor];
@@ -41,9 +41,4 @@ export function scratchVms(
 function guestOf(vm: HtabVm): ConformanceGuest {
   if (!(vm instanceof KvmVm)) throw new TypeError('not a VM of this process');
   return { setRadix: (radix) => vm.configureMmu(radix ? 'radix' : 'hash') };
-}
-
-/** What this machine is, as far as answers depend on it. */
-export function processorHere(): 'power8' | 'power9' {
-  return /^cpu\s*: POWER8/m.test(readFileSync('/proc/cpuinfo', 'utf8')) ? 'power8' : 'power9';
 }

@@ -29,7 +29,7 @@ interface Outcome {
 }
 
 /**
- * Asks a kernel for all that every backend must do, but for what its log would warn of.
+ * Asks a kernel for all that every backend must do, except what would make it write a warning to its log.
  *
  * @param onCase called before each case: how many are done, of how many
  * @throws the signal's reason, between two cases

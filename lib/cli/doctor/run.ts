@@ -1,4 +1,5 @@
 import { tableBytes } from '../../hpt/geometry.js';
+import { thisHost } from '../../vm/host.js';
 import { probe, type ProbeResult } from '../../vm/kvm/probe.js';
 import { EXIT_CODES } from '../errors/exit-codes.js';
 import type { Output } from '../output.js';
@@ -6,7 +7,7 @@ import { formatBytes } from '../report/format.js';
 import { jsonDocument } from '../report/json.js';
 import { createLineDisplay } from '../report/progress.js';
 import type { EmulatedSpec } from '../table/emulated-spec.js';
-import { emulated, processorHere, scratchVms } from './backend.js';
+import { emulated, scratchVms } from './backend.js';
 import { type Examination, examine } from './examine.js';
 import { type HostMemory, hasMemoryFor, hostMemory } from './host-memory.js';
 
@@ -51,7 +52,9 @@ async function findOut(
 ): Promise<Findings> {
   const findings = spec === undefined ? await probeUsable(device) : undefined;
   const backend =
-    spec === undefined ? scratchVms(device, findings!.hostMmu, processorHere()) : emulated(spec);
+    spec === undefined
+      ? scratchVms(device, findings!.hostMmu, (await thisHost()) ?? 'power9')
+      : emulated(spec);
   const display = createLineDisplay(stderr, ({ done, of }: { done: number; of: number }) => {
     return `asking the kernel: ${done} of ${of}`;
   });

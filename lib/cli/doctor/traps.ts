@@ -1,4 +1,4 @@
-/** One of the traps of kernel-abi.md 0, as somebody needs it who is to trust this library on their kernel. */
+/** One of the traps of kernel-abi.md 0: what a kernel does, and what this library does about it. */
 export interface Trap {
   readonly trap: number;
   /** What the kernel does. */
@@ -17,7 +17,7 @@ export const TRAPS: readonly Trap[] = [
   },
   {
     trap: 2,
-    kernel: 'reads up to 8 bytes behind the buffer of a write, and returns more than its length',
+    kernel: 'reads up to 8 bytes beyond the buffer of a write, and returns more than its length',
     library: 'checks the length of every record before it calls the kernel',
   },
   {
@@ -32,7 +32,7 @@ export const TRAPS: readonly Trap[] = [
   },
   {
     trap: 5,
-    kernel: 'frees the table before it refuses a wrong order, and stops at order 0',
+    kernel: 'frees the table before it refuses a wrong order, and crashes at order 0',
     library: 'refuses such an order itself',
     untried: 'the library never asks a kernel for it',
   },
@@ -69,7 +69,7 @@ export const TRAPS: readonly Trap[] = [
   },
   {
     trap: 12,
-    kernel: 'stops at a COMMIT that sends two bolted entries to one slot',
+    kernel: 'crashes at a COMMIT that sends two bolted entries to one slot',
     library: 'looks for such entries first, and refuses the resize',
     untried: 'the library never asks a kernel for it',
   },

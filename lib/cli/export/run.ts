@@ -13,7 +13,7 @@ import { jsonDocument } from '../report/json.js';
 import { lateDisplay } from '../report/late-display.js';
 import { createLineDisplay } from '../report/progress.js';
 import { lookAt, type LookedAt } from '../table/look.js';
-import { PLACES, type TableOptions } from '../table/place.js';
+import { type TableOptions, hasPlace } from '../table/place.js';
 import { STANDARD_STREAM, outputOf, reportOf } from '../table/standard-stream.js';
 import { decoded, RAW, type Layout } from './columns.js';
 import { CsvRows } from './csv.js';
@@ -77,7 +77,7 @@ function placesOf(
   paths: readonly string[],
   options: TableOptions,
 ): { file: string | undefined; target: string } {
-  const isLive = PLACES.some((place) => options[place] !== undefined);
+  const isLive = hasPlace(options);
   const [file, target] = isLive ? [undefined, ...paths] : paths;
   if (target !== undefined && paths.length === (isLive ? 1 : 2)) return { file, target };
   throw new UsageError(

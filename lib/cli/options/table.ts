@@ -1,12 +1,12 @@
 import { type Command, Option } from 'commander';
+import { INT_MAX } from '../../base/arguments.js';
 import { MAX_STREAM_ORDER, MIN_ORDER } from '../../hpt/geometry.js';
+import { ATTACH_OPTIONS } from '../../vm/kvm/attach-options.js';
 import { SPEC_HELP, isEmulatedSpec, parseEmulatedSpec } from '../table/emulated-spec.js';
 import { PLACES } from '../table/place.js';
 import { UsageError } from '../errors/usage-error.js';
-import { integerOption } from './library-option.js';
+import { LibraryOption, integerOption } from './library-option.js';
 import { argument, unixPath } from './values.js';
-
-const MAX_NUMBER = 2 ** 31 - 1;
 
 /** What the commands that look at tables read. */
 export const TABLE_FILE = "a snapshot, a file of QEMU or libvirt, KVM's debugfs text, or a table's memory";
@@ -19,18 +19,16 @@ export function orderOption(doc: string): Option {
 /** Gives a command the options of {@link TableOptions}. */
 export function addTableOptions(command: Command, role: 'source' | 'target'): Command {
   const verb = role === 'source' ? 'reading' : 'writing';
-  const attach = integerOption('--attach <pid>', 'running VMM whose table to open, unchanged as it is', {
-    ...{ min: 1, max: MAX_NUMBER },
-  });
+  const attach = new LibraryOption('--attach <pid>', ATTACH_OPTIONS.pid);
   for (const option of [
     ...(role === 'source' ? [attach] : []),
     integerOption('--htab-fd <n>', `inherited HTAB descriptor, open for ${verb}`, {
-      ...{ min: 0, max: MAX_NUMBER },
+      ...{ min: 0, max: INT_MAX },
     }),
     new Option('--htab-socket <path>', 'control socket of a VMM that passes the descriptor').argParser(
       unixPath,
     ),
-    integerOption('--pid <n>', 'process to take the descriptor --pid-fd from', { min: 1, max: MAX_NUMBER }),
+    integerOption('--pid <n>', 'process to take the descriptor --pid-fd from', { min: 1, max: INT_MAX }),
     new Option('--emulated [spec]', `no guest: an emulated VM, as =SPEC describes it: ${SPEC_HELP[role]}`)
       .argParser(argument((text) => parseEmulatedSpec(text, role)))
       .conflicts('order'),
@@ -39,16 +37,12 @@ export function addTableOptions(command: Command, role: 'source' | 'target'): Co
     command.addOption(option.conflicts(PLACES.filter((place) => place !== name)));
   }
   if (role === 'source') {
-    command.addOption(
-      integerOption('--vm-fd <n>', "number of the VM's descriptor in that VMM, if it has several", {
-        ...{ min: 0, max: MAX_NUMBER },
-      }),
-    );
+    command.addOption(new LibraryOption('--vm-fd <n>', ATTACH_OPTIONS.fd));
     command.addOption(qmpOption());
   }
   return command
     .addOption(
-      integerOption('--pid-fd <n>', 'number of the descriptor in that process', { min: 0, max: MAX_NUMBER }),
+      integerOption('--pid-fd <n>', 'number of the descriptor in that process', { min: 0, max: INT_MAX }),
     )
     .addOption(
       orderOption(

@@ -1,7 +1,7 @@
 import type { Command } from 'commander';
 import type { ProbeCommandOptions } from './run.js';
 import type { CommandContext } from '../command-context.js';
-import { addReportOptions } from '../options/report.js';
+import { JSON_DOCUMENT, addReportOptions } from '../options/report.js';
 
 const EXAMPLES = `
 Exits with 0 if guests' tables can be reached on this machine, with 3 and the reason if not.
@@ -16,10 +16,13 @@ export function defineProbe(program: Command, context: CommandContext): void {
     .command('probe')
     .description("Reports whether this machine's KVM has hashed page tables, and what it can do.")
     .option('--device <path>', 'the KVM device', '/dev/kvm');
-  addReportOptions(command, 'print the findings as one JSON document', 'print nothing')
+  addReportOptions(command, JSON_DOCUMENT, 'print nothing')
     .addHelpText('after', EXAMPLES)
     .action(async (options: ProbeCommandOptions) => {
       const { probeMachine } = await import('./run.js');
-      await context.run(() => probeMachine(options, context.output));
+      await context.run(
+        () => probeMachine(options, context.output),
+        options.json === true ? context.output.stdout : undefined,
+      );
     });
 }

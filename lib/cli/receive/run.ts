@@ -11,6 +11,7 @@ import { EXIT_CODES } from '../errors/exit-codes.js';
 import { formatBytes, formatCount } from '../report/format.js';
 import { placeOf, type TableOptions } from '../table/place.js';
 import { createReceiveDisplay } from '../report/progress.js';
+import { Refusals } from '../report/refusals.js';
 import type { Address } from '../../transport/address.js';
 import { guestTimeoutOf } from '../guest/hook-options.js';
 import { acceptedText, type AcceptedRest } from '../guest/moved-rest.js';
@@ -20,7 +21,6 @@ import type { OnRefused } from '../../transport/arrivals.js';
 import { listenAt, type Listener } from '../../transport/listen.js';
 import { loadSecurity } from '../../transport/security.js';
 import type { Output } from '../output.js';
-import { Refusals } from './refusals.js';
 import { runMigration, serveMigrationMetrics, type MigrationJob } from '../migration-job.js';
 
 export interface ReceiveCommandOptions

@@ -1,9 +1,9 @@
 import type { Duplex } from 'node:stream';
-import { describeError } from '../errors/describe-error.js';
 import { EXIT_CODES } from '../errors/exit-codes.js';
 import type { MetricsOptions } from '../options/migration.js';
 import type { Output } from '../output.js';
 import { EventReporter, type ReportOptions } from '../report/event-reporter.js';
+import { Refusals } from '../report/refusals.js';
 import { Resources } from '../resources.js';
 import { relayMigration } from '../../qemu/relay/relay.js';
 import type { RelayProgress } from '../../qemu/relay/relay-options.js';
@@ -70,11 +70,11 @@ async function passOn(
       return () => undefined;
     };
   });
-  const onRefused = (reason: unknown): void => {
-    const message = describeError(reason);
-    reporter.say(`refused: ${message}`, 'refused', { message });
-  };
-  const listener = await listenAt(from, security, onRefused);
+  const refusals = new Refusals(reporter);
+  resources.add(() => {
+    refusals.close();
+  });
+  const listener = await listenAt(from, security, refusals.add);
   resources.add(() => {
     listener.close();
   });
@@ -82,7 +82,7 @@ async function passOn(
   const connect = (ended: AbortSignal): Promise<Duplex> => connectTo(to, toSecurity, ended);
   const report = await reporter.showing(createRelayDisplay, (show) =>
     relayMigration(listener, connect, {
-      ...{ minEntries, expectDigest, signal, onRefused },
+      ...{ minEntries, expectDigest, signal, onRefused: refusals.add },
       onProgress: (progress) => {
         watch(progress);
         metrics?.update(progress);
@@ -96,6 +96,5 @@ async function passOn(
 
 function finish(reporter: EventReporter, report: RelayReport): void {
   reporter.finish(describeRelay(report), report);
-  const digest = report.digest();
-  if (digest !== undefined) reporter.digest({ digest: () => digest });
+  reporter.digest(report);
 }

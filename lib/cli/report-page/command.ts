@@ -2,7 +2,7 @@ import type { Command } from 'commander';
 import type { CommandContext } from '../command-context.js';
 import { addPassOptions } from '../options/passes.js';
 import { JSON_DOCUMENT } from '../options/report.js';
-import { addTableOptions } from '../options/table.js';
+import { TABLE_FILE, addTableOptions } from '../options/table.js';
 import { reportOf } from '../table/standard-stream.js';
 import type { ReportCommandOptions } from './run.js';
 
@@ -22,7 +22,7 @@ export function defineReport(program: Command, context: CommandContext): void {
   const command = program
     .command('report')
     .description('Writes a report on a table to look at in a browser: whose it is, a map, sizes, change.')
-    .argument('[file]', 'a snapshot; - is standard input. Without it, options give a guest')
+    .argument('[file]', `${TABLE_FILE}; - is standard input. Without it, options give a guest`)
     .requiredOption('-o, --output <file>', 'the report; an existing file is replaced. - is standard output');
   addPassOptions(addTableOptions(command, 'source'), 'passes over a live guest', { default: 1 })
     .option('--json', JSON_DOCUMENT)

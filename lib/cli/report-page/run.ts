@@ -52,9 +52,9 @@ export async function report(
   const { name, table } = read;
   const result = reportOf(target, output);
   if (json) {
-    const { order, validCount } = table;
+    const { order, validCount: validEntries } = table;
     result.write(
-      jsonDocument({ source: name, output: target, order, validCount, passes, fileBytes: bytes.length }),
+      jsonDocument({ source: name, output: target, order, validEntries, passes, fileBytes: bytes.length }),
     );
   } else {
     result.write(

@@ -1,11 +1,12 @@
 import { MAX_STREAM_ORDER, MIN_ORDER, tableBytes } from '../../hpt/geometry.js';
 import { fitOrder } from '../../inspect/fit-order.js';
-import { contextChanges, countOf } from '../../inspect/context-changes.js';
+import { contextChanges } from '../../inspect/context-changes.js';
 import type { TableStats } from '../../inspect/table-stats.js';
-import { contextRows, largestFirst, MAPPED, mappedCells } from '../report/context-rows.js';
+import { changeRows, contextRows, largestFirst, MAPPED, mappedCells } from '../report/context-rows.js';
 import { hex } from '../report/entry-text.js';
 import { formatBytes, formatCount, formatDuration, formatShare } from '../report/format.js';
 import { adviceText, growthText, usualSize } from '../report/size-text.js';
+import { NOT_SHOWN } from '../table/place.js';
 import { html, number, numbersOf, tableOf, type Html } from './html.js';
 import type { Looked } from './looked.js';
 
@@ -138,15 +139,8 @@ export function changes({ passes, guest, isRechecked }: Looked): Html {
       ></div>
     </figure>
     ${numbersOf('passes', [['pass', 'came', 'went', 'changed', 'in R and C alone', 'valid', 'time'], ...rows])}
-    ${tableOf('Change by region and process', [
-      ['region', 'context', 'came', 'went', 'changed', 'together'],
-      ...contexts.map((each) => [
-        each.region,
-        each.context === 0 ? '-' : String(each.context),
-        ...[each.come, each.gone, each.changed, countOf(each)].map(formatCount),
-      ]),
-    ])}
-    ${isRechecked ? html`` : html`<p class="warning">A descriptor alone does not show whether the guest was reset, resized its table or went to radix meanwhile.</p>`}
+    ${tableOf('Change by region and process', changeRows(contexts))}
+    ${isRechecked ? html`` : html`<p class="warning">Not rechecked: ${NOT_SHOWN.join(' ')}.</p>`}
   </section>`;
 }
 

@@ -71,10 +71,13 @@ export class EventReporter {
     else if (this.mode === 'text') this.output.stdout.write(text);
   }
 
-  /** Prints the digest of the table. Computing it may take a while, so everything urgent is printed before. */
-  digest(report: { digest(): string }): void {
-    if (this.mode === 'json') this.event('digest', { digest: report.digest() });
-    else if (this.mode === 'text') this.output.stdout.write(`digest: ${report.digest()}\n`);
+  /** Prints the digest of the table, if there is one. Computing it may take a while: everything urgent is printed before. */
+  digest(report: { digest(): string | undefined }): void {
+    if (this.mode === 'quiet') return;
+    const digest = report.digest();
+    if (digest === undefined) return;
+    if (this.mode === 'json') this.event('digest', { digest });
+    else this.output.stdout.write(`digest: ${digest}\n`);
   }
 
   /** Prints the error that ends the command, for a program; for a person it is printed where the exit code is decided. */

@@ -49,11 +49,14 @@ export function defineResolve(program: Command, context: CommandContext): void {
         .choices(['source', 'destination'])
         .default('source'),
     )
-    .option('--json', 'print one JSON object per line');
+    .option('--json', 'print one JSON object per line; a "failed" event if it fails');
   addPeerOptions(command)
     .addHelpText('after', HELP)
     .action(async (id: string | undefined, options: ResolveCommandOptions) => {
       const { resolve } = await import('./run.js');
-      await context.run((signal) => resolve(id, options, context.output, signal));
+      await context.run(
+        (signal) => resolve(id, options, context.output, signal),
+        options.json === true ? context.output.stdout : undefined,
+      );
     });
 }

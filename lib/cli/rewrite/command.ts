@@ -1,6 +1,7 @@
 import type { Command } from 'commander';
 import type { CommandContext } from '../command-context.js';
 import { JSON_DOCUMENT, addReportOptions } from '../options/report.js';
+import { TABLE_FILE } from '../options/table.js';
 import { reportOf } from '../table/standard-stream.js';
 import type { RewriteCommandOptions } from './run.js';
 
@@ -17,7 +18,7 @@ export function defineRewrite(program: Command, context: CommandContext): void {
     .command('rewrite')
     .description("Writes QEMU's or libvirt's file again with another page table.")
     .argument('<file>', 'the file; - is standard input')
-    .requiredOption('--table <file>', 'the file that holds the table: a snapshot, or one of QEMU or libvirt')
+    .requiredOption('--table <file>', `the file that holds the table: ${TABLE_FILE}`)
     .requiredOption(
       '-o, --output <file>',
       'the new file; an existing one is replaced. - is standard output, and the result goes to stderr',

@@ -50,6 +50,6 @@ function controlOf(guest: RunningGuest): GuestCallbacks {
   };
 }
 
-async function givenTable({ table }: EmulatedSpec): Promise<HptTable | undefined> {
-  return table && (await readTableFile(table.path)).table;
+async function givenTable({ file }: EmulatedSpec): Promise<HptTable | undefined> {
+  return file === undefined ? undefined : (await readTableFile(file)).table;
 }

@@ -8,8 +8,8 @@ export interface EmulatedSpec {
   readonly pageShift: 12 | 16;
   /** log2 of the table's bytes. */
   readonly order: number;
-  /** A file that holds a table: its memory, 16 bytes an entry, big-endian; or a snapshot. Its order counts then. */
-  readonly table: { readonly kind: 'image' | 'snapshot'; readonly path: string } | undefined;
+  /** A file that holds the table, of any kind that `readTableFile` takes. Its order counts then. */
+  readonly file: string | undefined;
   /** Seed of what the guest does. */
   readonly seed: number;
   /** Steps that the guest has taken at the start. */
@@ -23,7 +23,7 @@ const DEFAULTS: EmulatedSpec = {
   host: 'power9',
   pageShift: 16,
   order: 24,
-  table: undefined,
+  file: undefined,
   seed: 1,
   steps: 20_000,
   rate: 0,
@@ -36,7 +36,7 @@ const HOST_KEYS = `host (power8 or power9; ${DEFAULTS.host}), page-shift (12 or 
 /** For `--help`: each key with its values and its default. */
 export const SPEC_HELP = {
   source:
-    `KEY=VALUE, separated by commas: ${HOST_KEYS}, order (${MIN_ORDER}..${MAX_STREAM_ORDER}; ${DEFAULTS.order}), image or snapshot (a file that holds the table), ` +
+    `KEY=VALUE, separated by commas: ${HOST_KEYS}, order (${MIN_ORDER}..${MAX_STREAM_ORDER}; ${DEFAULTS.order}), file (one that holds the table, as inspect takes), ` +
     `seed (0..${MAX.seed}; ${DEFAULTS.seed}), steps (0..${MAX.steps}; ${DEFAULTS.steps}, or 0 with a file), ` +
     `rate (steps per second, 0..${MAX.rate}; ${DEFAULTS.rate})`,
   target: `KEY=VALUE, separated by commas: ${HOST_KEYS}`,
@@ -57,8 +57,7 @@ const hostKeys: Readonly<Record<string, Reader>> = {
 
 const guestKeys: Readonly<Record<string, Reader>> = {
   order: (value) => ({ order: integer(value, 'order', MIN_ORDER, MAX_STREAM_ORDER) }),
-  image: (path) => ({ table: { kind: 'image', path } }),
-  snapshot: (path) => ({ table: { kind: 'snapshot', path } }),
+  file: (path) => ({ file: path }),
   seed: (value) => ({ seed: integer(value, 'seed', 0, MAX.seed) }),
   steps: (value) => ({ steps: integer(value, 'steps', 0, MAX.steps) }),
   rate: (value) => ({ rate: integer(value, 'rate', 0, MAX.rate) }),
@@ -91,13 +90,11 @@ export function parseEmulatedSpec(text: string, role: 'source' | 'target'): Emul
     seen.add(key);
     given = { ...given, ...keys[key]!(value) };
   }
-  if (seen.has('image') && seen.has('snapshot'))
-    throw new TypeError('image and snapshot exclude each other.');
-  if (given.table !== undefined && given.order !== undefined) {
-    throw new TypeError(`order and ${given.table.kind} exclude each other: the file has an order.`);
+  if (given.file !== undefined && given.order !== undefined) {
+    throw new TypeError('order and file exclude each other: the file has an order.');
   }
   // A given table stays as it is, unless steps for the guest are given too.
-  return { ...DEFAULTS, ...(given.table === undefined ? {} : { steps: 0 }), ...given };
+  return { ...DEFAULTS, ...(given.file === undefined ? {} : { steps: 0 }), ...given };
 }
 
 function integer(value: string, key: string, min: number, max: number): number {

@@ -29,10 +29,14 @@ export interface AttachPlace {
   readonly order: number | undefined;
 }
 
-/** Printed after a table was read from a descriptor alone. */
-export const NOT_RECHECKED =
-  'source             NOT RECHECKED: a descriptor alone does not show whether the guest was reset, resized its table or\n' +
-  '                   went to radix meanwhile (--htab-socket does)\n';
+/** What is not known of a table that was read from a descriptor alone, on two lines of a terminal. */
+export const NOT_SHOWN = [
+  'a descriptor alone does not show whether the guest was reset, resized its table or',
+  'went to radix meanwhile',
+] as const;
+
+/** Printed after such a table was read. */
+export const NOT_RECHECKED = `source             NOT RECHECKED: ${NOT_SHOWN.join('\n                   ')} (--htab-socket does)\n`;
 
 /** Where a table is, with all that is needed to open it. */
 export type Place =

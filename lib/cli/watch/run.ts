@@ -127,5 +127,5 @@ class Watch {
 }
 
 function isUserEnd({ reason }: AbortSignal): boolean {
-  return reason instanceof Interrupted && reason.exitCode === new Interrupted('SIGINT').exitCode;
+  return reason instanceof Interrupted && reason.signal === 'SIGINT';
 }

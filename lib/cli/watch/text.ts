@@ -2,6 +2,7 @@ import { ptegCount } from '../../hpt/geometry.js';
 import type { HptTable } from '../../hpt/table.js';
 import type { ChangeCounts, TableChanges } from '../../inspect/change-fold.js';
 import { countOf, type ContextChanges } from '../../inspect/context-changes.js';
+import { changeRow, changeRows } from '../report/context-rows.js';
 import { formatCount, formatDuration, formatTable } from '../report/format.js';
 import { drawRow, type MapStyle } from '../report/map.js';
 import { CHANGE_CELLS, type TablePass } from '../table/live-table.js';
@@ -34,15 +35,8 @@ export function passText(
 
 /** What each part of the kernel and each process changed. */
 export function churnText(passes: number, total: ChangeCounts, contexts: readonly ContextChanges[]): string {
-  const heading = ['region', 'context', 'came', 'went', 'changed', 'together'];
-  const row = (names: readonly string[], counts: ChangeCounts): string[] => [
-    ...names,
-    ...[counts.come, counts.gone, counts.changed, countOf(counts)].map(formatCount),
-  ];
-  const rows = contexts
-    .toSorted((a, b) => countOf(b) - countOf(a))
-    .map((each) => row([each.region, each.context === 0 ? '-' : String(each.context)], each));
-  return `\nChanges in ${formatCount(Math.max(passes - 1, 0))} passes after the first\n${formatTable([heading, ...rows, row(['all', ''], total)])}\n`;
+  const rows = changeRows(contexts.toSorted((a, b) => countOf(b) - countOf(a)));
+  return `\nChanges in ${formatCount(Math.max(passes - 1, 0))} passes after the first\n${formatTable([...rows, changeRow('all', '', total)])}\n`;
 }
 
 /** 0..1 by the doubling of the count, from one entry on. */

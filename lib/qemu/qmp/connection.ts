@@ -1,9 +1,8 @@
-import { once } from 'node:events';
 import type { Socket } from 'node:net';
 import { checkFunction, checkObject, checkString, invalidTypeError } from '../../base/arguments.js';
-import { HtabSystemError, HtabUnavailableError } from '../../base/errors.js';
+import { connected } from '../../base/connected.js';
+import { HtabUnavailableError } from '../../base/errors.js';
 import { foreignText } from '../../base/foreign-text.js';
-import { systemCall } from '../../base/system-call.js';
 import { within } from '../../base/time.js';
 import { Lines, parseMessage, type QmpEvent, type QmpMessage } from './messages.js';
 import { checkQmpArguments, type QmpOptions } from './qmp-options.js';
@@ -40,24 +39,13 @@ export async function connectQmp(path: string, options: QmpOptions = {}): Promis
   const socket = connect({ path });
   const connection = new QmpConnection(path, socket, timeoutMs);
   try {
-    await connected(path, socket, timeoutMs, signal);
+    await connected(socket, { operation: `connect to the QMP monitor at ${path}`, timeoutMs, signal });
     await connection.begin(signal);
     return connection;
   } catch (error) {
     connection.close();
     throw error;
   }
-}
-
-async function connected(
-  path: string,
-  socket: Socket,
-  timeoutMs: number,
-  signal: AbortSignal | undefined,
-): Promise<void> {
-  const operation = `connect to the QMP monitor at ${path}`;
-  const late = (): Error => new HtabSystemError('connect', 'ETIMEDOUT', { operation });
-  await within(systemCall(operation, once(socket, 'connect')), timeoutMs, signal, late);
 }
 
 /** @throws TypeError (`ERR_INVALID_ARG_TYPE`) */

@@ -1,4 +1,5 @@
 import { quotedText } from '../../base/foreign-text.js';
+import { fieldsOf, textOf } from '../fields.js';
 
 /** Longest line of a monitor, in bytes: the schema of QEMU 10.0, its longest answer, has about 300,000. */
 export const MAX_LINE_BYTES = 1 << 22;
@@ -86,14 +87,4 @@ function eventOf(name: string, fields: Readonly<Record<string, unknown>>): QmpEv
 function versionOf(greeting: unknown): string {
   const { major, minor, micro } = fieldsOf(fieldsOf(fieldsOf(greeting)['version'])['qemu']);
   return [major, minor, micro].map((part) => (typeof part === 'number' ? part : '?')).join('.');
-}
-
-/** The fields of an answer that should be an object; none of one that is not. */
-export function fieldsOf(value: unknown): Readonly<Record<string, unknown>> {
-  return typeof value === 'object' && value !== null ? (value as Record<string, unknown>) : {};
-}
-
-/** A field that should be a text. */
-export function textOf(value: unknown): string {
-  return typeof value === 'string' ? value : '';
 }

@@ -1,8 +1,8 @@
 import { HtabStateError } from '../../base/errors.js';
 import { foreignText } from '../../base/foreign-text.js';
 import { sleep } from '../../base/time.js';
+import { fieldsOf, textOf } from '../fields.js';
 import { checkConnection, type QmpConnection } from './connection.js';
-import { fieldsOf, textOf } from './messages.js';
 
 /** What `query-migrate` says when no migration runs: any other word, also one of a later QEMU, is a migration that does. */
 const AT_REST: ReadonlySet<string> = new Set(['none', 'completed', 'failed', 'cancelled']);

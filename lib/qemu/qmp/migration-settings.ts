@@ -1,7 +1,7 @@
 import { bothErrors } from '../../base/both-errors.js';
 import { HtabUnavailableError } from '../../base/errors.js';
+import { fieldsOf, textOf } from '../fields.js';
 import type { QmpConnection } from './connection.js';
-import { fieldsOf, textOf } from './messages.js';
 
 /** What a user may have switched on that a stream to this process can do with. */
 const KEPT: ReadonlySet<string> = new Set([

@@ -1,7 +1,7 @@
 import { HtabError, HtabStateError } from '../../base/errors.js';
 import { foreignText } from '../../base/foreign-text.js';
+import { fieldsOf, textOf } from '../fields.js';
 import type { QmpConnection } from './connection.js';
-import { fieldsOf, textOf } from './messages.js';
 
 /** States in which no vcpu runs, nor will by itself, of a guest that is here and whole. */
 const STANDING: ReadonlySet<string> = new Set(['paused', 'prelaunch']);

@@ -12,8 +12,8 @@ const TLS_HANDSHAKE = 0x1603;
 /** Most connections that have not told what they are. */
 const MAX_SILENT = 16;
 
-/** Told why a connection was closed that is no migration. */
-export type OnRefused = (reason: Error) => void;
+/** Told why a connection was closed that is no migration; `from` is the peer's IP address, where it has one. */
+export type OnRefused = (reason: Error, from: string | undefined) => void;
 
 /** A connection that begins as a migration does. */
 export interface MigrationSource {
@@ -67,9 +67,11 @@ export class Arrivals {
         return;
       }
       if (this.#silent.size === MAX_SILENT) this.#silent.keys().next().value?.destroy();
+      // One that has been closed does not tell it any more.
+      const from = (socket as { readonly remoteAddress?: string }).remoteAddress;
       const admitted = this.#admit(socket).catch((error: unknown) => {
         socket.destroy();
-        if (!this.#closed) this.#onRefused(error as Error);
+        if (!this.#closed) this.#onRefused(error as Error, from);
       });
       this.#silent.set(socket, admitted);
     }

@@ -28,8 +28,8 @@ export interface RelayOptions {
   readonly signal?: AbortSignal | undefined;
   /** Called once the destination is connected, and after every chunk that has gone on. */
   readonly onProgress?: ((progress: RelayProgress) => void) | undefined;
-  /** Called with the reason for each connection that is closed because it is no migration. */
-  readonly onRefused?: ((reason: Error) => void) | undefined;
+  /** Called with the reason, and the peer's IP address, for each connection that is closed because it is no migration. */
+  readonly onRefused?: ((reason: Error, from: string | undefined) => void) | undefined;
 }
 
 export const RELAY_OPTIONS = {

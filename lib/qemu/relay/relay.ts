@@ -6,6 +6,7 @@ import {
   invalidTypeError,
   invalidValueError,
 } from '../../base/arguments.js';
+import { HtabStateError } from '../../base/errors.js';
 import { checkOptions, numbersOf } from '../../base/options.js';
 import { within } from '../../base/time.js';
 import { Arrivals, type MigrationSource } from './arrivals.js';
@@ -16,6 +17,9 @@ import { StreamWatch } from './watch.js';
 
 const NEVER = new AbortController().signal;
 
+/** Those that a relay has taken connections from: it may have one in hand when it ends, which another would never see. */
+const served = new WeakSet<AsyncIterable<Duplex>>();
+
 /**
  * Passes one migration of QEMU's on to another QEMU, with its return path, and reads the page table in it on the way. The
  * first byte of the devices' state goes on only once the table is known to be whole, in its range, of one order and
@@ -23,8 +27,10 @@ const NEVER = new AbortController().signal;
  *
  * Memory of the guest passes untouched. What is held of the stream is the table, and some chunks.
  *
- * @param connections of `listen`, or others; all until the relay ends are looked at, the first migration is passed on
+ * @param connections of `listen`, or others; all until the relay ends are looked at, the first migration is passed on. Each
+ *   relay needs a listener of its own; it may be at the same address
  * @param openTarget connects to the QEMU that waits with `-incoming`; called once the source has begun
+ * @throws HtabStateError `closed` if `connections` end before a migration has come, or have served another relay
  * @throws HtabFormatError for a stream, or a table, that is refused, with `section` and `byteOffset`
  * @throws HtabError `ERR_HTAB_MIGRATION` if an end is lost, the table has too few entries (`option` is `minEntries`), or the
  *   source uses what a relay cannot follow (postcopy, multifd, compress, TLS); `ERR_HTAB_VERIFY` for another digest;
@@ -50,6 +56,10 @@ export async function relayMigration(
   if (expectDigest !== undefined) checkDigest(expectDigest);
   const { minEntries } = numbersOf(RELAY_OPTIONS, options);
   signal.throwIfAborted();
+  if (served.has(connections)) {
+    throw new HtabStateError('closed', 'this listener has served another relay; listen again for this one');
+  }
+  served.add(connections);
   const arrivals = new Arrivals(connections, onRefused);
   try {
     const ended = AbortSignal.any([signal, arrivals.trouble]);

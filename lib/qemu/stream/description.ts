@@ -1,4 +1,5 @@
 import { foreignText } from '../../base/foreign-text.js';
+import { fieldsOf } from '../fields.js';
 import type { Configuration } from './configuration.js';
 import type { Findings } from './findings.js';
 import { MARK, type QemuSection } from './layout.js';
@@ -130,8 +131,4 @@ function payloadBytes(part: unknown, depth: number): number | undefined {
     bytes += 2 + name.length + 4 + inner;
   }
   return bytes;
-}
-
-function fieldsOf(value: unknown): Readonly<Record<string, unknown>> {
-  return typeof value === 'object' && value !== null ? (value as Record<string, unknown>) : {};
 }

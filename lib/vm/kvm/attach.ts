@@ -1,14 +1,14 @@
-import { checkInteger, checkOneOf } from '../../base/arguments.js';
+import { INT_MAX, checkInteger, checkOneOf } from '../../base/arguments.js';
 import { HtabUnavailableError } from '../../base/errors.js';
-import { checkOptions, numbersOf, type OptionTable } from '../../base/options.js';
+import { checkOptions, numbersOf } from '../../base/options.js';
 import { sleep } from '../../base/time.js';
-import { MAX_STREAM_ORDER, MIN_ORDER } from '../../hpt/geometry.js';
 import { attempt } from '../call-result.js';
 import { htabFlags } from '../ioctls.js';
 import { type Addon, type Descriptor, loadAddon } from './addon.js';
+import { ATTACH_OPTIONS, type AttachOptions } from './attach-options.js';
 import { AttachedHandle } from './attached-handle.js';
 import { findOrder } from './find-order.js';
-import { INT_MAX, toHandle } from './handover.js';
+import { toHandle } from './handover.js';
 import type { KvmHandle } from './kvm-handle.js';
 import { traceError } from './trace-errors.js';
 import { VmmProcess } from './vmm-process.js';
@@ -16,37 +16,6 @@ import { VmmProcess } from './vmm-process.js';
 /** How long a thread is looked for that waits in a system call, and the pause between two looks. */
 const SEARCH_MS = 3000;
 const SEARCH_PAUSE_MS = 20;
-
-/** How {@link attachHtab} opens a table. */
-export interface AttachOptions {
-  /** Number of the VMM's process, 1..2^31 - 1. */
-  readonly pid: number;
-  /** Default `read`. Nothing is written without a handle that was asked for with `write`. */
-  readonly access?: 'read' | 'write';
-  /** Number of the VM's descriptor in that process, 0..2^31 - 1; needed where it has several VMs. */
-  readonly fd?: number | undefined;
-  /** log2 of the table's bytes, 18..36. Default: found by one first pass over the table. */
-  readonly order?: number | undefined;
-  /** Ends the attaching with its reason. */
-  readonly signal?: AbortSignal | undefined;
-}
-
-export const ATTACH_OPTIONS = {
-  pid: {
-    ...{ min: 1, max: INT_MAX, unit: 'pid' },
-    doc: 'running VMM whose table to open, unchanged as it is',
-  },
-  access: { choices: ['read', 'write'], default: 'read', doc: 'what the descriptor is open for' },
-  fd: {
-    ...{ min: 0, max: INT_MAX, unit: 'descriptor' },
-    doc: "number of the VM's descriptor there, if several",
-  },
-  order: {
-    ...{ min: MIN_ORDER, max: MAX_STREAM_ORDER, unit: 'log2 bytes' },
-    doc: "log2 of the table's bytes; default: found by one first pass",
-  },
-  signal: { doc: 'ends the attaching with its reason' },
-} as const satisfies OptionTable<AttachOptions>;
 
 /** The table of a VMM that knows nothing of us; `sendHpt` and `saveSnapshot` take it. */
 export interface AttachedHtab {

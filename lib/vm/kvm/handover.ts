@@ -1,5 +1,5 @@
 import { constants } from 'node:fs';
-import { checkInteger, checkObject, checkString } from '../../base/arguments.js';
+import { INT_MAX, checkInteger, checkObject, checkString } from '../../base/arguments.js';
 import { HtabUnavailableError } from '../../base/errors.js';
 import { quotedText } from '../../base/foreign-text.js';
 import { checkOptions, type OptionTable } from '../../base/options.js';
@@ -11,9 +11,6 @@ import { PASSING_OPTIONS, type PassingOptions, receiveMessage } from './passing.
 /** What /proc calls an HTAB descriptor, and a VM's. */
 export const HTAB = 'anon_inode:kvm-htab';
 export const VM = 'anon_inode:kvm-vm';
-
-/** Largest number of a descriptor or a process. */
-export const INT_MAX = 2 ** 31 - 1;
 
 /** How a descriptor number of this process becomes a handle. */
 export interface AdoptOptions {

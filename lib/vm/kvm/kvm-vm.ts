@@ -1,5 +1,5 @@
 import { constants } from 'node:os';
-import { checkInteger, checkPath } from '../../base/arguments.js';
+import { INT_MAX, checkInteger, checkPath } from '../../base/arguments.js';
 import { HtabUnavailableError } from '../../base/errors.js';
 import { checkOptions } from '../../base/options.js';
 import { MAX_ORDER, MIN_ORDER } from '../../hpt/geometry.js';
@@ -80,7 +80,7 @@ export class KvmVm extends BaseVm {
     checkOptions(options, { device: true, type: true });
     const { device = DEFAULT_DEVICE, type = process.arch === 'ppc64' ? 1 : 0 } = options;
     checkPath('device', device);
-    checkInteger('type', type, 0, 2 ** 31 - 1);
+    checkInteger('type', type, 0, INT_MAX);
     const { addon, kvm } = await openKvm(device);
     try {
       return new KvmVm(addon, await attempt(`create a VM of type ${type}`, () => addon.createVm(kvm, type)));

@@ -1,8 +1,7 @@
-import { once } from 'node:events';
 import type { Socket } from 'node:net';
-import { HtabSystemError, HtabUnavailableError } from '../../base/errors.js';
+import { connected } from '../../base/connected.js';
+import { HtabUnavailableError } from '../../base/errors.js';
 import { quotedText } from '../../base/foreign-text.js';
-import { systemCall } from '../../base/system-call.js';
 import { within } from '../../base/time.js';
 
 /** Longest first line of an answer, in bytes. */
@@ -51,7 +50,8 @@ export async function callVmm(socketPath: string, call: VmmCall): Promise<VmmAns
     socket.unref();
   };
   try {
-    await connected(socket, `connect to the VMM at ${socketPath}`, call.timeoutMs);
+    const { timeoutMs } = call;
+    await connected(socket, { operation: `connect to the VMM at ${socketPath}`, timeoutMs });
     socket.write(`${request}\n`);
     socket.write(body);
     signal?.addEventListener('abort', giveUp);
@@ -70,16 +70,6 @@ export async function callVmm(socketPath: string, call: VmmCall): Promise<VmmAns
   } finally {
     signal?.removeEventListener('abort', giveUp);
     socket.destroy();
-  }
-}
-
-async function connected(socket: Socket, operation: string, timeoutMs: number): Promise<void> {
-  const late = AbortSignal.timeout(timeoutMs);
-  try {
-    await systemCall(operation, once(socket, 'connect', { signal: late }));
-  } catch (error) {
-    if (!late.aborted) throw error;
-    throw new HtabSystemError('connect', 'ETIMEDOUT', { operation, cause: error });
   }
 }
 

@@ -2,10 +2,10 @@ import { once } from 'node:events';
 import type { connect, Socket } from 'node:net';
 import { setImmediate } from 'node:timers/promises';
 import { checkPath } from '../../base/arguments.js';
-import { HtabSystemError, HtabUnavailableError } from '../../base/errors.js';
+import { connected } from '../../base/connected.js';
+import { HtabUnavailableError } from '../../base/errors.js';
 import { checkOptions, numbersOf, type OptionTable } from '../../base/options.js';
 import { quotedText } from '../../base/foreign-text.js';
-import { systemCall } from '../../base/system-call.js';
 import { MAX_MS } from '../../base/time.js';
 
 /** Longest answer, in bytes. */
@@ -32,38 +32,7 @@ export const VMM_SOCKET_OPTIONS = {
  * {@link requestTarget} ask for tables over the same socket, {@link requestSourceRest} and {@link requestDestinationRest} for
  * all else of a guest.
  *
- * The protocol: the VMM listens at a Unix socket for agents of its own user. A request is a line of text, an answer is a
- * line of text. A client may send any number of requests, and several clients may be connected. The VMM performs and
- * answers the requests of one connection in order: a client that gives up waiting for the answer to `pause` sends `resume`
- * after it, and takes the guest to run once both are answered.
- *
- * | request        | answer                                                                                     |
- * |----------------|--------------------------------------------------------------------------------------------|
- * | `open-read`    | `ok ORDER`, with a fresh HTAB read descriptor (SCM_RIGHTS) of the VM the guest runs in      |
- * | `open-read N`  | the same, from entry N on (`start_index`). A VMM may refuse it, at the cost of stop time     |
- * | `open-write`   | `ok ORDER`, with a write descriptor of the VM the guest moves to, which has run no vcpu    |
- * | `open-read-next` | `ok ORDER`, with a read descriptor of that VM                                            |
- * | `pause`        | `ok`, once no vcpu runs                                                                    |
- * | `resume`       | `ok`                                                                                       |
- * | `throttle N`   | `ok`; N from 1 on is slower each time, 0 is full speed                                     |
- * | `rest-ms`      | `ok MS`: how long the guest would stand still for its memory and devices if it were stopped now; `ok far` while they are far from done |
- * | `finish`       | `ok LENGTH`, with so many bytes of state after the line, once memory and devices are at the destination; at most 16 MiB |
- * | `can-accept`   | `ok`; nothing is done                                                                      |
- * | `accept LENGTH` | `ok`, once the guest is whole in the VM that it moves to. So many bytes of state follow the request's line |
- * | `discard`      | `ok`; what has come of the guest is thrown away. A guest that runs is left alone            |
- * | `run`          | `ok`; the guest runs in that VM                                                            |
- *
- * Those from `rest-ms` on come over a connection each. If its client shuts it down (end of file, POLLRDHUP) before the answer,
- * nothing waits for it any more: the VMM ends `finish` or `accept` soon, puts nothing in its place any more, and closes the
- * connection; the next `finish` or `accept` comes after that. `resume` may come before: then the guest runs on. A VMM that
- * refuses `rest-ms` moves its table alone, one that refuses `can-accept` takes a table alone.
- *
- * ORDER is log2 of the table's bytes. Words after it, after MS and LENGTH, or after an `ok`, are for people. `pause` of a
- * paused guest and `resume` of a running one are `ok`. Any other answer is a refusal, and its text says why: `error no such VM`.
- *
- * If a client that sent `pause` disconnects without a `resume`, its process has died, or has ended in doubt: the guest must
- * stay stopped until `kvm-htab resolve` says where it is. If a client that sent `accept` sends neither `run` nor `discard`,
- * the guest must not run there until the destination's journal says that it has come.
+ * The protocol, for the author of a VMM: "The VMM's side" in `lib/vm/README.md` of the package.
  *
  * @example
  * using vmm = await VmmSocket.open('/run/vmm/a.sock');
@@ -92,15 +61,12 @@ export class VmmSocket implements Disposable {
     // Not with this module: a program that imports kvm-htab may never need node:net.
     const net = await import('node:net');
     const control = new VmmSocket(net.connect, socketPath, timeoutMs);
-    const signal = AbortSignal.timeout(timeoutMs);
-    const operation = `connect to the VMM at ${socketPath}`;
     try {
-      await systemCall(operation, control.#connect(signal));
+      await connected(control.#open(), { operation: `connect to the VMM at ${socketPath}`, timeoutMs });
       return control;
     } catch (error) {
       control.close();
-      if (!signal.aborted) throw error;
-      throw new HtabSystemError('connect', 'ETIMEDOUT', { operation, cause: error });
+      throw error;
     }
   }
 
@@ -204,12 +170,18 @@ export class VmmSocket implements Disposable {
 
   async #connect(signal: AbortSignal): Promise<Socket> {
     if (this.#socket?.writable === true) return this.#socket;
+    const socket = this.#open();
+    await once(socket, 'connect', { signal });
+    return socket;
+  }
+
+  /** A new connection, which is not there yet. */
+  #open(): Socket {
     const socket = this.#connectNet({ path: this.#path });
     // A failure between two requests shows in the next one.
     socket.on('error', () => undefined);
     this.#socket = socket;
     this.#unanswered = 0;
-    await once(socket, 'connect', { signal });
     return socket;
   }
 }

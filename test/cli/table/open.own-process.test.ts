@@ -301,17 +301,17 @@ describe('an emulated VM', () => {
     image.writeBigUInt64BE(0x5190n, 16 * 700 + 8);
     const file = path.join(folder, 'image');
     writeFileSync(file, image);
-    const source = await openSource({ emulated: parseEmulatedSpec(`image=${file}`, 'source') });
+    const source = await openSource({ emulated: parseEmulatedSpec(`file=${file}`, 'source') });
     const { table } = source.table as EmulatedVm;
     expect(source.order).toBe(18);
     expect([table!.validCount, table!.get(700)]).toEqual([1, { v: 0x51n, r: 0x5190n }]);
 
     const snapshot = path.join(folder, 'snapshot');
     const { digest } = await saveSnapshot(source.table as EmulatedVm, snapshot);
-    const copy = await openSource({ emulated: parseEmulatedSpec(`snapshot=${snapshot}`, 'source') });
+    const copy = await openSource({ emulated: parseEmulatedSpec(`file=${snapshot}`, 'source') });
     expect(digestTable((copy.table as EmulatedVm).table!)).toBe(digest);
     const busy = await openSource({
-      emulated: parseEmulatedSpec(`snapshot=${snapshot},steps=500`, 'source'),
+      emulated: parseEmulatedSpec(`file=${snapshot},steps=500`, 'source'),
     });
     expect((busy.table as EmulatedVm).table!.validCount).toBeGreaterThan(50);
   });
@@ -319,7 +319,7 @@ describe('an emulated VM', () => {
   test.each([0, 1, (1 << 18) - 16, (1 << 18) + 16, 1 << 17])('takes no image of %i bytes', async (bytes) => {
     const file = path.join(folder, 'odd');
     writeFileSync(file, Buffer.alloc(bytes));
-    await expect(openSource({ emulated: parseEmulatedSpec(`image=${file}`, 'source') })).rejects.toThrow(
+    await expect(openSource({ emulated: parseEmulatedSpec(`file=${file}`, 'source') })).rejects.toThrow(
       bytes === 0 ? 'it is empty' : `it has ${bytes} bytes; a table has 2^18 to 2^36, a power of two`,
     );
   });
@@ -340,15 +340,12 @@ describe('the spec of an emulated VM', () => {
       host: 'power8',
       pageShift: 12,
       order: 36,
-      table: undefined,
+      file: undefined,
       seed: 4_294_967_295,
       steps: 0,
       rate: 7,
     });
-    expect(parseEmulatedSpec('image=/a=b', 'source')).toMatchObject({
-      table: { kind: 'image', path: '/a=b' },
-      steps: 0,
-    });
+    expect(parseEmulatedSpec('file=/a=b', 'source')).toMatchObject({ file: '/a=b', steps: 0 });
     expect(parseEmulatedSpec('', 'target')).toMatchObject({ host: 'power9', pageShift: 16 });
   });
 
@@ -361,13 +358,13 @@ describe('the spec of an emulated VM', () => {
     ['rate=', '"rate=" is not KEY=VALUE'],
     ['fast', '"fast" is not KEY=VALUE with a key of host, page-shift, order'],
     ['constructor=1', '"constructor=1" is not KEY=VALUE'],
-    ['image=x,order=20', 'order and image exclude each other'],
-    ['order=20,snapshot=x', 'order and snapshot exclude each other'],
+    ['file=x,order=20', 'order and file exclude each other'],
+    ['order=20,file=x', 'order and file exclude each other'],
   ])('%j is refused', (spec, message) => {
     expect(() => parseEmulatedSpec(spec, 'source')).toThrow(message);
   });
 
-  test.each(['order=20', 'image=x', 'seed=1', 'rate=1'])('of a target has no %s', (spec) => {
+  test.each(['order=20', 'file=x', 'seed=1', 'rate=1'])('of a target has no %s', (spec) => {
     expect(() => parseEmulatedSpec(spec, 'target')).toThrow('with a key of host, page-shift.');
   });
 });

@@ -1,5 +1,5 @@
-import { readFileSync } from 'node:fs';
 import type { AgentGuest } from '../../../lib/testing/agent/guest.js';
+import { type HostModel, thisHost } from '../../../lib/vm/host.js';
 import { ControlClient } from '../control-client.js';
 import { ComparedMemory } from './compared-memory.js';
 import { VmmMemory } from './vmm-memory.js';
@@ -11,9 +11,13 @@ export class VmmGuest implements AgentGuest, Disposable {
   readonly #file: VmmMemory;
   readonly #resume: 'resume' | 'commit';
 
-  private constructor(vmm: ControlClient, file: VmmMemory, resume: 'resume' | 'commit') {
-    const logLosesPages = /^cpu\s*: POWER8/m.test(readFileSync('/proc/cpuinfo', 'utf8'));
-    this.memory = logLosesPages ? new ComparedMemory(file) : file;
+  /** @param host on POWER8 the dirty log loses pages */
+  private constructor(
+    vmm: ControlClient,
+    file: VmmMemory,
+    { host, resume }: { readonly host: HostModel | undefined; readonly resume: 'resume' | 'commit' },
+  ) {
+    this.memory = host === 'power8' ? new ComparedMemory(file) : file;
     this.#vmm = vmm;
     this.#file = file;
     this.#resume = resume;
@@ -24,7 +28,7 @@ export class VmmGuest implements AgentGuest, Disposable {
    */
   static async open(socketPath: string, resume: 'resume' | 'commit'): Promise<VmmGuest> {
     const vmm = await ControlClient.open(socketPath);
-    return new VmmGuest(vmm, await VmmMemory.open(vmm), resume);
+    return new VmmGuest(vmm, await VmmMemory.open(vmm), { host: await thisHost(), resume });
   }
 
   /** What the stop takes beside the last pages, in ms. */

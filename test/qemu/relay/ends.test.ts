@@ -1,7 +1,7 @@
 import { setTimeout } from 'node:timers/promises';
 import { expect, test } from 'vitest';
 import { relayMigration } from '../../../lib/qemu/relay/relay.js';
-import { listen } from '../../../lib/transport/transport.js';
+import { connect, listen } from '../../../lib/transport/transport.js';
 import { scratchFiles } from '../../scratch.js';
 import { footer, htabOf, record, streamOf } from '../stream-writer.js';
 import { FakeSource, fakeTarget, shut, startRelay, withReturnPath } from './fake-qemus.js';
@@ -129,4 +129,20 @@ test('a listener that closes before a migration comes ends the relay', async () 
   const result = relayMigration(listener, () => Promise.reject(new Error('not called')));
   listener.close();
   await expect(result).rejects.toMatchObject({ code: 'ERR_HTAB_STATE', state: 'closed' });
+});
+
+test('a listener serves one relay, and a second one is told to listen again', async () => {
+  const target = await fakeTarget(scratch('b'), (received, socket) => {
+    if (received.length === stream.length) socket.end(shut(0));
+  });
+  const listener = await listen(`unix:${scratch('a')}`);
+  const openTarget = (): ReturnType<typeof connect> => connect(target.address);
+  const first = relayMigration(listener, openTarget);
+  await new FakeSource(listener.address).send(stream);
+  expect(await first).toMatchObject({ acknowledged: true });
+  await expect(relayMigration(listener, openTarget)).rejects.toMatchObject({
+    ...{ code: 'ERR_HTAB_STATE', state: 'closed' },
+    message: expect.stringContaining('listen again') as string,
+  });
+  listener.close();
 });

@@ -5,6 +5,8 @@ import { digestTable } from '../../../lib/hpt/digest.js';
 import { HptTable } from '../../../lib/hpt/table.js';
 import type { RelayOptions } from '../../../lib/qemu/relay/relay-options.js';
 import { readQemuStream } from '../../../lib/qemu/stream/read-qemu-stream.js';
+import { relayMigration } from '../../../lib/qemu/relay/relay.js';
+import { connect as connectTo, listen } from '../../../lib/transport/transport.js';
 import { scratchFiles } from '../../scratch.js';
 import { chunked, fixture } from '../support.js';
 import {
@@ -209,6 +211,22 @@ test('a connection that is no migration does not reach the destination, and one 
   await expect(result).rejects.toThrow(/multifd/);
   await Promise.all([source.closed, silent.closed, target.closed]);
   expect(target.sockets.length).toBe(1);
+});
+
+test('a refused connection is reported with the address that it came from', async () => {
+  const target = await fakeTarget(scratch('b'));
+  const listener = await listen('tcp://127.0.0.1:0');
+  const refused = new Promise<string | undefined>((resolve) => {
+    const onRefused = (_reason: Error, from: string | undefined): void => {
+      resolve(from);
+      listener.close();
+    };
+    relayMigration(listener, () => connectTo(target.address), { onRefused }).catch(() => undefined);
+  });
+  const scan = new FakeSource(listener.address);
+  await scan.send(Buffer.from('GET / HTTP/1.1'));
+  expect(await refused).toBe('127.0.0.1');
+  target.server.close();
 });
 
 test('a source that uses TLS is told so', async () => {

@@ -39,7 +39,8 @@ describe.each([false, true])('a save file of libvirt, big-endian: %s', (bigEndia
 });
 
 describe.each(PROGRAMS)('compression %i, %s', (compression, program) => {
-  test.skipIf(!isThere(program))('is read through its program', async () => {
+  test('is read through its program', async ({ skip }) => {
+    skip(!isThere(program), `${program} is not installed`);
     const bytes = spawnSync(program, ['-c'], { input: stream }).stdout;
     const path = scratch('guest.save');
     writeFileSync(path, saveFile(bytes, { compression }));
@@ -47,7 +48,8 @@ describe.each(PROGRAMS)('compression %i, %s', (compression, program) => {
     expect([libvirt!.compression, table!.validCount, findings]).toEqual([program, 2, []]);
   });
 
-  test.skipIf(!isThere(program))('is refused where it is damaged', async () => {
+  test('is refused where it is damaged', async ({ skip }) => {
+    skip(!isThere(program), `${program} is not installed`);
     const bytes = spawnSync(program, ['-c'], { input: stream }).stdout;
     const file = saveFile(bytes.subarray(0, bytes.length - 20), { compression });
     await expect(readQemuStream(chunked(file))).rejects.toMatchObject({ code: 'ERR_HTAB_FORMAT' });
@@ -58,7 +60,8 @@ describe.each(PROGRAMS)('compression %i, %s', (compression, program) => {
     });
   });
 
-  test.skipIf(isThere(program))('without its program says which to install', async () => {
+  test('without its program says which to install', async ({ skip }) => {
+    skip(isThere(program), `${program} is installed`);
     await expect(readQemuStream(chunked(saveFile(stream, { compression })))).rejects.toMatchObject({
       code: 'ERR_HTAB_UNAVAILABLE',
       reason: 'unsupported',

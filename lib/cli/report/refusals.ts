@@ -1,5 +1,5 @@
 import { describeError } from '../errors/describe-error.js';
-import type { Reporter } from '../report/reporter.js';
+import type { EventReporter } from './event-reporter.js';
 
 const REPEAT_MS = 1000;
 
@@ -15,11 +15,11 @@ interface Refusal {
  * it goes on. A flood of connections must not become a flood of lines.
  */
 export class Refusals {
-  readonly #reporter: Reporter;
+  readonly #reporter: EventReporter;
   readonly #recent = new Map<string, Refusal>();
   #timer: NodeJS.Timeout | undefined;
 
-  constructor(reporter: Reporter) {
+  constructor(reporter: EventReporter) {
     this.#reporter = reporter;
   }
 
