@@ -4,6 +4,7 @@ import { connect } from 'node:net';
 import { expect, test } from 'vitest';
 import { run } from '../../lib/cli/program.js';
 import { FakeSource, fakeTarget, shut, withReturnPath } from '../qemu/relay/fake-qemus.js';
+import { MigratingQemu } from '../qemu/qmp/migrating-qemu.js';
 import { saveFile } from '../qemu/libvirt-writer.js';
 import { capabilities, configuration, htabOf, record, streamOf } from '../qemu/stream-writer.js';
 import { scratchFiles } from '../scratch.js';
@@ -72,6 +73,16 @@ test('the README names every field of the events that relay prints', async () =>
   const failed = eventsOf(await printed('relay', 'unix:/nowhere/a', 'unix:b'));
   expectDocumented([...eventsOf(await relaying), ...failed]);
   await source.closed;
+});
+
+test('the README names every field of the document of a save from a migration', async () => {
+  const { qemu } = await MigratingQemu.start(scratch('qmp'));
+  const saved = JSON.parse(await printed('save', '--qmp', qemu.path, scratch('taken'))) as object;
+  expect(saved).toMatchObject({ validEntries: 2, guestState: 'running', sharedBytes: 100 });
+  expectDocumented([saved]);
+  qemu.close();
+  const failed = await printed('save', '--qmp', qemu.path, scratch('refused'));
+  expectDocumented(eventsOf(failed));
 });
 
 test('the README names every field of the documents that the other commands print', async () => {
