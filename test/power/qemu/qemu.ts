@@ -13,7 +13,7 @@ export type QemuSeries = '7.2' | '10.0';
 
 /** The emulated processor has none of these, and QEMU does not start a guest that would rely on them. */
 const CAPABILITIES = ['cap-cfpc=broken', 'cap-sbbc=broken', 'cap-ibs=broken', 'cap-ccf-assist=off'];
-const MORE_CAPABILITIES: Readonly<Record<QemuSeries, readonly string[]>> = {
+const MORE_ON_HASH_HOST: Readonly<Record<QemuSeries, readonly string[]>> = {
   '7.2': [],
   '10.0': ['cap-ail-mode-3=off'],
 };
@@ -189,7 +189,8 @@ export class Qemu implements AsyncDisposable {
 }
 
 function argumentsOf(series: QemuSeries, folder: string): string[] {
-  const machine = ['pseries', 'accel=kvm', ...CAPABILITIES, ...MORE_CAPABILITIES[series]].join(',');
+  const more = describeHost().mmu === 'hash' ? MORE_ON_HASH_HOST[series] : [];
+  const machine = ['pseries', 'accel=kvm', ...CAPABILITIES, ...more].join(',');
   const monitors = ['qmp', 'monitor'].map((name) => [
     '-qmp',
     `unix:${join(folder, name)},server=on,wait=off`,
