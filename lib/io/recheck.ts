@@ -3,12 +3,13 @@ import { PassCounter } from '../records/pass-counter.js';
 import { entryCount } from '../hpt/geometry.js';
 import type { HptTable } from '../hpt/table.js';
 import type { HtabHandle, HtabVm } from '../vm/contract.js';
-import { lookAt, openerOf, type OpenFresh } from './fresh-look.js';
+import { lookAt, lookThrough, openerOf, type OpenFresh } from './fresh-look.js';
 import { noTableError } from '../base/no-table.js';
 import { incompletePassError, replacedTableError } from './other-table.js';
 import { differenceIn } from './read-back.js';
 import { HptReader } from './reader.js';
 import { samplePoints } from './sample-points.js';
+import { stretchesOf } from './stretches.js';
 import { isVm } from './vm-or-handle.js';
 
 /** How a table is rechecked. */
@@ -21,13 +22,15 @@ export interface RecheckOptions {
 
 /** Parts of the table, by valid entries, of which each gives one or two looks. */
 const STRATA = 24;
+/** To open, read and close a descriptor takes as long as reading so many entries of a table that is a quarter full. */
+const READ_ON_ENTRIES = 1 << 14;
 
 /**
  * Decides whether a stopped guest's table still is the one that was read. An open descriptor does not show it: of a radix
  * guest, and of a table that was replaced, it reads 0 bytes like one of a quiet table (kernel-abi.md 2.3, 5.1, 5.3). So
  * fresh descriptors must name a table, of this order, and a sample of it must agree with what was read: its last entry, and
  * in each of 24 parts with equally many valid entries one of them, and one that is not bolted, which a reset and a resize
- * both drop. At most 49 reads of 64 bytes.
+ * both drop. At most 49 descriptors are opened: one is read on to the next of these entries where that is near.
  *
  * Where the descriptors cannot begin in mid-table, the whole table is read.
  *
@@ -58,12 +61,13 @@ export async function recheckTable(
   // To open a descriptor of an image is to scan all of it.
   let inParts = !whole && !(isVm(source) && source.backend === 'image');
   if (inParts) {
-    for (const ptex of [known.entryCount - 1, ...samplePoints(known, STRATA)]) {
+    const { readOnEntries = READ_ON_ENTRIES } = open;
+    // The last entry comes first: all others say less of a table of another order.
+    const last = stretchesOf(known, [known.entryCount - 1], 0);
+    for (const stretch of [...last, ...stretchesOf(known, samplePoints(known, STRATA), readOnEntries)]) {
       signal?.throwIfAborted();
-      const { first, records } = await lookAt(order, ptex, open);
-      inParts = first === ptex;
+      inParts = await lookThrough(order, stretch, open, { take: compare, signal });
       if (!inParts) break;
-      compare(records);
     }
   }
   if (!inParts) await compareWhole(known, await open(0), signal);

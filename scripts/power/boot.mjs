@@ -6,20 +6,25 @@ import { Console } from './console.mjs';
 
 /**
  * @typedef {{ machine: 'powernv8' | 'powernv9', hashHost: boolean }} Machine
- * @typedef {Machine & { kernel: string, initramfs: string, log: string, memoryMiB: number }} BootOptions `kernel` and
- *   `initramfs` are files; everything the console says goes into the file `log`
+ * @typedef {Machine & {
+ *   emulator?: readonly string[], kernel: string, initramfs: string, log: string, memoryMiB: number
+ * }} BootOptions `emulator` is the command that begins QEMU; `kernel` and `initramfs` are files; everything the console says
+ *   goes into the file `log`
  */
 
 /** A guest that says nothing for so long hangs: the slowest single step of the tests takes a fraction of it. */
 const SILENCE_MS = 900_000;
 
+const INSTALLED = ['qemu-system-ppc64'];
+
 /**
  * @param {BootOptions} options
  * @param {string} [append] more words for the kernel's command line
- * @returns {string[]} arguments of qemu-system-ppc64
+ * @returns {[program: string, args: string[]]}
  */
-function qemuArguments({ machine, hashHost, kernel, initramfs, memoryMiB }, append = '') {
-  return [
+function qemuCommand({ emulator = INSTALLED, machine, hashHost, kernel, initramfs, memoryMiB }, append = '') {
+  const [program = '', ...args] = [
+    ...emulator,
     // One CPU: with two on a busy machine programs inside a POWER8 crash or hang now and then.
     ['-M', machine, '-cpu', machine.replace('nv', ''), '-m', `${memoryMiB}M`, '-smp', '1'],
     ['-accel', 'tcg,thread=single', '-nographic', '-serial', 'mon:stdio', '-no-reboot'],
@@ -28,6 +33,7 @@ function qemuArguments({ machine, hashHost, kernel, initramfs, memoryMiB }, appe
     ['-kernel', kernel, '-initrd', initramfs],
     ['-append', `console=hvc0 quiet log_buf_len=16M ${hashHost ? 'disable_radix ' : ''}${append}`],
   ].flat();
+  return [program, args];
 }
 
 /**
@@ -38,7 +44,7 @@ function qemuArguments({ machine, hashHost, kernel, initramfs, memoryMiB }, appe
  * @returns {Promise<Console>} what was counted; its `verdict` is undefined where the guest did not get to the end
  */
 export async function boot(options, show) {
-  const child = spawn('qemu-system-ppc64', qemuArguments(options), { stdio: ['ignore', 'pipe', 'pipe'] });
+  const child = spawn(...qemuCommand(options), { stdio: ['ignore', 'pipe', 'pipe'] });
   const stop = () => child.kill('SIGKILL');
   process.once('exit', stop);
   const log = createWriteStream(options.log);
@@ -68,6 +74,6 @@ export async function boot(options, show) {
  * @returns {Promise<void>}
  */
 export async function bootShell(options) {
-  const child = spawn('qemu-system-ppc64', qemuArguments(options, 'power-shell'), { stdio: 'inherit' });
+  const child = spawn(...qemuCommand(options, 'power-shell'), { stdio: 'inherit' });
   await once(child, 'close');
 }

@@ -98,7 +98,9 @@ async function compileWorker(source, initramfs) {
   await pack(
     [
       folderEntry('dev'),
+      folderEntry('debug'),
       { path: 'dev/console', mode: MODE.terminal, device: /** @type {[number, number]} */ ([5, 1]) },
+      { path: 'dev/hvc1', mode: MODE.terminal, device: /** @type {[number, number]} */ ([229, 1]) },
       { path: 'init', mode: MODE.program, data: await readFile(program) },
     ],
     initramfs,

@@ -24,7 +24,9 @@ async function findMirror() {
   return mirror;
 }
 
-/** One Debian release, seen as a ppc64el machine would see it. */
+/** @typedef {'ppc64el' | 'amd64'} Architecture */
+
+/** One Debian release, as a machine of one architecture would see it. */
 export class DebianRelease {
   /** @type {string} */ #folder;
   /** @type {readonly string[]} */ #options;
@@ -41,8 +43,9 @@ export class DebianRelease {
   /**
    * @param {string} suite a release's name: `bookworm`, `trixie`; that of backports takes with it the release they are for
    * @param {string} folder where lists and packages are kept
+   * @param {Architecture} architecture
    */
-  static async open(suite, folder) {
+  static async open(suite, folder, architecture) {
     const mirror = await findMirror();
     for (const name of ['lists/partial', 'cache/archives/partial']) {
       await mkdir(join(folder, name), { recursive: true });
@@ -58,8 +61,8 @@ export class DebianRelease {
       'Dir::State::status': join(folder, 'status'),
       'Dir::Cache': join(folder, 'cache'),
       'APT::Default-Release': suite,
-      'APT::Architecture': 'ppc64el',
-      'APT::Architectures': 'ppc64el',
+      'APT::Architecture': architecture,
+      'APT::Architectures': architecture,
       'APT::Update::Error-Mode': 'any',
       // The unprivileged user that apt would download as cannot reach into a private folder.
       'APT::Sandbox::User': process.getuid?.() === 0 ? 'root' : '',

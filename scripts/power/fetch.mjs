@@ -20,8 +20,9 @@ const NODE_RELEASES = ['trixie', 'forky'];
  * @param {string} folder
  * @param {readonly string[]} suites releases that can fill it, the best first
  * @param {(release: DebianRelease, folder: string, scratch: string) => Promise<void>} fill
+ * @param {import('./debian.mjs').Architecture} [architecture]
  */
-export async function once(folder, suites, fill) {
+export async function once(folder, suites, fill, architecture = 'ppc64el') {
   if (existsSync(folder)) return;
   const scratch = `${folder}.scratch`;
   const reasons = [];
@@ -29,7 +30,8 @@ export async function once(folder, suites, fill) {
     await rm(scratch, { recursive: true, force: true });
     await mkdir(join(scratch, 'result'), { recursive: true });
     try {
-      await fill(await DebianRelease.open(suite, scratch), join(scratch, 'result'), scratch);
+      const release = await DebianRelease.open(suite, scratch, architecture);
+      await fill(release, join(scratch, 'result'), scratch);
       await rename(join(scratch, 'result'), folder);
       await rm(scratch, { recursive: true });
       return;

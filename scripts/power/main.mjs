@@ -10,7 +10,7 @@ import { fetchKernel, fetchRoot } from './fetch.mjs';
 import { prepareHost } from './host.mjs';
 import { buildInitramfs } from './initramfs.mjs';
 import { HELP, nameOf, parseOptions } from './options.mjs';
-import { fetchQemu } from './qemu.mjs';
+import { fetchEmulator, fetchQemu } from './qemu.mjs';
 
 const EXIT = /** @type {const} */ ({ passed: 0, failed: 1, usage: 2, machine: 3, missing: 77 });
 
@@ -34,15 +34,17 @@ const app = join(cache, 'app');
  * @param {string} folder where the files of this boot go
  * @returns {Promise<import('./boot.mjs').BootOptions>}
  */
-async function prepareBoot({ machine, hashHost, kernel: series, qemu: qemuSeries }, folder) {
+async function prepareBoot({ machine, hashHost, kernel: series, qemu: qemuSeries, newEmulator }, folder) {
   const kernel = await fetchKernel(cache, series);
   const root = await fetchRoot(cache);
   const qemu = qemuSeries && (await fetchQemu(cache, qemuSeries));
+  const emulator = newEmulator === true ? await fetchEmulator(cache) : undefined;
   const initramfs = join(folder, 'initramfs');
   await buildInitramfs({ cache, root, kernel, app, ...(qemu && { qemu }), file: initramfs });
   const log = join(folder, 'console.log');
   const memoryMiB = qemu === undefined ? 2048 : 4096;
-  return { machine, hashHost, kernel: join(kernel, 'vmlinux'), initramfs, log, memoryMiB };
+  const files = { kernel: join(kernel, 'vmlinux'), initramfs, log };
+  return { machine, hashHost, ...files, memoryMiB, ...(emulator && { emulator }) };
 }
 
 /**

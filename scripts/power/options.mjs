@@ -11,6 +11,7 @@ Usage: npm run test:power -- [options]
   --qemu                       instead the tests with Debian's QEMU and a Linux guest inside: on a POWER9 hash host unless
                                --machine is powernv8; on 6.1 only
   --qemu-version 7.2|10.0      that QEMU (7.2)
+  --radix-host                 with --qemu: on a POWER9 radix host, which QEMU 10.0, fetched too, emulates
   --filter PATTERN             only tests whose name matches this regular expression
   --seed N                     first seed of the random programs (default: from the clock, printed)
   --operations N               operations of the random programs (20000)
@@ -27,7 +28,7 @@ Exit status: that of the tests inside; 2 for a wrong option; 3 if the machine di
 /**
  * @typedef {{
  *   machine: 'powernv8' | 'powernv9', hashHost: boolean, kernel: import('./fetch.mjs').KernelSeries,
- *   qemu?: import('./qemu.mjs').QemuSeries
+ *   qemu?: import('./qemu.mjs').QemuSeries, newEmulator?: boolean
  * }} Configuration
  * @typedef {{
  *   filter: string, seed: number, operations: number, moves: number, kills: number, mayCrash: boolean,
@@ -37,6 +38,25 @@ Exit status: that of the tests inside; 2 for a wrong option; 3 if the machine di
  *   configurations: Configuration[], tests: TestOptions, keep: boolean, shell: boolean, refresh: boolean, help: boolean
  * }} Options
  */
+
+const OPTIONS = /** @type {const} */ ({
+  machine: { type: 'string' },
+  'hash-host': { type: 'boolean' },
+  kernel: { type: 'string' },
+  qemu: { type: 'boolean', default: false },
+  'qemu-version': { type: 'string' },
+  'radix-host': { type: 'boolean', default: false },
+  filter: { type: 'string', default: '' },
+  seed: { type: 'string', default: String(Date.now() % 1e9) },
+  operations: { type: 'string', default: '20000' },
+  moves: { type: 'string', default: '1' },
+  kills: { type: 'string', default: '1' },
+  'may-crash': { type: 'boolean', default: false },
+  keep: { type: 'boolean', default: false },
+  shell: { type: 'boolean', default: false },
+  refresh: { type: 'boolean', default: false },
+  help: { type: 'boolean', default: false },
+});
 
 /** @type {readonly Configuration[]} */
 const EVERY = [
@@ -76,34 +96,23 @@ function count(name, value) {
 export function parseOptions(args) {
   const { values } = parseArgs({
     args,
-    options: {
-      machine: { type: 'string' },
-      'hash-host': { type: 'boolean' },
-      kernel: { type: 'string' },
-      qemu: { type: 'boolean', default: false },
-      'qemu-version': { type: 'string' },
-      filter: { type: 'string', default: '' },
-      seed: { type: 'string', default: String(Date.now() % 1e9) },
-      operations: { type: 'string', default: '20000' },
-      moves: { type: 'string', default: '1' },
-      kills: { type: 'string', default: '1' },
-      'may-crash': { type: 'boolean', default: false },
-      keep: { type: 'boolean', default: false },
-      shell: { type: 'boolean', default: false },
-      refresh: { type: 'boolean', default: false },
-      help: { type: 'boolean', default: false },
-    },
+    options: OPTIONS,
   });
   const { machine, kernel, keep, shell, refresh, help } = values;
   const hashHost = values['hash-host'];
   const qemu = qemuOf(values);
+  const radixHost = values['radix-host'];
+  if (radixHost && (qemu === undefined || hashHost === true || (machine ?? 'powernv9') !== 'powernv9')) {
+    throw new TypeError('--radix-host is for --qemu, on a powernv9 that is no --hash-host');
+  }
   /** @type {Configuration} */
   const chosen = {
     machine: oneOf('machine', machine ?? 'powernv9', ['powernv8', 'powernv9']),
-    // On a radix host the emulated POWER9 runs radix guests only.
-    hashHost: hashHost ?? qemu !== undefined,
+    // On a radix host the POWER9 that an older QEMU emulates runs radix guests only.
+    hashHost: hashHost ?? (qemu !== undefined && !radixHost),
     kernel: oneOf('kernel', kernel ?? '6.1', qemu === undefined ? ['6.1', '6.12'] : ['6.1']),
     ...(qemu && { qemu }),
+    ...(radixHost && { newEmulator: true }),
   };
   const isChosen = shell || [machine, hashHost, kernel, qemu].some((choice) => choice !== undefined);
   return {

@@ -30,6 +30,16 @@ save D/x --htab-fd x --order 18
 save D/x --htab-socket P
 save D/x --htab-socket F
 save D/x --htab-socket LONG
+save D/x --qmp P
+save D/x --qmp F
+save D/x --qmp LONG
+save D/x --qmp P --order 20
+save D/x --qmp P --attach 3 --htab-fd 3
+save D/x --qmp P --htab-socket P
+save D/x --qmp P --htab-fd 3 --order 20
+save D/x --qmp P --emulated
+save D/x --qmp P --attach 3 --on-pause true --on-resume true
+save D/x --qmp P --attach 3 --already-paused
 save D/x --emulated=order=18,steps=0 --on-pause true
 save D --emulated=order=18,steps=0
 save F/x --emulated=order=18,steps=0

@@ -4,6 +4,7 @@ import { connect } from 'node:net';
 import { expect, test } from 'vitest';
 import { run } from '../../lib/cli/program.js';
 import { FakeSource, fakeTarget, shut, withReturnPath } from '../qemu/relay/fake-qemus.js';
+import { MigratingQemu } from '../qemu/qmp/migrating-qemu.js';
 import { saveFile } from '../qemu/libvirt-writer.js';
 import { capabilities, configuration, htabOf, record, streamOf } from '../qemu/stream-writer.js';
 import { bytesOf, journalsOf } from '../migration/harness/damaged-journals.js';
@@ -180,6 +181,16 @@ test('the README names the option that a failure is about', async () => {
   const failed = eventsOf(await printed('send', 'unix:/nowhere', '--emulated', '--journal', noFolder));
   expect(failed).toEqual([expect.objectContaining({ event: 'failed', option: '--journal' })]);
   expectEvents(failed);
+});
+
+test('the README names every field of the document of a save from a migration', async () => {
+  const { qemu } = await MigratingQemu.start(scratch('qmp'));
+  const saved = JSON.parse(await printed('save', '--qmp', qemu.path, scratch('taken'))) as object;
+  expect(saved).toMatchObject({ validEntries: 2, guestState: 'running', sharedBytes: 100 });
+  expectDocumented(saved, 'save --qmp without a descriptor');
+  qemu.close();
+  const failed = await printed('save', '--qmp', qemu.path, scratch('refused'));
+  expectEvents(eventsOf(failed));
 });
 
 test('the README names every field of the documents that the other commands print', async () => {

@@ -59,6 +59,38 @@ test('kvm-htab relay --json prints events, the last with all numbers', async () 
   });
 });
 
+test('kvm-htab relay --metrics serves what has gone on, the state, and the stop', async () => {
+  const at = scratch('a');
+  const stream = withReturnPath(streamOf(htabOf(record(0, 3))));
+  const target = await fakeTarget(scratch('b'));
+  const output = captureOutput();
+  const running = run(['relay', `unix:${at}`, target.address, '--json', '--metrics', '0'], output);
+  while (!existsSync(at)) await new Promise((resolve) => setImmediate(resolve));
+  const { url } = eventsOf(output).find(({ event }) => event === 'metrics') as { url: string };
+  const metric = async (name: string): Promise<number> => {
+    const text = await (await fetch(url)).text();
+    const line = text.split('\n').find((each) => each.startsWith(`kvm_htab_relay_${name} `));
+    return Number(line?.split(' ').at(-1));
+  };
+  expect(await metric('bytes_total')).toBe(0);
+  const source = new FakeSource(`unix:${at}`);
+  await source.send(stream.subarray(0, 100));
+  while (target.received().length < 100) await new Promise((resolve) => setImmediate(resolve));
+  // What the relay waits for the rest of does not count yet.
+  expect(await metric('bytes_total')).toBeGreaterThan(80);
+  expect(await metric('state{state="copying"}')).toBe(1);
+  await source.send(stream.subarray(100));
+  while (target.received().length < stream.length) await new Promise((resolve) => setImmediate(resolve));
+  expect([await metric('bytes_total'), await metric('valid_entries')]).toEqual([stream.length, 3]);
+  expect([await metric('state{state="copying"}'), await metric('state{state="handed-over"}')]).toEqual([
+    0, 1,
+  ]);
+  expect(await metric('stop_seconds{part="table"}')).toBeGreaterThanOrEqual(0);
+  target.sockets[0]!.end(shut(0));
+  expect(await running).toBe(0);
+  await source.closed;
+});
+
 test('kvm-htab relay refuses a bad table, says where the guest is, and exits with 1', async () => {
   const bad = streamOf(htabOf(record(0xffff_fff8, 0, 16)));
   const text = await relayed(bad);

@@ -6,6 +6,7 @@ import { checkNamed, recheckTable } from '../../lib/io/recheck.js';
 import { FaultScript } from '../../lib/testing/faults.js';
 import { GuestWorkload } from '../../lib/vm/emulated/guest-workload.js';
 import { EmulatedVm } from '../../lib/vm/emulated/emulated-vm.js';
+import type { HtabHandle } from '../../lib/vm/contract.js';
 import { ImageVm } from '../../lib/vm/image/image-vm.js';
 
 const ORDER = 20;
@@ -22,6 +23,33 @@ async function guest(fill?: (vm: EmulatedVm) => void): Promise<{ vm: EmulatedVm;
   if (fill === undefined) new GuestWorkload(vm, { pages: 8000 }).step(10_000);
   else fill(vm);
   return { vm, known: await readTable(vm) };
+}
+
+/** Opens descriptors of a VM, and records where they begin and how large their reads are. */
+function recording(
+  vm: EmulatedVm,
+  readOnEntries: number | undefined,
+): { opener: OpenFresh; opened: number[]; reads: number[]; open: () => number } {
+  const opened: number[] = [];
+  const reads: number[] = [];
+  let open = 0;
+  const openOne = async (startIndex: number): Promise<HtabHandle> => {
+    opened.push(startIndex);
+    open++;
+    const handle = await vm.openHtab({ startIndex });
+    const read = handle.read.bind(handle);
+    const close = handle.close.bind(handle);
+    handle.read = (buffer) => {
+      reads.push(buffer.length);
+      return read(buffer);
+    };
+    handle.close = () => {
+      open--;
+      return close();
+    };
+    return handle;
+  };
+  return { opener: Object.assign(openOne, { readOnEntries }), opened, reads, open: () => open };
 }
 
 describe('recheckTable of the same table', () => {
@@ -42,38 +70,27 @@ describe('recheckTable of the same table', () => {
     await checkNamed(ORDER, vm);
   });
 
-  test('makes at most 49 reads of 64 bytes, however large the table, and closes every descriptor', async () => {
+  test('makes 49 reads of 64 bytes where the entries are far from each other', async () => {
     const { vm, known } = await guest();
-    const script = new FaultScript();
-    const opened: number[] = [];
-    const lengths = new Set<number>();
-    let open = 0;
-    const opener: OpenFresh = async (startIndex) => {
-      opened.push(startIndex);
-      open++;
-      const handle = script.wrapHandle(await vm.openHtab({ startIndex }));
-      const read = handle.read.bind(handle);
-      const close = handle.close.bind(handle);
-      handle.read = (buffer) => {
-        lengths.add(buffer.length);
-        return read(buffer);
-      };
-      handle.close = () => {
-        open--;
-        return close();
-      };
-      return handle;
-    };
+    const { opener, opened, reads } = recording(vm, 0);
     await recheckTable(known, opener);
     expect(opened.length).toBeGreaterThanOrEqual(25);
     expect(opened.length).toBeLessThanOrEqual(49);
-    expect(script.calls('read')).toBe(opened.length);
-    expect([...lengths]).toEqual([64]);
-    expect(open).toBe(0);
+    expect(reads).toEqual(opened.map(() => 64));
     // All parts of the table are looked at.
     for (let part = 0; part < 8; part++) {
       expect(opened.some((ptex) => Math.floor(ptex / (ENTRIES / 8)) === part)).toBe(true);
     }
+  });
+
+  test('reads one descriptor on over all that is near, and closes every descriptor', async () => {
+    const { vm, known } = await guest();
+    const { opener, opened, reads, open } = recording(vm, undefined);
+    await recheckTable(known, opener);
+    // The last entry, and from the first sample on to the last one.
+    expect(opened).toHaveLength(2);
+    expect(reads.length).toBeLessThanOrEqual(4);
+    expect(open()).toBe(0);
   });
 
   test('reads an image once, because opening a descriptor of it is a scan', async () => {
@@ -115,9 +132,13 @@ describe('recheckTable of another table', () => {
         for (let ptex = (part * ENTRIES) / 8; ptex < ((part + 1) * ENTRIES) / 8; ptex += 64) {
           vm.hcall(0x04, [0n, BigInt(ptex), 0n]);
         }
-        const failure = await recheckTable(known, vm).catch((error: unknown) => error as { ptex?: number });
-        expect(failure).toMatchObject({ state: 'replaced' });
-        expect(Math.floor(failure!.ptex! / (ENTRIES / 8))).toBe(part);
+        for (const { opener } of [recording(vm, 0), recording(vm, undefined)]) {
+          const failure = await recheckTable(known, opener).catch(
+            (error: unknown) => error as { ptex?: number },
+          );
+          expect(failure).toMatchObject({ state: 'replaced' });
+          expect(Math.floor(failure!.ptex! / (ENTRIES / 8))).toBe(part);
+        }
       }
     }
   });
@@ -130,6 +151,30 @@ describe('recheckTable of another table', () => {
       if (ptex % 800 === 8) vm.hcall(0x04, [0n, BigInt(ptex), 0n]);
     }
     await expect(recheckTable(known, vm)).rejects.toMatchObject({ state: 'replaced' });
+  });
+
+  test.each<[string, (vm: EmulatedVm) => Promise<void>, object]>([
+    ['goes with radix', (vm) => vm.configureMmu('radix'), { reason: 'no-table' }],
+    ['shrinks', (vm) => vm.allocateHpt(18), { state: 'order-changed' }],
+    ['grows', (vm) => vm.allocateHpt(24), { state: 'order-changed' }],
+    ['is cleared', (vm) => vm.allocateHpt(ORDER), { state: 'replaced' }],
+  ])('rejects a table that %s while a descriptor is read on', async (_, change, expected) => {
+    const { vm, known } = await guest((fresh) => {
+      for (let ptex = 0; ptex < ENTRIES; ptex += 2) enter(fresh, ptex);
+    });
+    const { opener, reads } = recording(vm, undefined);
+    const changing = async (startIndex: number): Promise<HtabHandle> => {
+      const handle = await opener(startIndex);
+      const read = handle.read.bind(handle);
+      handle.read = async (buffer) => {
+        // The second read of the second descriptor.
+        if (reads.length === 2) await change(vm);
+        return read(buffer);
+      };
+      return handle;
+    };
+    await expect(recheckTable(known, changing)).rejects.toMatchObject(expected);
+    expect(reads.length).toBeGreaterThan(2);
   });
 
   test('finds another order of an empty table', async () => {
@@ -151,7 +196,10 @@ describe('recheckTable of another table', () => {
     });
     vm.hcall(0x04, [0n, BigInt(ENTRIES - 64 * 100), 0n]);
     let opened = 0;
-    const opener: OpenFresh = (startIndex) => vm.openHtab(++opened <= 3 ? { startIndex } : {});
+    const opener: OpenFresh = Object.assign(
+      (startIndex: number) => vm.openHtab(++opened <= 3 ? { startIndex } : {}),
+      { readOnEntries: 0 },
+    );
     await expect(recheckTable(known, opener)).rejects.toMatchObject({
       state: 'replaced',
       ptex: ENTRIES - 64 * 100,

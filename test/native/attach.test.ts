@@ -1,31 +1,17 @@
-import { execFileSync, spawn, spawnSync, type ChildProcess } from 'node:child_process';
-import { once } from 'node:events';
-import { readFileSync, readdirSync } from 'node:fs';
+import { spawnSync } from 'node:child_process';
 import { constants } from 'node:os';
 import path from 'node:path';
 import { beforeAll, describe, expect, test } from 'vitest';
 import type { Descriptor } from '../../lib/vm/kvm/addon.js';
 import { addonIfBuilt, scratchFolder } from './support.js';
+import { WAITING_SOURCE, Waiting, compile, hasCompilers } from './waiting.js';
 
 const { EAGAIN, ENOTTY, ESRCH, ETIMEDOUT } = constants.errno;
 
 const addon = addonIfBuilt();
-const hasCompiler = [spawnSync('cc', ['--version']), spawnSync('c++', ['--version'])].every(
-  ({ status }) => status === 0,
-);
 // The registers of x86 stand in for those of POWER, and an ioctl of any kernel for KVM's.
-const isTestMachine = process.arch === 'x64' && addon !== undefined && hasCompiler;
+const isTestMachine = process.arch === 'x64' && addon !== undefined && hasCompilers;
 if (!isTestMachine) process.stderr.write('skipping the tests of the tracer: they need x64, cc and c++\n');
-
-/** What became of the waits of waiting.c. */
-interface Waits {
-  readonly interrupted: number;
-  /** Calls that ended without anything to tell. */
-  readonly answers: number;
-  /** Calls that ended with an error that no caller knows. */
-  readonly errors: number;
-  readonly signals: number;
-}
 
 describe.skipIf(!isTestMachine)('the tracer', () => {
   const folder = scratchFolder();
@@ -33,10 +19,8 @@ describe.skipIf(!isTestMachine)('the tracer', () => {
   beforeAll(() => {
     const here = import.meta.dirname;
     const native = ['attach.cc', 'tracer.cc'].map((file) => path.join(here, '../../native', file));
-    const flags = ['-Wall', '-Wextra', '-Werror', '-O1', '-o'];
-    execFileSync('cc', [...flags, program('waiting'), path.join(here, 'waiting.c')]);
-    const sources = [path.join(here, 'kill-tracer.cc'), ...native];
-    execFileSync('c++', ['-std=c++17', ...flags, program('kill-tracer'), ...sources]);
+    compile('cc', program('waiting'), WAITING_SOURCE);
+    compile('c++', program('kill-tracer'), path.join(here, 'kill-tracer.cc'), ...native);
   });
 
   const open = (target: Waiting, fd = target.fd): Promise<Descriptor> =>
@@ -105,44 +89,3 @@ describe.skipIf(!isTestMachine)('the tracer', () => {
     });
   });
 });
-
-/** A process of waiting.c. */
-class Waiting implements AsyncDisposable {
-  readonly pid: number;
-  /** Number of the descriptor in it that has the ioctl. */
-  readonly fd: number;
-  readonly #child: ChildProcess;
-
-  private constructor(child: ChildProcess, fd: number) {
-    this.pid = child.pid!;
-    this.fd = fd;
-    this.#child = child;
-  }
-
-  static async start(file: string, periodUs: number): Promise<Waiting> {
-    const child = spawn(file, [String(periodUs)], { stdio: ['pipe', 'pipe', 'inherit'] });
-    const [line] = (await once(child.stdout, 'data')) as [Buffer];
-    return new Waiting(child, Number(line.toString()));
-  }
-
-  descriptors(): readonly string[] {
-    return readdirSync(`/proc/${this.pid}/fd`);
-  }
-
-  status(field: string): string | undefined {
-    const text = readFileSync(`/proc/${this.pid}/status`, 'utf8');
-    return new RegExp(`^${field}:\\s*(.*)$`, 'm').exec(text)?.[1];
-  }
-
-  /** Lets it end, and gives what it has counted. */
-  async end(): Promise<Waits> {
-    this.#child.stdin!.end('\n');
-    const [line] = (await once(this.#child.stdout!, 'data')) as [Buffer];
-    return JSON.parse(line.toString()) as Waits;
-  }
-
-  [Symbol.asyncDispose](): Promise<void> {
-    this.#child.kill('SIGKILL');
-    return Promise.resolve();
-  }
-}

@@ -62,6 +62,9 @@ describe('the options', () => {
     expect(tests.qemu).toBe('7.2');
     const other = parseOptions(['--qemu', '--qemu-version', '10.0', '--machine', 'powernv8']);
     expect(other.configurations.map(nameOf)).toEqual(['POWER8 hash host, Linux 6.1, QEMU 10.0']);
+    const radix = parseOptions(['--qemu', '--radix-host']);
+    expect(radix.configurations.map(nameOf)).toEqual(['POWER9 radix host, Linux 6.1, QEMU 7.2']);
+    expect(radix.configurations[0]!.newEmulator).toBe(true);
   });
 
   test.each([
@@ -69,6 +72,9 @@ describe('the options', () => {
     [['--qemu', '--kernel', '6.12'], /6\.1, not 6\.12/],
     [['--qemu', '--qemu-version', '8'], /7\.2 or 10\.0/],
     [['--qemu-version', '7.2'], /--qemu/],
+    [['--radix-host'], /--qemu/],
+    [['--qemu', '--radix-host', '--hash-host'], /no --hash-host/],
+    [['--qemu', '--radix-host', '--machine', 'powernv8'], /powernv9/],
     [['--kernel', '5.10'], /6\.1 or 6\.12/],
     [['--seed', '-1'], /--seed/],
     [['--operations', 'many'], /whole number/],

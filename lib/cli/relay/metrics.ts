@@ -1,6 +1,5 @@
 import { Counter, Gauge, type Registry } from 'prom-client';
 import type { RelayProgress } from '../../qemu/relay/relay-options.js';
-import type { RelayReport } from '../../qemu/relay/relay-report.js';
 
 const STATES: readonly RelayProgress['state'][] = ['copying', 'judged', 'handed-over'];
 
@@ -27,17 +26,14 @@ export class RelayMetrics {
     );
   }
 
-  readonly update = ({ state, bytes, pages, validEntries }: RelayProgress): void => {
+  readonly update = ({ state, bytes, pages, validEntries, stop }: RelayProgress): void => {
     this.#bytes.inc(bytes - this.#before.bytes);
     this.#pages.inc(pages - this.#before.pages);
     this.#before = { bytes, pages };
     this.#entries.set(validEntries);
     for (const each of STATES) this.#state.set({ state: each }, each === state ? 1 : 0);
-  };
-
-  finish({ stop }: RelayReport): void {
     if (stop === undefined) return;
     this.#stop.set({ part: 'all' }, stop.stopMs / 1000);
     this.#stop.set({ part: 'table' }, stop.tableMs / 1000);
-  }
+  };
 }

@@ -80,7 +80,7 @@ async function passOn(
   });
   reporter.say(`listening at ${listener.address}`, 'listening', { address: listener.address });
   const connect = (ended: AbortSignal): Promise<Duplex> => connectTo(to, toSecurity, ended);
-  const report = await reporter.showing(createRelayDisplay, (show) =>
+  return reporter.showing(createRelayDisplay, (show) =>
     relayMigration(listener, connect, {
       ...{ minEntries, expectDigest, signal, onRefused: refusals.add },
       onProgress: (progress) => {
@@ -90,8 +90,6 @@ async function passOn(
       },
     }),
   );
-  metrics?.finish(report);
-  return report;
 }
 
 function finish(reporter: EventReporter, report: RelayReport): void {

@@ -1,5 +1,6 @@
 import { HtabUnavailableError } from '../../base/errors.js';
 import { GUEST_LIMITS, type GuestCallbacks } from '../../precopy/guest-options.js';
+import type { OpenFresh } from '../../io/fresh-look.js';
 import { guardedHandle } from '../../io/guarded-handle.js';
 import { isVm } from '../../io/vm-or-handle.js';
 import { connectQmp } from '../../qemu/qmp/connection.js';
@@ -92,8 +93,14 @@ function guardTable({ reopen, ...table }: SourceTable, check: () => Promise<void
   return {
     ...table,
     handle: guardedHandle(table.handle, check),
-    ...(reopen && { reopen: async (startIndex: number) => guardedHandle(await reopen(startIndex), check) }),
+    ...(reopen && { reopen: guardOpener(reopen, check) }),
   };
+}
+
+function guardOpener(open: OpenFresh, check: () => Promise<void>): OpenFresh {
+  const opened = async (startIndex: number): Promise<HtabHandle> =>
+    guardedHandle(await open(startIndex), check);
+  return Object.assign(opened, { readOnEntries: open.readOnEntries });
 }
 
 async function openPlace(place: Place, timeoutMs: number): Promise<OpenedSource> {

@@ -1,4 +1,5 @@
 import type { OptionTable } from '../../base/options.js';
+import type { StopShare } from './stop-watch.js';
 
 /** How far a relayed migration has come. */
 export interface RelayProgress {
@@ -16,6 +17,8 @@ export interface RelayProgress {
   readonly validEntries: number;
   /** The source waits until the destination says that it has the guest. */
   readonly returnPath: boolean;
+  /** What of the guest's stop the relay saw, once all of the stream has come. */
+  readonly stop: StopShare | undefined;
 }
 
 /** What a relay asks of a migration. */

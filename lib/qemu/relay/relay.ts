@@ -96,13 +96,14 @@ async function pass(
   return reportOf(watch, link.returnPath, performance.now() - startedAt);
 }
 
-function progressOf({ judged, parser, returnPath }: StreamWatch, { handedOver }: Link): RelayProgress {
+function progressOf({ judged, parser, returnPath, stop }: StreamWatch, { handedOver }: Link): RelayProgress {
   return {
     state: handedOver ? 'handed-over' : judged ? 'judged' : 'copying',
     bytes: parser.offset,
     pages: parser.ram?.pages ?? 0,
     validEntries: parser.table?.validCount ?? 0,
     returnPath,
+    stop,
   };
 }
 

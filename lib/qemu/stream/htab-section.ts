@@ -11,6 +11,7 @@ import type { Steps, StreamCursor } from './stream-cursor.js';
 
 /** Most valid entries of a record that KVM gives QEMU, which reads 2048 bytes at a time: QEMU can take those. */
 export const SAFE_RUN = 127;
+/** QEMU adds in 32 bits: a sum that is not less is a small one there. */
 const MAX_INDEX = 2 ** 32;
 const NOTHING: PassCounts = { validEntries: 0, invalidEntries: 0, bytes: 0 };
 
@@ -143,7 +144,7 @@ export class HtabSection {
 
   #outOfRange(byteOffset: number, ptex: number, end: number, order: number): void {
     const last = 2 ** (order - 4) - 1;
-    if (end > MAX_INDEX) {
+    if (end >= MAX_INDEX) {
       const message = `a record from entry ${ptex} ends beyond 32 bits: QEMU's check of the range wraps, and it crashes`;
       this.#findings.add('index-wraps', message, { byteOffset, ptex });
       return;

@@ -16,6 +16,8 @@ import { VmmProcess } from './vmm-process.js';
 /** How long a thread is looked for that waits in a system call, and the pause between two looks. */
 const SEARCH_MS = 3000;
 const SEARCH_PAUSE_MS = 20;
+/** Entries that are read in about a millisecond: as long as a thread of the VMM stands for another descriptor. */
+const READ_ON_ENTRIES = 1 << 18;
 
 /** The table of a VMM that knows nothing of us; `sendHpt` and `saveSnapshot` take it. */
 export interface AttachedHtab {
@@ -26,11 +28,10 @@ export interface AttachedHtab {
   /** Number of the VM's descriptor in the process. */
   readonly fd: number;
   /**
-   * Opens another fresh read descriptor in the same way.
-   *
-   * @param startIndex ptex at which its first pass begins
+   * Opens another fresh read descriptor in the same way, whose first pass begins at this ptex. `readOnEntries` are rather
+   * read than another thread stopped.
    */
-  readonly reopen: (startIndex: number) => Promise<KvmHandle>;
+  readonly reopen: ((startIndex: number) => Promise<KvmHandle>) & { readonly readOnEntries: number };
   /** {@link reopen} from entry 0 on: `receiveHpt` and `loadSnapshot` read a table back through it. */
   readonly openRead: () => Promise<KvmHandle>;
 }
@@ -67,7 +68,9 @@ export async function attachHtab(options: AttachOptions): Promise<AttachedHtab> 
   const fd = await attacher.findVm();
   const order = options.order ?? (await attacher.findOrder(fd));
   signal?.throwIfAborted();
-  const reopen = (startIndex: number): Promise<KvmHandle> => attacher.open(fd, 'read', startIndex);
+  const reopen = Object.assign((startIndex: number) => attacher.open(fd, 'read', startIndex), {
+    readOnEntries: READ_ON_ENTRIES,
+  });
   const handle = await attacher.open(fd, access, 0);
   return { handle, order, fd, reopen, openRead: () => reopen(0) };
 }

@@ -135,7 +135,8 @@ describe('a descriptor', () => {
 
   test('of a running VMM is opened from outside, for reading only', async () => {
     const handle = (await vm.openHtab()) as never;
-    const table = { handle, order: 20, fd: 4, reopen: vi.fn(), openRead: vi.fn() };
+    const reopen = Object.assign(vi.fn(), { readOnEntries: 100 });
+    const table = { handle, order: 20, fd: 4, reopen, openRead: vi.fn() };
     vi.mocked(attach.attachHtab).mockResolvedValueOnce(table);
     const source = await openSource({ attach: 77, vmFd: 4 });
     expect(attach.attachHtab).toHaveBeenCalledWith({ pid: 77, fd: 4, order: undefined });

@@ -3,9 +3,11 @@ import { mkdtempSync } from 'node:fs';
 import { join } from 'node:path';
 import { digestTable } from '../../../lib/hpt/digest.js';
 import type { Test, TestContext } from '../runner.js';
+import { until } from '../until.js';
+import { htabDescriptors } from '../vmm.js';
 import { readAttached } from './attached.js';
 import { CommandHere } from './command-here.js';
-import { damageRecord } from './damage.js';
+import { damageRecord, outOfRange, wraps } from './damage.js';
 import { readDebugfs } from './debugfs.js';
 import { Qemu } from './qemu.js';
 import { MIN_ENTRIES, type SharedGuest } from './shared-guest.js';
@@ -41,15 +43,39 @@ export function moveTests(test: Test, guest: SharedGuest): void {
     await keepsGuest(source, destination, t);
   });
 
-  test('the relay refuses a damaged record, and the guest goes on at the source', async (t) => {
+  for (const [name, damage, said] of [
+    ['beyond the table', outOfRange, /beyond the last entry/],
+    ['whose end wraps at 32 bits', wraps, /32 bits/],
+  ] as const) {
+    test(`the relay refuses a record ${name}, and the guest goes on at the source`, async (t) => {
+      const source = await guest.qemu(t.signal);
+      const { destination, relay, address } = await prepare(guest, t.signal);
+      await using _ = destination;
+      using proxy = await damageRecord(address, damage);
+      await source.migrate(`unix:${proxy.address}`);
+      await relay.mustEnd(1);
+      assert.match(relay.said, said);
+      await keepsGuest(source, destination, t);
+    });
+  }
+}
+
+/** Last of all: the guest's table has another order then. */
+export function resizeTest(test: Test, guest: SharedGuest): void {
+  test('the relay refuses a table that grows in mid-migration, and the guest goes on at the source', async (t) => {
     const source = await guest.qemu(t.signal);
     const { destination, relay, address } = await prepare(guest, t.signal);
     await using _ = destination;
-    using proxy = await damageRecord(address);
-    await source.migrate(`unix:${proxy.address}`);
+    const { order } = await readAttached(source);
+    await source.migrateSlowly(`unix:${address}`);
+    // From here on the kernel has a descriptor whose first pass goes over the table, whichever it is.
+    await until(() => htabDescriptors(source.pid).length > 0 || undefined, t.signal);
+    await source.resizeTable(order + 1, t.signal);
+    await source.hurry();
     await relay.mustEnd(1);
     t.note(String(relay.events.at(-1)!['message']));
     await keepsGuest(source, destination, t);
+    assert.equal((await readAttached(source)).order, order + 1);
   });
 }
 

@@ -2,7 +2,7 @@ import assert from 'node:assert/strict';
 import type { Test } from '../runner.js';
 import { attachedTests } from './attached.js';
 import { readDebugfs } from './debugfs.js';
-import { moveTests } from './moves.js';
+import { moveTests, resizeTest } from './moves.js';
 import type { QemuSeries } from './qemu.js';
 import { MIN_ENTRIES, SharedGuest } from './shared-guest.js';
 import { streamTests } from './streams.js';
@@ -26,4 +26,5 @@ export function qemuSuite(suite: Test, series: QemuSeries): void {
   moveTests(test, guest);
   streamTests(test, guest);
   attachedTests(test, guest);
+  resizeTest(test, guest);
 }

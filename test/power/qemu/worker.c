@@ -1,10 +1,13 @@
 // The only process of a Linux guest in QEMU. It changes the guest's page table all the time, by
 // pages that come, go and are protected, and checks that every page it keeps holds what it wrote.
 // Twice a second it prints how far it is.
+#include <errno.h>
+#include <fcntl.h>
 #include <stdint.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <sys/mount.h>
 #include <sys/wait.h>
 #include <time.h>
 #include <unistd.h>
@@ -56,7 +59,27 @@ static unsigned long pass_through(size_t page_bytes) {
   return wrong;
 }
 
+/* Resizes the guest's table to each order that comes over the second console. Does not return. */
+static void obey(void) {
+  char line[16];
+  FILE* orders = fopen("/dev/hvc1", "r");
+  if (orders == NULL || mount("debug", "/debug", "debugfs", 0, NULL) != 0) {
+    perror("worker: no orders");
+    _exit(1);
+  }
+  while (fgets(line, sizeof line, orders) != NULL) {
+    const int file = open("/debug/powerpc/hpt_order", O_WRONLY);
+    const int done = file >= 0 && write(file, line, strlen(line)) >= 0;
+    printf("worker: resizing to order %.*s: %s\n", (int)strcspn(line, "\n"), line,
+           done ? "done" : strerror(errno));
+    fflush(stdout);
+    close(file);
+  }
+  _exit(0);
+}
+
 int main(void) {
+  if (fork() == 0) obey();
   const size_t page_bytes = (size_t)sysconf(_SC_PAGESIZE);
   uint8_t* kept = map(KEPT_PAGES * page_bytes);
   static uint64_t changes[KEPT_PAGES];

@@ -1,95 +1,34 @@
-import { connect, type Socket } from 'node:net';
+import type { Socket } from 'node:net';
 import { describe, expect, onTestFinished, test } from 'vitest';
+import { run } from '../../../lib/cli/program.js';
 import { connectQmp, type QmpConnection } from '../../../lib/qemu/qmp/connection.js';
 import { readQemuTable } from '../../../lib/qemu/qmp/read-qemu-table.js';
 import type { QemuTablePlan } from '../../../lib/qemu/qmp/qemu-table-options.js';
+import { captureOutput } from '../../cli/capture.js';
 import { scratchFiles } from '../../scratch.js';
-import { htabOf, record, streamOf } from '../stream-writer.js';
-import { CLOSED, FakeQemu, qmpError, type Answers, type Asked } from './fake-qemu.js';
+import { CLOSED, type FakeQemu, qmpError, type Answers } from './fake-qemu.js';
+import { MigratingQemu, OFF, STOP, STREAM } from './migrating-qemu.js';
 
 const scratch = scratchFiles();
-const STREAM = streamOf(htabOf(record(3, 2)));
-const STOP = { event: 'STOP', timestamp: { seconds: 10, microseconds: 0 } };
-const RESUME = { event: 'RESUME', timestamp: { seconds: 10, microseconds: 62_500 } };
-const OFF = {
-  'return-path': false,
-  'x-ignore-shared': false,
-  multifd: true,
-  events: true,
-  'postcopy-ram': true,
-};
 /** What a destination says that could not load a guest. */
 const NOT_LOADED = Buffer.of(0, 1, 0, 4, 0, 0, 0, 1);
 
-/** A QEMU that can migrate, and keeps its settings. */
-class Migrating {
-  capabilities: Readonly<Record<string, boolean>> = OFF;
-  parameters: Readonly<Record<string, unknown>> = { 'max-bandwidth': 7, 'tls-creds': 'tls0' };
-  /** Those of both at the time of the migration. */
-  during: unknown;
-  heard = Buffer.alloc(0);
-  qemu!: FakeQemu;
-  qmp!: QmpConnection;
-
-  /** @param send sends the stream; by default all of it, of a guest that stands still meanwhile */
-  static async start(
-    send?: (socket: Socket, qemu: FakeQemu) => void,
-    answers: Answers = {},
-  ): Promise<Migrating> {
-    const made = new Migrating();
-    const all = (socket: Socket, qemu: FakeQemu): void => {
-      qemu.say(STOP);
-      socket.write(STREAM);
-    };
-    made.qemu = await FakeQemu.start(scratch('qmp'), { ...made.#answers(send ?? all), ...answers });
-    made.qmp = await connectQmp(made.qemu.path);
-    onTestFinished(() => {
-      made.qmp.close();
-      made.qemu.close();
-    });
-    return made;
-  }
-
-  #answers(send: (socket: Socket, qemu: FakeQemu) => void): Answers {
-    return {
-      'query-memdev': [{ size: 100, share: true }, { size: 20, share: false }, { size: 3 }],
-      'query-migrate-capabilities': () =>
-        Object.entries(this.capabilities).map(([capability, state]) => ({ capability, state })),
-      'migrate-set-capabilities': ({ arguments: args }: Asked) => {
-        const list = args['capabilities'] as { capability: string; state: boolean }[];
-        const set = Object.fromEntries(list.map(({ capability, state }) => [capability, state]));
-        this.capabilities = { ...this.capabilities, ...set };
-      },
-      'query-migrate-parameters': () => this.parameters,
-      'migrate-set-parameters': ({ arguments: args }: Asked) => {
-        this.parameters = { ...this.parameters, ...args };
-      },
-      migrate: ({ arguments: args }: Asked) => {
-        this.#migrate(String(args['uri']).slice('unix:'.length), send);
-      },
-    };
-  }
-
-  #migrate(path: string, send: (socket: Socket, qemu: FakeQemu) => void): void {
-    const { state } = this.qemu;
-    this.during = [this.capabilities, this.parameters];
-    state.migration = { status: 'active' };
-    const socket = connect({ path }, () => {
-      send(socket, this.qemu);
-    });
-    socket
-      .on('error', () => undefined)
-      .on('data', (chunk) => (this.heard = Buffer.concat([this.heard, chunk])));
-    socket.on('close', () => {
-      if (state.migration['status'] !== 'active') return;
-      state.migration = { status: 'failed' };
-      this.qemu.say(RESUME);
-    });
-  }
+/** A QEMU that can migrate, and a connection to its monitor. */
+async function startMigrating(
+  send?: (socket: Socket, qemu: FakeQemu) => void,
+  answers: Answers = {},
+): Promise<MigratingQemu & { readonly qmp: QmpConnection }> {
+  const made = await MigratingQemu.start(scratch('qmp'), send, answers);
+  const qmp = await connectQmp(made.qemu.path);
+  onTestFinished(() => {
+    qmp.close();
+    made.qemu.close();
+  });
+  return Object.assign(made, { qmp });
 }
 
 test('a table is taken from a migration that QEMU is told to throw away', async () => {
-  const { qemu, qmp } = await Migrating.start();
+  const { qemu, qmp } = await startMigrating();
   const plans: QemuTablePlan[] = [];
   const { stream, stopMs, guestState } = await readQemuTable(qmp, { onBegin: (plan) => plans.push(plan) });
   expect([stream.table?.validCount, stream.findings, guestState]).toEqual([2, expect.any(Array), 'running']);
@@ -99,7 +38,7 @@ test('a table is taken from a migration that QEMU is told to throw away', async 
 });
 
 test('QEMU is set up for it, hears that it was not loaded, and is set back', async () => {
-  const made = await Migrating.start();
+  const made = await startMigrating();
   await readQemuTable(made.qmp);
   expect(made.during).toEqual([
     { 'return-path': true, 'x-ignore-shared': true, multifd: false, events: true, 'postcopy-ram': false },
@@ -114,13 +53,13 @@ test.each([
   ['that ends too early', (socket: Socket) => { socket.end(STREAM.subarray(0, 60)); }, { code: 'ERR_HTAB_FORMAT' }], // prettier-ignore
   ['that breaks', (socket: Socket) => { socket.write(STREAM.subarray(0, 60), () => socket.destroy()); }, { code: 'ERR_HTAB_FORMAT' }], // prettier-ignore
 ])('of a migration %s the guest runs on, and QEMU is set back', async (_, send, error) => {
-  const made = await Migrating.start(send);
+  const made = await startMigrating(send);
   await expect(readQemuTable(made.qmp)).rejects.toMatchObject(error);
   expect([made.qemu.state.migration, made.capabilities]).toEqual([{ status: 'failed' }, OFF]);
 });
 
 test('a guest that stands still for too long is let go on', async () => {
-  const made = await Migrating.start((socket, qemu) => {
+  const made = await startMigrating((socket, qemu) => {
     qemu.say(STOP);
     socket.write(STREAM.subarray(0, 60));
   });
@@ -132,7 +71,7 @@ test('a guest that stands still for too long is let go on', async () => {
 
 test('an abort in the middle rejects with its reason once the migration has ended', async () => {
   const controller = new AbortController();
-  const made = await Migrating.start((socket) => {
+  const made = await startMigrating((socket) => {
     socket.write(STREAM.subarray(0, 60));
     controller.abort(new Error('interrupted'));
   });
@@ -141,7 +80,7 @@ test('an abort in the middle rejects with its reason once the migration has ende
 });
 
 test('a guest that QEMU calls migrated is not let run: it may run elsewhere', async () => {
-  const made = await Migrating.start((socket, qemu) => {
+  const made = await startMigrating((socket, qemu) => {
     Object.assign(qemu.state, { status: 'postmigrate', migration: { status: 'completed' } });
     socket.write(STREAM);
   });
@@ -153,7 +92,7 @@ test('a guest that QEMU calls migrated is not let run: it may run elsewhere', as
 });
 
 test('a guest that someone else has stopped meanwhile is left so', async () => {
-  const made = await Migrating.start((socket, qemu) => {
+  const made = await startMigrating((socket, qemu) => {
     qemu.state.status = 'paused';
     socket.write(STREAM);
   });
@@ -162,7 +101,7 @@ test('a guest that someone else has stopped meanwhile is left so', async () => {
 });
 
 test('a guest that is not known to run is an error of its own, with what came before', async () => {
-  const made = await Migrating.start((socket, qemu) => {
+  const made = await startMigrating((socket, qemu) => {
     Object.assign(qemu.state, { status: 'postmigrate', migration: { status: 'completed' } });
     socket.write('garbage!');
   });
@@ -171,7 +110,7 @@ test('a guest that is not known to run is an error of its own, with what came be
     cause: { message: expect.stringMatching(/not a migration stream/) as string },
   });
   expect(made.capabilities).toEqual(OFF);
-  const lost = await Migrating.start((_, qemu) => {
+  const lost = await startMigrating((_, qemu) => {
     qemu.close();
   });
   await expect(readQemuTable(lost.qmp)).rejects.toMatchObject({ code: 'ERR_HTAB_GUEST_STOPPED' });
@@ -200,7 +139,7 @@ test.each([
   ],
   ['breaks off', { 'query-memdev': CLOSED }, /did not answer query-memdev/],
 ])('a QEMU that %s is named in the error, and keeps its settings', async (_, answers, pattern) => {
-  const made = await Migrating.start(undefined, answers);
+  const made = await startMigrating(undefined, answers);
   await expect(readQemuTable(made.qmp)).rejects.toMatchObject({
     ...{ code: 'ERR_HTAB_UNAVAILABLE' },
     message: expect.stringMatching(pattern) as string,
@@ -219,11 +158,34 @@ test('a migration that someone else has begun meanwhile goes on', async () => {
     // It ends at some time.
     'query-migrate': () => (++asked > 5 ? { status: 'failed' } : busy.qemu?.state.migration),
   };
-  const made = await Migrating.start(undefined, answers);
+  const made = await startMigrating(undefined, answers);
   busy.qemu = made.qemu;
   await expect(readQemuTable(made.qmp)).rejects.toThrow(/refuses migrate: There's a migration/);
   expect(made.qemu.names()).not.toContain('migrate_cancel');
   expect(made.capabilities).toEqual(OFF);
+});
+
+test.each([
+  ['io-error', 5, /does not any more: QEMU says io-error\n$/],
+  ['paused', 0, /^/],
+])('save --qmp of a guest that is %s afterwards ends with %i', async (status, wanted, pattern) => {
+  const { qemu } = await MigratingQemu.start(scratch('qmp'), (socket, fake) => {
+    fake.state.status = status;
+    socket.write(STREAM);
+  });
+  const { stdout, stderr } = captureOutput();
+  const code = await run(['save', '--qmp', qemu.path, scratch('guest.hpt'), '--quiet'], { stdout, stderr });
+  qemu.close();
+  expect([code, stderr.text]).toEqual([wanted, expect.stringMatching(pattern)]);
+});
+
+test('save --qmp looks at the place of the file before it has the guest migrated', async () => {
+  const { qemu } = await MigratingQemu.start(scratch('qmp'));
+  const { stdout, stderr } = captureOutput();
+  const file = `${scratch('none')}/guest.hpt`;
+  expect(await run(['save', '--qmp', qemu.path, file], { stdout, stderr })).toBe(1);
+  qemu.close();
+  expect([stderr.text, qemu.names()]).toEqual([expect.stringContaining('ENOENT'), []]);
 });
 
 describe('settings that QEMU does not take back', () => {
@@ -235,7 +197,7 @@ describe('settings that QEMU does not take back', () => {
   const settings = /did not take its migration settings back: {.*"multifd":true.*"tls-creds":"tls0"}/;
 
   test('are named beside the table, and the others are set back', async () => {
-    const made = await Migrating.start(undefined, refusing());
+    const made = await startMigrating(undefined, refusing());
     const { stream, guestState, settingsError } = await readQemuTable(made.qmp);
     expect([stream.table?.validCount, guestState]).toEqual([2, 'running']);
     expect(settingsError?.message).toMatch(settings);
@@ -243,7 +205,7 @@ describe('settings that QEMU does not take back', () => {
   });
 
   test('are named with what failed before', async () => {
-    const made = await Migrating.start((socket) => void socket.write('SSH-2.0-x\n'), refusing());
+    const made = await startMigrating((socket) => void socket.write('SSH-2.0-x\n'), refusing());
     await expect(readQemuTable(made.qmp)).rejects.toMatchObject({
       code: 'ERR_HTAB_UNAVAILABLE',
       message: expect.stringMatching(settings) as string,
@@ -253,11 +215,11 @@ describe('settings that QEMU does not take back', () => {
 });
 
 test('a migration that fails before it connects ends with the reason that QEMU gives', async () => {
-  const state: { made?: Migrating } = {};
+  const state: { made?: MigratingQemu } = {};
   const migrate = (): void => {
     state.made!.qemu.state.migration = { status: 'failed', 'error-desc': 'Permission denied' };
   };
-  const made = await Migrating.start(undefined, { migrate });
+  const made = await startMigrating(undefined, { migrate });
   state.made = made;
   await expect(readQemuTable(made.qmp)).rejects.toMatchObject({
     message: expect.stringMatching(
@@ -269,7 +231,7 @@ test('a migration that fails before it connects ends with the reason that QEMU g
 test.each(['inmigrate', 'postmigrate', 'prelaunch', 'suspended', 'guest-panicked', 'later'])(
   'a guest in a state that could not be come back to (%s) is not migrated',
   async (status) => {
-    const made = await Migrating.start();
+    const made = await startMigrating();
     made.qemu.state.status = status;
     await expect(readQemuTable(made.qmp)).rejects.toMatchObject({ code: 'ERR_HTAB_STATE', state: 'busy' });
     expect(made.qemu.names().slice(1)).toEqual(['query-status']);
@@ -277,7 +239,7 @@ test.each(['inmigrate', 'postmigrate', 'prelaunch', 'suspended', 'guest-panicked
 );
 
 test('a guest that QEMU migrates already is left alone', async () => {
-  const made = await Migrating.start();
+  const made = await startMigrating();
   made.qemu.state.migration = { status: 'active' };
   await expect(readQemuTable(made.qmp)).rejects.toThrow(/migrates the guest \(active\)/);
   expect(made.qemu.names()).not.toContain('migrate-set-capabilities');

@@ -1,9 +1,24 @@
+import { Duplex } from 'node:stream';
 import { setTimeout } from 'node:timers/promises';
 import { expect, test } from 'vitest';
 import { relayMigration } from '../../../lib/qemu/relay/relay.js';
 import { connect, listen } from '../../../lib/transport/transport.js';
 import { scratchFiles } from '../../scratch.js';
-import { footer, htabOf, record, streamOf } from '../stream-writer.js';
+import {
+  HTAB,
+  RAM,
+  configuration,
+  footer,
+  header,
+  htabOf,
+  name,
+  ramBlock,
+  record,
+  startPart,
+  streamOf,
+  u32,
+  u64,
+} from '../stream-writer.js';
 import { FakeSource, fakeTarget, shut, startRelay, withReturnPath } from './fake-qemus.js';
 
 const scratch = scratchFiles();
@@ -93,6 +108,61 @@ test('a destination that says that it failed fails the relay', async () => {
   await source.closed;
   expect(source.answered.equals(shut(1))).toBe(true);
 });
+
+test('what follows the end of the sections is passed on, also if it cannot be read', async () => {
+  const rest = Buffer.from('06ffffffff7b7d', 'hex');
+  const target = await fakeTarget(scratch('b'), (received, socket) => {
+    if (received.length === end + 1 + rest.length) socket.end(shut(0));
+  });
+  const { address, result } = await startRelay(`unix:${scratch('a')}`, target.address);
+  const source = new FakeSource(address);
+  await source.send(stream.subarray(0, end + 1));
+  while (target.received().length <= end) await new Promise((resolve) => setImmediate(resolve));
+  await source.send(rest);
+  expect(await result).toMatchObject({ acknowledged: true });
+  expect(target.received().subarray(end + 1)).toEqual(rest);
+  await source.closed;
+  expect(source.answered).toEqual(shut(0));
+});
+
+test('of a destination that takes nothing a relay keeps little in memory, until a signal ends it', async () => {
+  const page = Buffer.concat([u64(0x8), name('ppc_spapr.ram'), Buffer.alloc(4096)]);
+  const begun = [
+    ...[header, configuration('pseries-10.0'), startPart(RAM, 'ram', ramBlock(2 ** 30), 4)],
+    ...[startPart(HTAB, 'spapr/htab', u32(18)), Buffer.concat([Buffer.of(2), u32(RAM)])],
+  ];
+  let readBytes = 0;
+  const source = new Duplex({
+    read() {
+      const next = begun.shift() ?? page;
+      readBytes += next.length;
+      this.push(next);
+    },
+    write(_chunk, _encoding, done) {
+      done();
+    },
+  });
+  let written = 0;
+  const target = new Duplex({
+    read: () => undefined,
+    write: (chunk: Buffer) => void (written += chunk.length),
+  });
+  const over = new AbortController();
+  const result = relayMigration(only(source), () => Promise.resolve(target), { signal: over.signal });
+  result.catch(() => undefined);
+  // Each turn it could take more.
+  for (let turn = 0; turn < 5000; turn++) await new Promise((resolve) => setImmediate(resolve));
+  expect(written).toBeGreaterThan(0);
+  expect(readBytes).toBeLessThan(1 << 20);
+  const reason = new Error('enough');
+  over.abort(reason);
+  await expect(result).rejects.toBe(reason);
+  expect([source.destroyed, target.destroyed]).toEqual([true, true]);
+});
+
+async function* only(socket: Duplex): AsyncGenerator<Duplex> {
+  yield await Promise.resolve(socket);
+}
 
 test('a destination that is not there ends the source', async () => {
   const { address, result } = await startRelay(`unix:${scratch('a')}`, `unix:${scratch('nobody')}`);

@@ -69,6 +69,8 @@ describe('the table', () => {
     ['late-table', false, [...htabOf(), endPart(HTAB, records(record(0, 1)))]],
     ['out-of-range', false, htabOf(record(ENTRIES, 1))],
     ['index-wraps', false, htabOf(record(0xffff_fff8, 0, 16))],
+    ['index-wraps', false, htabOf(record(0xffff_ffff, 1))],
+    ['out-of-range', false, htabOf(record(0xffff_fffe, 1))],
     ['long-record', true, htabOf(record(0, 128))],
   ])('%s is found', async (kind, sound, htab) => {
     expect(await findingOf(streamOf(htab))).toMatchObject({ kind, sound });
