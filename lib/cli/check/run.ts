@@ -1,4 +1,5 @@
 import { digestTable } from '../../hpt/digest.js';
+import type { HptTable } from '../../hpt/table.js';
 import { type GuestFile, readGuestFile } from '../../qemu/guest-file.js';
 import { checkEntries } from '../../qemu/stream/check-entries.js';
 import { Findings, type QemuFinding } from '../../qemu/stream/findings.js';
@@ -38,42 +39,52 @@ export async function check(
   return right ? EXIT_CODES.ok : EXIT_CODES.failed;
 }
 
+/** What is told of every table. */
+interface TableFields {
+  readonly order: number;
+  readonly validEntries: number;
+  readonly digest: string;
+}
+
 /** What is odd about a file that is no snapshot: those are what was read from a host, whatever it held. */
 function findingsOf(found: GuestFile): readonly QemuFinding[] {
   if (found.kind === 'qemu') return found.stream.findings;
   if (found.kind === 'snapshot') return [];
   const findings = new Findings();
-  checkEntries(found.snapshot.table, findings);
+  checkEntries(found.table, findings);
   return findings.list;
 }
 
 function fieldsOf(found: GuestFile): object {
-  if (found.kind !== 'qemu') {
-    const { order, validEntries, digest, quiescent, fileBytes } = found.snapshot.info;
-    return { kind: found.kind, order, validEntries, digest, quiescent, fileBytes };
+  const { kind } = found;
+  if (kind === 'qemu') {
+    const { table, ...stream } = found.stream;
+    return { kind, ...(table && tableFields(table)), ...stream };
   }
-  const { table, ...stream } = found.stream;
-  const ofTable = table && {
-    order: table.order,
-    validEntries: table.validCount,
-    digest: digestTable(table),
-  };
-  return { kind: found.kind, ...ofTable, ...stream };
+  // Neither memory nor text shows whether the guest stood still.
+  if (kind !== 'snapshot') {
+    return { kind, ...tableFields(found.table), quiescent: false, fileBytes: found.fileBytes };
+  }
+  const { order, validEntries, digest, quiescent, fileBytes } = found.snapshot.info;
+  return { kind, order, validEntries, digest, quiescent, fileBytes };
+}
+
+function tableFields(table: HptTable): TableFields {
+  return { order: table.order, validEntries: table.validCount, digest: digestTable(table) };
 }
 
 function textOf(name: string, found: GuestFile, findings: readonly QemuFinding[]): string[] {
   if (found.kind === 'qemu') return describeStream(name, found.stream);
-  const { order, validEntries, digest, quiescent } = found.snapshot.info;
-  const table = tableLines(order, validEntries, digest);
   if (found.kind === 'snapshot') {
-    const state = quiescent
+    const { info } = found.snapshot;
+    const state = info.quiescent
       ? 'nothing odd'
       : 'the table changed while it was saved: look at it, do not load it';
-    return [`${name}: a snapshot of a table`, ...table, state];
+    return [`${name}: a snapshot of a table`, ...tableLines(info), state];
   }
   return [
     `${name}: ${found.kind === 'debugfs' ? "KVM's debugfs text of a table" : "a table's memory"}`,
-    ...table,
+    ...tableLines(tableFields(found.table)),
     'moment   not known: the guest may have run meanwhile',
     ...findingLines(findings),
   ];
@@ -88,7 +99,7 @@ function describeStream(name: string, stream: QemuStream): string[] {
       : `a save file of libvirt (${libvirt.domain ?? 'no name'}, ${libvirt.compression})`;
   return [
     `${name}: ${before}, machine ${machine === '' ? 'not known' : machine}, ${formatBytes(streamBytes)}`,
-    ...(table === undefined ? [] : tableLines(table.order, table.validCount, digestTable(table))),
+    ...(table === undefined ? [] : tableLines(tableFields(table))),
     `records  ${formatCount(records.records)} of ${formatBytes(records.bytes)}; at most ${formatCount(records.longestRun)} valid entries in one`,
     `devices  ${devices}, and ${formatCount(ram?.pages ?? 0)} pages of memory, were passed over`,
     ...(trailingBytes === 0 ? [] : [`after it ${formatBytes(trailingBytes)} that were not read`]),
@@ -96,7 +107,7 @@ function describeStream(name: string, stream: QemuStream): string[] {
   ];
 }
 
-function tableLines(order: number, validEntries: number, digest: string): string[] {
+function tableLines({ order, validEntries, digest }: TableFields): string[] {
   const entries = formatCount(2 ** (order - 4));
   return [
     `table    order ${order}, ${entries} entries, ${formatCount(validEntries)} of them valid`,

@@ -1,5 +1,5 @@
 import type { ContextStats } from '../../inspect/linux-guest.js';
-import type { MappedCounts } from '../../inspect/table-stats.js';
+import type { MappedCounts } from '../../inspect/vsid-stats.js';
 import { formatAddress, formatBytes, formatCount } from './format.js';
 
 /** Headings of {@link mappedCells}. */

@@ -1,6 +1,6 @@
 import { forOption } from '../../base/for-option.js';
 import { entryCount } from '../../hpt/geometry.js';
-import { snapshotOf } from '../../qemu/guest-file.js';
+import { wholeTable } from '../../qemu/guest-file.js';
 import { connectQmp } from '../../qemu/qmp/connection.js';
 import type { QemuTable, QemuTablePlan } from '../../qemu/qmp/qemu-table-options.js';
 import { readQemuTable } from '../../qemu/qmp/read-qemu-table.js';
@@ -45,7 +45,7 @@ export async function saveFromQemu(
   const sink = outputOf(file, output);
   const taken = await take(options, output, signal);
   const { stream, stopMs, guestState } = taken.table;
-  const { table } = snapshotOf(stream);
+  const table = wholeTable(stream);
   // The guest runs again by now: a slow disk costs it nothing.
   const saved = await writeTable(table, sink, signal);
   const { order, validEntries, digest, fileBytes } = saved;
