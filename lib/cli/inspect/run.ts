@@ -15,7 +15,7 @@ import { writeLines } from '../report/lines.js';
 import { drawMap, mapStyleOf } from '../report/map.js';
 import { lookAt, lookingOf, type LookedAt } from '../table/look.js';
 import { entriesAt, listed } from './entries.js';
-import { groupRows, type Grouping } from './groupings.js';
+import { groupRows, type Grouping } from '../report/groupings.js';
 import type { InspectCommandOptions } from './inspect-options.js';
 import { screenOf } from './screen.js';
 
