@@ -98,6 +98,7 @@ async function compileWorker(source, initramfs) {
   await pack(
     [
       folderEntry('dev'),
+      folderEntry('proc'),
       { path: 'dev/console', mode: MODE.terminal, device: /** @type {[number, number]} */ ([5, 1]) },
       { path: 'init', mode: MODE.program, data: await readFile(program) },
     ],
