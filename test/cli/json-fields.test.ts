@@ -81,8 +81,11 @@ test('the README names every field of the documents that the other commands prin
   // With a finding, so that its fields are there.
   const htab = htabOf(record(0, 128));
   writeFileSync(stream, saveFile(streamOf(htab, { config: configuration('m', capabilities('x-new')) })));
+  const text = scratch('htab');
+  writeFileSync(text, '     8 0000000000000011 0000000000001190 0000000000001190\n');
   expectDocumented([
     await document('check', stream),
+    await document('check', text, '--order', '20'),
     await document('extract', stream, '-o', scratch('guest.hpt')),
     await document('rewrite', stream, '--table', stream, '-o', scratch('new.mig')),
     await document('save', '--emulated=order=18,steps=500,rate=500', file),

@@ -13,6 +13,7 @@ import { inputName, inputOf } from '../table/standard-stream.js';
 
 /** What `kvm-htab check` takes. */
 export interface CheckCommandOptions {
+  readonly order?: number;
   readonly json?: boolean;
   readonly quiet?: boolean;
 }
@@ -24,14 +25,13 @@ export interface CheckCommandOptions {
  */
 export async function check(
   file: string,
-  { json = false, quiet = false }: CheckCommandOptions,
+  { order, json = false, quiet = false }: CheckCommandOptions,
   output: Output,
   signal: AbortSignal,
 ): Promise<number> {
   const display = json || quiet ? undefined : createStreamDisplay(output.stderr);
-  const found = await readGuestFile(inputOf(file), { signal, onProgress: display?.update }).finally(() =>
-    display?.stop(),
-  );
+  const reading = readGuestFile(inputOf(file), { order, signal, onProgress: display?.update });
+  const found = await reading.finally(() => display?.stop());
   const findings = findingsOf(found);
   if (json) output.stdout.write(jsonDocument({ file, ...fieldsOf(found), findings }));
   else if (!quiet) output.stdout.write(`${textOf(inputName(file), found, findings).join('\n')}\n`);

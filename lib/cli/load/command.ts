@@ -5,12 +5,13 @@ import type { LoadCommandOptions } from './run.js';
 import type { CommandContext } from '../command-context.js';
 import { LibraryOption } from '../options/library-option.js';
 import { JSON_DOCUMENT, addReportOptions } from '../options/report.js';
-import { addTableOptions } from '../options/table.js';
+import { TABLE_FILE, addTableOptions } from '../options/table.js';
 import { integerOption } from '../options/library-option.js';
 
 const EXAMPLES = `
-The file is a snapshot, a migration stream of QEMU or a save file of libvirt. The whole file is verified before the guest's table is touched. No vcpu of the guest may run. If loading fails after that,
-the table is emptied again.
+The file is a snapshot, a migration stream of QEMU, a save file of libvirt, KVM's debugfs text or a table's memory. The last two
+do not tell whether the guest stood still: they need --allow-changing. The whole file is verified before the guest's table is
+touched. No vcpu of the guest may run. If loading fails after that, the table is emptied again.
 
 Examples:
   $ kvm-htab load --htab-socket /run/vmm/control --read-back guest.snap
@@ -22,8 +23,8 @@ export function defineLoad(program: Command, context: CommandContext): void {
   const command = program
     .command('load')
     .description("Loads a snapshot into a guest's table.")
-    .argument('<file>', "the snapshot, or QEMU's or libvirt's file; - is standard input");
-  addTableOptions(command, 'target')
+    .argument('<file>', `${TABLE_FILE}; - is standard input`);
+  addTableOptions(command, "file's target")
     .addOption(new LibraryOption('--read-back', LOAD_OPTIONS.readBack))
     .addOption(new LibraryOption('--allow-changing', LOAD_OPTIONS.allowChanging))
     .addOption(
