@@ -114,13 +114,8 @@ export type { QmpEvent } from './qemu/qmp/messages.js';
 export type { QmpOptions } from './qemu/qmp/qmp-options.js';
 
 // How it is seen.
-export {
-  tableStats,
-  type MappedCounts,
-  type PageSizeStats,
-  type TableStats,
-  type VsidStats,
-} from './inspect/table-stats.js';
+export { tableStats, type PageSizeStats, type TableStats } from './inspect/table-stats.js';
+export type { MappedCounts, VsidStats } from './inspect/vsid-stats.js';
 export { linuxAddress, linuxPage, type LinuxAddress, type LinuxPage } from './inspect/linux-address.js';
 export type { KernelPages, LinuxRegion } from './inspect/linux-regions.js';
 export { linuxGuest, type ContextStats, type LinuxGuest } from './inspect/linux-guest.js';

@@ -1,7 +1,9 @@
 import { invalidTypeError } from '../base/arguments.js';
+import { layoutOf } from './kernel-pages.js';
 import { linuxAddress } from './linux-address.js';
-import { isKernel, type KernelPages, type LinuxRegion } from './linux-regions.js';
-import type { MappedCounts, TableStats, VsidStats } from './table-stats.js';
+import type { KernelPages, LinuxRegion } from './linux-regions.js';
+import type { TableStats } from './table-stats.js';
+import type { MappedCounts, VsidStats } from './vsid-stats.js';
 
 /** What a context of a Linux guest maps: a part of the kernel, or a process. */
 export interface ContextStats extends MappedCounts {
@@ -25,9 +27,6 @@ export interface LinuxGuest {
   readonly unknown: number;
 }
 
-/** So much of what is bolted must be the kernel's. By chance one in 75,000 contexts is. */
-const KERNEL_SHARE = 0.99;
-
 /**
  * Who maps what in the table of a Linux guest, by context.
  *
@@ -43,29 +42,11 @@ export function linuxGuest(stats: TableStats): LinuxGuest | undefined {
   if (typeof given !== 'object' || given === null || !('vsids' in given)) {
     throw invalidTypeError('stats', 'what tableStats returns', given);
   }
-  const kernelPages = layoutOf(stats);
+  const kernelPages = layoutOf(stats.bolted, stats.vsids);
   if (kernelPages === undefined) return undefined;
   const contexts = contextsOf(stats.vsids, kernelPages);
   const known = contexts.reduce((entries, context) => entries + context.entries, 0);
   return { kernelPages, contexts, unknown: stats.validCount - known };
-}
-
-/** The layout of the kernel that has bolted its entries; undefined if no Linux kernel has. */
-function layoutOf({ bolted, vsids }: TableStats): KernelPages | undefined {
-  // Before all contexts are made out: there may be half a million segments.
-  const contexts = contextsOf(
-    vsids.filter((segment) => segment.bolted > 0),
-    '64K',
-  );
-  const isVrma = ({ region }: ContextStats): boolean => region === 'vrma';
-  const kernel = contexts.filter(({ region }) => isKernel(region)).reduce(addBolted, 0);
-  const others = bolted - contexts.filter(isVrma).reduce(addBolted, 0);
-  if (kernel === 0 || kernel < others * KERNEL_SHARE) return undefined;
-  return contexts.some(({ context }) => context >= 2 && context <= 4) ? '4K' : '64K';
-}
-
-function addBolted(sum: number, { bolted }: MappedCounts): number {
-  return sum + bolted;
 }
 
 function contextsOf(vsids: readonly VsidStats[], kernelPages: KernelPages): ContextStats[] {

@@ -1,4 +1,4 @@
-import { BLOCK_WORDS, nextWord, popcount } from '../hpt/bitmap.js';
+import { BLOCK_WORDS, lowestBit, nextWord, popcount } from '../hpt/bitmap.js';
 import { HPTES_PER_GROUP, ptegCount } from '../hpt/geometry.js';
 import { HPTE_V_1TB_HIGH, HPTE_V_SECONDARY, hasReservedSegment } from '../hpt/hpte-bits.js';
 import type { HptTable } from '../hpt/table.js';
@@ -64,9 +64,11 @@ export class StatsPass {
     const packed = this.#table.blocks[block]!;
     const { view } = packed;
     let byte = packed.placeOf(word) << 4;
-    for (let rest = bits, group = (block << 13) | (word << 2); rest !== 0; rest >>>= 8, group++) {
-      const held = popcount(rest & 0xff);
-      if (held === 0) continue;
+    for (let rest = bits; rest !== 0;) {
+      const slot = lowestBit(rest) & 0x18;
+      const held = popcount((rest >>> slot) & 0xff);
+      rest &= ~(0xff << slot);
+      const group = (block << 13) | (word << 2) | (slot >>> 3);
       this.occupancy[held]!++;
       if (held === HPTES_PER_GROUP && this.#isFull(this.#lastGroup - group)) this.cornered += HPTES_PER_GROUP;
       for (let entry = 0; entry < held; entry++, byte += 16) this.#countEntry(view, byte, group, entry);

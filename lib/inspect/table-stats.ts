@@ -6,25 +6,7 @@ import { checkTable, type HptTable } from '../hpt/table.js';
 import { VRMA_VSID } from './linux-address.js';
 import { ACTUAL_SHIFTS, BASE_SHIFTS } from './page-sizes.js';
 import { StatsPass } from './stats-pass.js';
-import { COUNT } from './vsid-counts.js';
-
-/** What is mapped in some part of a table. */
-export interface MappedCounts {
-  readonly entries: number;
-  /** Sum of the actual page sizes. */
-  readonly bytes: number;
-  readonly bolted: number;
-  /** Entries through which the kernel or a program may store: pp 0, 1 or 2. */
-  readonly writable: number;
-  /** Entries that instructions may be fetched through: neither N nor G. */
-  readonly executable: number;
-}
-
-/** What is mapped in one segment. */
-export interface VsidStats extends MappedCounts {
-  readonly segment: SegmentSize;
-  readonly vsid: bigint;
-}
+import { type MappedCounts, otherVsids, type VsidStats, vsidStats } from './vsid-stats.js';
 
 /** Entries of one pair of page sizes. */
 export interface PageSizeStats {
@@ -90,7 +72,7 @@ export interface TableStats {
 export function tableStats(table: HptTable): TableStats {
   checkTable('table', table);
   const pass = new StatsPass(table);
-  const { vsids, otherVsids } = segmentsOf(pass);
+  const vsids = vsidStats(pass.vsids);
   const vrma = vsids.find(({ segment, vsid }) => segment === '1T' && vsid === VRMA_VSID);
   return {
     order: table.order,
@@ -118,7 +100,7 @@ export function tableStats(table: HptTable): TableStats {
     misplaced: pass.misplaced,
     doubled: pass.doubled,
     vsids,
-    otherVsids,
+    otherVsids: otherVsids(pass.vsids),
   };
 }
 
@@ -149,26 +131,4 @@ function pageSizesOf({ sizes }: StatsPass): PageSizeStats[] {
       actualPageShift: (pair % 64) as PageShift,
       entries: count,
     }));
-}
-
-function segmentsOf({ vsids: found }: StatsPass): Pick<TableStats, 'vsids' | 'otherVsids'> {
-  const vsids: VsidStats[] = [];
-  let otherVsids: MappedCounts | undefined;
-  found.forEach((at, segment) => {
-    const counts = countsAt(found.counts, at);
-    if (segment === undefined) otherVsids = counts;
-    else vsids.push({ segment: segment.is1T ? '1T' : '256M', vsid: BigInt(segment.vsid), ...counts });
-  });
-  vsids.sort((a, b) => b.entries - a.entries || Number(a.vsid - b.vsid) || (a.segment < b.segment ? -1 : 1));
-  return { vsids, otherVsids: otherVsids! };
-}
-
-function countsAt(counts: Float64Array, at: number): MappedCounts {
-  return {
-    entries: counts[at + COUNT.entries]!,
-    bytes: counts[at + COUNT.bytes]!,
-    bolted: counts[at + COUNT.bolted]!,
-    writable: counts[at + COUNT.writable]!,
-    executable: counts[at + COUNT.executable]!,
-  };
 }

@@ -9,8 +9,15 @@ export const COUNT = { entries: 0, bytes: 1, bolted: 2, writable: 3, executable:
 export const MAX_VSIDS = 2 ** 19;
 const FIRST_SLOTS = 1024;
 
-/** Words of a slot: B and the upper bits of the VSID, 0 if it is free; the lower bits; where the counts begin. */
-const KEY_WORDS = 4;
+/** Words of a slot's key: B and the upper bits of the VSID, 0 if it is free; the lower bits. */
+const KEY_WORDS = 2;
+
+/** A segment, and where in {@link VsidCounts.counts} its numbers begin. */
+export interface CountedSegment {
+  readonly is1T: boolean;
+  readonly vsid: number;
+  readonly at: number;
+}
 
 /** Counts by segment, in an open hash table that grows up to a bound. */
 export class VsidCounts {
@@ -18,7 +25,9 @@ export class VsidCounts {
   counts = new Float64Array((FIRST_SLOTS / 2 + 1) * STRIDE);
   #slots = FIRST_SLOTS;
   #used = 0;
+  // Apart from where counts begin: so more of them are in the caches, where a guest has very many.
   #keys = new Int32Array(FIRST_SLOTS * KEY_WORDS);
+  #places = new Int32Array(FIRST_SLOTS);
   #lastHigh = 0;
   #lastLow = 0;
   #lastAt = 0;
@@ -37,13 +46,14 @@ export class VsidCounts {
 
   #find(high: number, low: number): number {
     const keys = this.#keys;
-    const at = this.#slotOf(high, low) * KEY_WORDS;
-    if (keys[at] !== 0) return keys[at + 2]!;
+    const slot = this.#slotOf(high, low);
+    const at = slot * KEY_WORDS;
+    if (keys[at] !== 0) return this.#places[slot]!;
     if (this.#used === MAX_VSIDS) return 0;
     this.#used++;
     keys[at] = high;
     keys[at + 1] = low;
-    keys[at + 2] = this.#used * STRIDE;
+    this.#places[slot] = this.#used * STRIDE;
     // Half of the slots stay free.
     if (this.#used * 2 === this.#slots && this.#used < MAX_VSIDS) this.#grow();
     return this.#used * STRIDE;
@@ -64,30 +74,50 @@ export class VsidCounts {
   #grow(): void {
     const { counts } = this;
     const keys = this.#keys;
+    const places = this.#places;
     this.#slots *= 2;
     this.#keys = new Int32Array(this.#slots * KEY_WORDS);
+    this.#places = new Int32Array(this.#slots);
     this.counts = new Float64Array((this.#slots / 2 + 1) * STRIDE);
     this.counts.set(counts);
-    for (let at = 0; at < keys.length; at += KEY_WORDS) {
-      if (keys[at] === 0) continue;
+    for (const [old, place] of places.entries()) {
+      if (place === 0) continue;
+      const at = old * KEY_WORDS;
       const slot = this.#slotOf(keys[at]!, keys[at + 1]!);
       this.#keys.set(keys.subarray(at, at + KEY_WORDS), slot * KEY_WORDS);
+      this.#places[slot] = place;
     }
   }
 
-  /** Visits every segment that is kept, and at last what found no room, without a segment. */
-  forEach(visit: (at: number, segment: { is1T: boolean; vsid: number } | undefined) => void): void {
-    const keys = this.#keys;
-    for (let slot = 0; slot < keys.length; slot += KEY_WORDS) {
-      const high = keys[slot]!;
-      const low = keys[slot + 1]! >>> 0;
-      if (high === 0) continue;
-      const is1T = (high & HPTE_V_1TB_HIGH) !== 0;
-      const upper = high & 0x3fffffff;
-      const vsid = is1T ? upper * 2 ** 8 + (low >>> 24) : upper * 2 ** 20 + (low >>> 12);
-      visit(keys[slot + 2]!, { is1T, vsid });
+  /** Every segment that is kept: most entries first, then by VSID, 1T before 256M. */
+  sorted(): CountedSegment[] {
+    const { counts } = this;
+    // By number first, as numbers sort many times as fast as what needs a comparison.
+    const numbers = new Float64Array(this.#used);
+    let found = 0;
+    for (let slot = 0; slot < this.#slots; slot++) {
+      if (this.#places[slot] !== 0) numbers[found++] = this.#numberOf(slot);
     }
-    visit(0, undefined);
+    const segments = Array.from(numbers.sort(), (number) => this.#segmentOf(number));
+    return segments.sort((a, b) => counts[b.at + COUNT.entries]! - counts[a.at + COUNT.entries]!);
+  }
+
+  /** VSID << 1, and 1 for 256M. */
+  #numberOf(slot: number): number {
+    const high = this.#keys[slot * KEY_WORDS]!;
+    const low = this.#keys[slot * KEY_WORDS + 1]! >>> 0;
+    const upper = high & 0x3fffffff;
+    if ((high & HPTE_V_1TB_HIGH) !== 0) return (upper * 2 ** 8 + (low >>> 24)) * 2;
+    return (upper * 2 ** 20 + (low >>> 12)) * 2 + 1;
+  }
+
+  #segmentOf(number: number): CountedSegment {
+    const is1T = number % 2 === 0;
+    const vsid = Math.floor(number / 2);
+    const lowBits = is1T ? 8 : 20;
+    const high = Math.floor(vsid / 2 ** lowBits) | (is1T ? HPTE_V_1TB_HIGH : 0) | 0x80000000;
+    const low = (vsid % 2 ** lowBits) << (32 - lowBits);
+    return { is1T, vsid, at: this.#places[this.#slotOf(high, low)]! };
   }
 }
 

@@ -22,7 +22,8 @@ import {
 
 /** A file that holds a guest's table: `memory` is the table as it lies there, 16 bytes an entry; `debugfs` KVM's text of it. */
 export type GuestFile =
-  | { readonly kind: 'snapshot' | 'memory' | 'debugfs'; readonly snapshot: Snapshot }
+  | { readonly kind: 'snapshot'; readonly snapshot: Snapshot }
+  | { readonly kind: 'memory' | 'debugfs'; readonly table: HptTable; readonly fileBytes: number }
   | { readonly kind: 'qemu'; readonly stream: QemuStream };
 
 export interface TableFileOptions extends QemuStreamOptions {
@@ -67,7 +68,7 @@ export async function readGuestFile(
   if (kind === 'snapshot') return { kind, snapshot: await readSnapshot(bytes, { signal, onProgress }) };
   if (kind === 'qemu') return { kind, stream: await readQemuStream(bytes, { signal, onProgress }) };
   const reader = kind === 'debugfs' ? new DebugfsText(name, order) : new FlatFile(head.size, refuse);
-  return { kind, snapshot: await readPlain(head, reader, onProgress) };
+  return { kind, ...(await readPlain(head, reader, onProgress)) };
 }
 
 /**
@@ -87,15 +88,43 @@ export async function readTableFile(
   options: TableFileOptions = {},
 ): Promise<Snapshot> {
   const file = await readGuestFile(source, options);
-  return file.kind === 'qemu' ? snapshotOf(file.stream) : file.snapshot;
+  if (file.kind === 'snapshot') return file.snapshot;
+  if (file.kind === 'qemu') return snapshotOf(file.stream);
+  return { table: file.table, info: infoOf(file.table, file.fileBytes) };
 }
 
 /**
- * The table of a stream, as a snapshot of it.
+ * The table of a file, for those who need no digest of it.
+ *
+ * @throws HtabFormatError as {@link wholeTable}
+ */
+export function tableOf(file: GuestFile): HptTable {
+  if (file.kind === 'snapshot') return file.snapshot.table;
+  return file.kind === 'qemu' ? wholeTable(file.stream) : file.table;
+}
+
+/** @throws HtabFormatError as {@link wholeTable} */
+function snapshotOf(stream: QemuStream): Snapshot {
+  const table = wholeTable(stream);
+  const { validEntries, invalidEntries, bytes } = stream.records;
+  return {
+    table,
+    info: {
+      ...infoOf(table, stream.streamBytes),
+      headerByteOrder: 'BE',
+      passes: [{ validEntries, invalidEntries, bytes }],
+      // QEMU sends the last part when the guest stands still.
+      quiescent: true,
+    },
+  };
+}
+
+/**
+ * The table of a stream.
  *
  * @throws HtabFormatError if there is none that a guest could run on
  */
-export function snapshotOf({ table, findings, records, streamBytes }: QemuStream): Snapshot {
+export function wholeTable({ table, findings, records, streamBytes }: QemuStream): HptTable {
   const found = spoiled(findings);
   if (table === undefined || found !== undefined) {
     throw new HtabFormatError(
@@ -103,17 +132,7 @@ export function snapshotOf({ table, findings, records, streamBytes }: QemuStream
       { byteOffset: found?.byteOffset ?? streamBytes, recordIndex: records.records, section: HTAB_SECTION },
     );
   }
-  const { validEntries, invalidEntries, bytes } = records;
-  return {
-    table,
-    info: {
-      ...infoOf(table, streamBytes),
-      headerByteOrder: 'BE',
-      passes: [{ validEntries, invalidEntries, bytes }],
-      // QEMU sends the last part when the guest stands still.
-      quiescent: true,
-    },
-  };
+  return table;
 }
 
 function infoOf(table: HptTable, fileBytes: number): SnapshotInfo {
@@ -150,15 +169,14 @@ async function readPlain(
   source: ChunkSource,
   reader: DebugfsText | FlatFile,
   onProgress: TableFileOptions['onProgress'],
-): Promise<Snapshot> {
+): Promise<{ readonly table: HptTable; readonly fileBytes: number }> {
   let bytes = 0;
   for (let chunk = await source.next(); chunk !== undefined; chunk = await source.next()) {
     reader.push(chunk);
     bytes += chunk.length;
     onProgress?.({ bytes, validEntries: reader.validCount });
   }
-  const table = reader.finish();
-  return { table, info: infoOf(table, bytes) };
+  return { table: reader.finish(), fileBytes: bytes };
 }
 
 /** The chunks of a source that is closed elsewhere. */

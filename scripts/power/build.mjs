@@ -99,6 +99,7 @@ async function compileWorker(source, initramfs) {
     [
       folderEntry('dev'),
       folderEntry('debug'),
+      folderEntry('proc'),
       { path: 'dev/console', mode: MODE.terminal, device: /** @type {[number, number]} */ ([5, 1]) },
       { path: 'dev/hvc1', mode: MODE.terminal, device: /** @type {[number, number]} */ ([229, 1]) },
       { path: 'init', mode: MODE.program, data: await readFile(program) },

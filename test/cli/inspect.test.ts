@@ -2,7 +2,8 @@ import { readFileSync, writeFileSync } from 'node:fs';
 import { brotliDecompressSync } from 'node:zlib';
 import { describe, expect, test } from 'vitest';
 import { run } from '../../lib/cli/program.js';
-import { tableStats } from '../../lib/inspect/table-stats.js';
+import type { LinuxGuest } from '../../lib/inspect/linux-guest.js';
+import { tableStats, type TableStats } from '../../lib/inspect/table-stats.js';
 import { saveSnapshot } from '../../lib/snapshot/save.js';
 import { EmulatedVm } from '../../lib/vm/emulated/emulated-vm.js';
 import { scratchFiles } from '../scratch.js';
@@ -109,6 +110,22 @@ describe('every file that holds a table', () => {
     expect((await execute('check', file)).code).toBe(0);
   });
 
+  test("KVM's text of a real guest gives its order, its kernel and its processes", async () => {
+    const file = scratch('htab');
+    const packed = new URL('../fixtures/tables/kvm-6.1-p9hash-256m.htab.br', import.meta.url);
+    writeFileSync(file, brotliDecompressSync(readFileSync(packed)));
+    const { text } = await execute('inspect', file, '--json');
+    const { guest, ...counts } = JSON.parse(text) as TableStats & { readonly guest: LinuxGuest };
+    expect(counts).toMatchObject({ order: 21, validCount: 8291, misplaced: 0, doubled: 0, unreadable: 0 });
+    expect([guest.kernelPages, guest.unknown]).toEqual(['64K', 0]);
+    // 256 MiB in pages of 64 KiB, and the worker that the guest runs.
+    expect(guest.contexts.find(({ context }) => context === 1)?.entries).toBe(4096);
+    expect(
+      guest.contexts.filter(({ region }) => region === 'process').map(({ context }) => context),
+    ).toContain(9);
+    expect((await execute('check', file)).code).toBe(0);
+  });
+
   test('that leaves the order open needs --order', async () => {
     const file = scratch('one-entry');
     writeFileSync(file, '     8 0000000000000011 0000000000001190 0000000000001190\n');
@@ -119,6 +136,10 @@ describe('every file that holds a table', () => {
     );
     const { text } = await execute('inspect', file, '--order', '20', '--json');
     expect(JSON.parse(text)).toMatchObject({ order: 20, validCount: 1 });
+    for (const args of [['check'], ['load', '--emulated', '--allow-changing']]) {
+      const done = await execute(...args, file, '--order', '20', '--json');
+      expect(JSON.parse(done.text)).toMatchObject({ order: 20, validEntries: 1 });
+    }
     expect((await execute('diff', file, file, '--order', '20')).code).toBe(0);
   });
 });

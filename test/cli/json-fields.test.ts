@@ -206,6 +206,9 @@ test('the README names every field of the documents that the other commands prin
   writeFileSync(memory, Buffer.alloc(2 ** 18));
   await expectDocument('check', 'check', stream);
   await expectDocument('check', 'check', memory);
+  const text = scratch('htab');
+  writeFileSync(text, '     8 0000000000000011 0000000000001190 0000000000001190\n');
+  await expectDocument('check', 'check', text, '--order', '20');
   await expectDocument('extract', 'extract', stream, '-o', scratch('guest.hpt'));
   await expectDocument('rewrite', 'rewrite', stream, '--table', stream, '-o', scratch('new.mig'));
   await expectDocument('save', 'save', '--emulated=order=18,steps=500,rate=500', file);

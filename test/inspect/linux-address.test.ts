@@ -1,6 +1,7 @@
 import fc from 'fast-check';
 import { describe, expect, test } from 'vitest';
 import { HptTable } from '../../lib/hpt/table.js';
+import { kernelPagesOf } from '../../lib/inspect/kernel-pages.js';
 import { linuxAddress, linuxPage } from '../../lib/inspect/linux-address.js';
 import { linuxGuest } from '../../lib/inspect/linux-guest.js';
 import type { KernelPages } from '../../lib/inspect/linux-regions.js';
@@ -111,6 +112,7 @@ describe('linuxGuest', () => {
   test.each(Object.entries(linuxTables))('recognises %s, with no entry unknown', (_, table) => {
     const { kernelPages, contexts, unknown } = linuxGuest(tableStats(table))!;
     expect([kernelPages, unknown]).toEqual(['64K', 0]);
+    expect(kernelPagesOf(table)).toBe('64K');
     const counts = contexts.map(({ context, region, entries }) => [context, region, entries]);
     expect(counts).toEqual(
       Object.entries(contextsOf(table)).map(([context, [region, entries]]) => [
@@ -133,7 +135,7 @@ describe('linuxGuest', () => {
       table.set(context * 8, (1n << 62n) | (vsid << 24n) | (context === 6 ? 1n : 0x11n), 0x190n);
     }
     const guest = linuxGuest(tableStats(table))!;
-    expect(guest.kernelPages).toBe('4K');
+    expect([guest.kernelPages, kernelPagesOf(table)]).toEqual(['4K', '4K']);
     expect(guest.contexts.map(({ region }) => region)).toEqual(['linear', 'vmemmap', 'process']);
   });
 
@@ -141,8 +143,9 @@ describe('linuxGuest', () => {
     const vm = new EmulatedVm();
     await vm.allocateHpt(20);
     new GuestWorkload(vm, { seed: 1 }).step(5000);
-    expect(linuxGuest(tableStats(vm.table!))).toBeUndefined();
-    expect(linuxGuest(tableStats(new HptTable(18)))).toBeUndefined();
-    for (const seed of [1, 2, 3]) expect(linuxGuest(tableStats(randomTable(seed)))).toBeUndefined();
+    for (const table of [vm.table!, new HptTable(18), ...[1, 2, 3].map((seed) => randomTable(seed))]) {
+      expect(linuxGuest(tableStats(table))).toBeUndefined();
+      expect(kernelPagesOf(table)).toBeUndefined();
+    }
   });
 });

@@ -2,7 +2,8 @@ import { virtualPageOf } from '../../lib/hpt/hash.js';
 import { decodeHpte, type Hpte } from '../../lib/hpt/hpte.js';
 import { ptegCount } from '../../lib/hpt/geometry.js';
 import type { HptTable } from '../../lib/hpt/table.js';
-import type { TableStats, VsidStats } from '../../lib/inspect/table-stats.js';
+import type { TableStats } from '../../lib/inspect/table-stats.js';
+import type { VsidStats } from '../../lib/inspect/vsid-stats.js';
 
 /** {@link TableStats} counted slowly and plainly, entry by entry, over decoded fields. */
 export function plainStats(table: HptTable): TableStats {

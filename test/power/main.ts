@@ -3,6 +3,7 @@ import { readFileSync } from 'node:fs';
 import { attachSuite } from './attach.js';
 import { conformanceSuite } from './conformance.js';
 import { dirtyLogSuite } from './dirty-log.js';
+import { fitSuite } from './fit.js';
 import { goldenSuite } from './golden.js';
 import { guestSuite } from './guest.js';
 import { describeHost, hostSuite } from './host.js';
@@ -51,6 +52,7 @@ function addSuites(): void {
   dirtyLogSuite(runner.suite('dirty log'), host);
   lifecycleSuite(runner.suite('lifecycle'));
   largeTablesSuite(runner.suite('large tables'));
+  fitSuite(runner.suite('fit'), host);
   snapshotSuite(runner.suite('snapshot'), host);
   lockstepSuite(runner.suite('lockstep'), host, options.seed, options.operations);
   speedSuite(runner.suite('speed'));

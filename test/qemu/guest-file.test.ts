@@ -1,7 +1,7 @@
 import { createReadStream, writeFileSync } from 'node:fs';
 import { expect, test } from 'vitest';
 import { digestTable } from '../../lib/hpt/digest.js';
-import { type GuestFile, readGuestFile, readTableFile } from '../../lib/qemu/guest-file.js';
+import { readGuestFile, readTableFile, tableOf } from '../../lib/qemu/guest-file.js';
 import { type QemuStreamProgress, readQemuStream } from '../../lib/qemu/stream/read-qemu-stream.js';
 import { loadSnapshot } from '../../lib/snapshot/load.js';
 import { readSnapshot } from '../../lib/snapshot/read.js';
@@ -76,18 +76,15 @@ test("a table's memory and KVM's debugfs text are told by their content, and giv
       const read: number[] = [];
       const onProgress = (progress: QemuStreamProgress): unknown => read.push(progress.bytes);
       const file = await readGuestFile(source, { onProgress });
-      const { snapshot } = file as Exclude<GuestFile, { kind: 'qemu' }>;
-      expect([file.kind, snapshot.info]).toMatchObject([
-        kind,
-        {
-          order: 23,
-          validEntries: 17_240,
-          digest: digestTable(table!),
-          quiescent: false,
-          fileBytes: bytes.length,
-        },
-      ]);
+      expect(file).toMatchObject({ kind, fileBytes: bytes.length });
+      expect(digestTable(tableOf(file))).toBe(digestTable(table!));
       expect(read.at(-1)).toBe(bytes.length);
+      if (typeof source !== 'string') continue;
+      const { info } = await readTableFile(source);
+      expect(info).toMatchObject({
+        ...{ order: 23, validEntries: 17_240, digest: digestTable(table!) },
+        ...{ quiescent: false, fileBytes: bytes.length },
+      });
     }
   }
 });

@@ -1,6 +1,7 @@
 import type { Command } from 'commander';
 import type { CommandContext } from '../command-context.js';
 import { JSON_DOCUMENT, addReportOptions } from '../options/report.js';
+import { TABLE_FILE, orderOption } from '../options/table.js';
 import type { CheckCommandOptions } from './run.js';
 
 const EXAMPLES = `
@@ -16,7 +17,8 @@ export function defineCheck(program: Command, context: CommandContext): void {
   const command = program
     .command('check')
     .description("Checks the page table in QEMU's and libvirt's files, and in snapshots.")
-    .argument('<file>', 'the file; - is standard input');
+    .argument('<file>', `${TABLE_FILE}; - is standard input`);
+  command.addOption(orderOption("log2 of the table's bytes, where a debugfs text leaves it open"));
   addReportOptions(command, JSON_DOCUMENT, 'print errors only; the exit code tells')
     .addHelpText('after', EXAMPLES)
     .action(async (file: string, options: CheckCommandOptions) => {

@@ -1,4 +1,5 @@
 import { digestTable } from '../../hpt/digest.js';
+import type { HptTable } from '../../hpt/table.js';
 import { type GuestFile, readGuestFile } from '../../qemu/guest-file.js';
 import { checkEntries } from '../../qemu/stream/check-entries.js';
 import { Findings, type QemuFinding } from '../../qemu/stream/findings.js';
@@ -12,6 +13,7 @@ import { inputName, inputOf } from '../table/standard-stream.js';
 
 /** What `kvm-htab check` takes. */
 export interface CheckCommandOptions {
+  readonly order?: number;
   readonly json?: boolean;
   readonly quiet?: boolean;
 }
@@ -23,14 +25,13 @@ export interface CheckCommandOptions {
  */
 export async function check(
   file: string,
-  { json = false, quiet = false }: CheckCommandOptions,
+  { order, json = false, quiet = false }: CheckCommandOptions,
   output: Output,
   signal: AbortSignal,
 ): Promise<number> {
   const display = json || quiet ? undefined : createStreamDisplay(output.stderr);
-  const found = await readGuestFile(inputOf(file), { signal, onProgress: display?.update }).finally(() =>
-    display?.stop(),
-  );
+  const reading = readGuestFile(inputOf(file), { order, signal, onProgress: display?.update });
+  const found = await reading.finally(() => display?.stop());
   const findings = findingsOf(found);
   if (json) output.stdout.write(jsonDocument({ file, ...fieldsOf(found), findings }));
   else if (!quiet) output.stdout.write(`${textOf(inputName(file), found, findings).join('\n')}\n`);
@@ -38,39 +39,49 @@ export async function check(
   return isMixed || findings.length > 0 ? EXIT_CODES.failed : EXIT_CODES.ok;
 }
 
+/** What is told of every table. */
+interface TableFields {
+  readonly order: number;
+  readonly validEntries: number;
+  readonly digest: string;
+}
+
 function findingsOf(found: GuestFile): readonly QemuFinding[] {
   if (found.kind === 'qemu') return found.stream.findings;
   const findings = new Findings();
-  checkEntries(found.snapshot.table, findings);
+  checkEntries(found.kind === 'snapshot' ? found.snapshot.table : found.table, findings);
   return findings.list;
 }
 
 function fieldsOf(found: GuestFile): object {
-  if (found.kind !== 'qemu') {
-    const { order, validEntries, digest, quiescent, fileBytes } = found.snapshot.info;
-    return { kind: found.kind, order, validEntries, digest, quiescent, fileBytes };
+  const { kind } = found;
+  if (kind === 'qemu') {
+    const { table, ...stream } = found.stream;
+    return { kind, ...(table && tableFields(table)), ...stream };
   }
-  const { table, ...stream } = found.stream;
-  const ofTable = table && {
-    order: table.order,
-    validEntries: table.validCount,
-    digest: digestTable(table),
-  };
-  return { kind: found.kind, ...ofTable, ...stream };
+  // Neither memory nor text shows whether the guest stood still.
+  if (kind !== 'snapshot') {
+    return { kind, ...tableFields(found.table), quiescent: false, fileBytes: found.fileBytes };
+  }
+  const { order, validEntries, digest, quiescent, fileBytes } = found.snapshot.info;
+  return { kind, order, validEntries, digest, quiescent, fileBytes };
+}
+
+function tableFields(table: HptTable): TableFields {
+  return { order: table.order, validEntries: table.validCount, digest: digestTable(table) };
 }
 
 function textOf(name: string, found: GuestFile, findings: readonly QemuFinding[]): string[] {
   if (found.kind === 'qemu') return describeStream(name, found.stream);
-  const { order, validEntries, digest, quiescent } = found.snapshot.info;
-  const table = tableLines(order, validEntries, digest);
   if (found.kind === 'snapshot') {
+    const { info } = found.snapshot;
     const mixed = 'the table changed while it was saved: look at it, do not load it';
-    const odd = quiescent ? findingLines(findings) : [mixed, ...findings.map(findingLine)];
-    return [`${name}: a snapshot of a table`, ...table, ...odd];
+    const odd = info.quiescent ? findingLines(findings) : [mixed, ...findings.map(findingLine)];
+    return [`${name}: a snapshot of a table`, ...tableLines(info), ...odd];
   }
   return [
     `${name}: ${found.kind === 'debugfs' ? "KVM's debugfs text of a table" : "a table's memory"}`,
-    ...table,
+    ...tableLines(tableFields(found.table)),
     'moment   not known: the guest may have run meanwhile',
     ...findingLines(findings),
   ];
@@ -85,7 +96,7 @@ function describeStream(name: string, stream: QemuStream): string[] {
       : `a save file of libvirt (${libvirt.domain ?? 'no name'}, ${libvirt.compression})`;
   return [
     `${name}: ${before}, machine ${machine === '' ? 'not known' : machine}, ${formatBytes(streamBytes)}`,
-    ...(table === undefined ? [] : tableLines(table.order, table.validCount, digestTable(table))),
+    ...(table === undefined ? [] : tableLines(tableFields(table))),
     `records  ${formatCount(records.records)} of ${formatBytes(records.bytes)}; at most ${formatCount(records.longestRun)} valid entries in one`,
     `devices  ${devices}, and ${formatCount(ram?.pages ?? 0)} pages of memory, were passed over`,
     ...(trailingBytes === 0 ? [] : [`after it ${formatBytes(trailingBytes)} that were not read`]),
@@ -93,7 +104,7 @@ function describeStream(name: string, stream: QemuStream): string[] {
   ];
 }
 
-function tableLines(order: number, validEntries: number, digest: string): string[] {
+function tableLines({ order, validEntries, digest }: TableFields): string[] {
   const entries = formatCount(2 ** (order - 4));
   return [
     `table    order ${order}, ${entries} entries, ${formatCount(validEntries)} of them valid`,

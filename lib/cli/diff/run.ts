@@ -1,8 +1,7 @@
 import { compareTables } from '../../hpt/compare.js';
 import type { ChangedPart, EntryChange } from '../../hpt/entry-changes.js';
 import type { HptTable } from '../../hpt/table.js';
-import { linuxGuest } from '../../inspect/linux-guest.js';
-import { tableStats } from '../../inspect/table-stats.js';
+import { kernelPagesOf } from '../../inspect/kernel-pages.js';
 import { EXIT_CODES } from '../errors/exit-codes.js';
 import { UsageError } from '../errors/usage-error.js';
 import type { Output } from '../output.js';
@@ -57,7 +56,8 @@ export async function diff(
     );
   }
   const { count, changes } = differences(before.table, after.table);
-  const guest = linuxGuest(tableStats(before.table)) ?? linuxGuest(tableStats(after.table));
+  const kernelPages = kernelPagesOf(before.table) ?? kernelPagesOf(after.table);
+  const guest = kernelPages && { kernelPages };
   const shown = options.list === true ? count : Math.min(count, SHOWN);
   if (options.json === true) {
     const list = firstOf(changes(), shown).map((change) => changeFields(change, before.table.order, guest));

@@ -1,8 +1,8 @@
 import path from 'node:path';
 import { digestTable } from '../../hpt/digest.js';
 import { entryBatches } from '../../hpt/entry-batches.js';
-import { linuxGuest, type LinuxGuest } from '../../inspect/linux-guest.js';
-import { tableStats } from '../../inspect/table-stats.js';
+import { kernelPagesOf } from '../../inspect/kernel-pages.js';
+import type { KernelPages } from '../../inspect/linux-regions.js';
 import { AtomicFile } from '../../snapshot/atomic-file.js';
 import { StreamSink } from '../../snapshot/stream.js';
 import { EXIT_CODES } from '../errors/exit-codes.js';
@@ -42,16 +42,16 @@ export async function exportTable(
   const stderr = json || quiet ? undefined : output.stderr;
   const source = await lookAt(file, options, { signal, stderr });
   const { name, table } = source;
-  const guest = linuxGuest(tableStats(table));
-  const digest = digestTable(table);
-  const layout = options.decoded === true ? decoded(name, table.order, guest?.kernelPages) : RAW;
+  const kernelPages = kernelPagesOf(table);
+  const digest = source.digest ?? digestTable(table);
+  const layout = options.decoded === true ? decoded(name, table.order, kernelPages) : RAW;
   const sink =
     typeof to === 'string'
       ? await AtomicFile.create(to, signal, 'export')
       : new StreamSink(to, signal, 'export');
   const display = stderr && lateDisplay(createLineDisplay(stderr, progressText));
   try {
-    const rows = await writerFor(format, sink, layout, metadataOf(source, digest, guest));
+    const rows = await writerFor(format, sink, layout, metadataOf(source, digest, kernelPages));
     let written = 0;
     for (const batch of entryBatches(table, ROWS)) {
       signal.throwIfAborted();
@@ -113,7 +113,7 @@ async function writerFor(
 function metadataOf(
   { name, host, table }: LookedAt,
   digest: string,
-  guest: LinuxGuest | undefined,
+  kernelPages: KernelPages | undefined,
 ): ReadonlyMap<string, string> {
   const fields = {
     version: '1',
@@ -122,7 +122,7 @@ function metadataOf(
     order: String(table.order),
     valid_entries: String(table.validCount),
     digest,
-    kernel_pages: guest?.kernelPages,
+    kernel_pages: kernelPages,
   };
   return new Map(
     Object.entries(fields).flatMap(([key, value]) =>

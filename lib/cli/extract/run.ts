@@ -1,5 +1,5 @@
 import { entryCount } from '../../hpt/geometry.js';
-import { snapshotOf } from '../../qemu/guest-file.js';
+import { wholeTable } from '../../qemu/guest-file.js';
 import { readQemuStream } from '../../qemu/stream/read-qemu-stream.js';
 import { writeTable } from '../../snapshot/write-table.js';
 import { EXIT_CODES } from '../errors/exit-codes.js';
@@ -33,7 +33,7 @@ export async function extract(
   const stream = await readQemuStream(inputOf(file), { signal, onProgress: display?.update }).finally(() =>
     display?.stop(),
   );
-  const { table } = snapshotOf(stream);
+  const table = wholeTable(stream);
   const { order, validEntries, digest, fileBytes } = await writeTable(table, sink, signal);
   const { machine, findings } = stream;
   const result = reportOf(target, output);

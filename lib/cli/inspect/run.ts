@@ -1,20 +1,21 @@
 import { setImmediate } from 'node:timers/promises';
 import type { HptTable } from '../../hpt/table.js';
 import { findEntries, type FoundEntry } from '../../inspect/find-entries.js';
+import { kernelPagesOf } from '../../inspect/kernel-pages.js';
 import { linuxGuest, type LinuxGuest } from '../../inspect/linux-guest.js';
 import { tableMap } from '../../inspect/table-map.js';
 import { tableStats, type TableStats } from '../../inspect/table-stats.js';
 import { EXIT_CODES } from '../errors/exit-codes.js';
 import { UsageError } from '../errors/usage-error.js';
 import type { Output } from '../output.js';
-import { entryFields, entryText, hex } from '../report/entry-text.js';
+import { entryFields, entryText, hex, type KnownGuest } from '../report/entry-text.js';
 import { formatTable } from '../report/format.js';
 import { jsonDocument, jsonLine } from '../report/json.js';
 import { writeLines } from '../report/lines.js';
 import { drawMap, mapStyleOf } from '../report/map.js';
 import { lookAt, lookingOf, type LookedAt } from '../table/look.js';
 import { entriesAt, listed } from './entries.js';
-import { groupRows, type Grouping } from './groupings.js';
+import { groupRows, type Grouping } from '../report/groupings.js';
 import type { InspectCommandOptions } from './inspect-options.js';
 import { screenOf } from './screen.js';
 
@@ -34,31 +35,59 @@ export async function inspect(
 ): Promise<number> {
   checkFilters(options);
   const source = await lookAt(file, options, lookingOf(signal, output, options));
+  const { at, guestAddress, ptex, list = false } = options;
+  if (list || at !== undefined || guestAddress !== undefined || ptex !== undefined) {
+    return await showEntries(source, options, output, signal);
+  }
+  await showCounts(source, options, output, signal);
+  return EXIT_CODES.ok;
+}
+
+/** Shows single entries: nothing but whose they are has to be counted for it. */
+async function showEntries(
+  source: LookedAt,
+  options: InspectCommandOptions,
+  output: Output,
+  signal: AbortSignal,
+): Promise<number> {
   const { table } = source;
-  const stats = tableStats(table);
-  const guest = linuxGuest(stats);
-  // Counting lets no signal in.
-  await setImmediate();
-  signal.throwIfAborted();
+  const kernelPages = kernelPagesOf(table);
+  const guest = kernelPages && { kernelPages };
+  await letSignalsIn(signal);
   if (options.list === true) {
     await writeLines(output.stdout, listLines(table, options, guest), signal);
     return EXIT_CODES.ok;
   }
   const found = entriesOf(options, table, guest);
-  if (found !== undefined) {
-    output.stdout.write(foundText(found, source, guest, options.json === true));
-    return found.length === 0 ? EXIT_CODES.failed : EXIT_CODES.ok;
-  }
-  if (options.json === true) {
-    output.stdout.write(jsonDocument(documentOf(source, stats, guest)));
-  } else if (options.by === undefined) {
-    const map = drawMap(tableMap(table, MAP_CELLS), MAP_COLUMNS, mapStyleOf(output.stdout, process.env));
-    output.stdout.write(`${screenOf(source.name, stats, guest)}\n${map}`);
+  output.stdout.write(foundText(found, source, guest, options.json === true));
+  return found.length === 0 ? EXIT_CODES.failed : EXIT_CODES.ok;
+}
+
+/** Shows what is counted of the whole table. */
+async function showCounts(
+  { name, table }: LookedAt,
+  { by, json = false }: InspectCommandOptions,
+  { stdout }: Output,
+  signal: AbortSignal,
+): Promise<void> {
+  const stats = tableStats(table);
+  const guest = linuxGuest(stats);
+  await letSignalsIn(signal);
+  if (json) {
+    stdout.write(jsonDocument(documentOf(name, stats, guest)));
+  } else if (by === undefined) {
+    const map = drawMap(tableMap(table, MAP_CELLS), MAP_COLUMNS, mapStyleOf(stdout, process.env));
+    stdout.write(`${screenOf(name, stats, guest)}\n${map}`);
   } else {
-    checkGrouping(options.by, guest);
-    await writeLines(output.stdout, [formatTable(groupRows(options.by, stats, guest))], signal);
+    checkGrouping(by, guest);
+    await writeLines(stdout, [formatTable(groupRows(by, stats, guest))], signal);
   }
-  return EXIT_CODES.ok;
+}
+
+/** Counting lets none in. */
+async function letSignalsIn(signal: AbortSignal): Promise<void> {
+  await setImmediate();
+  signal.throwIfAborted();
 }
 
 /** @throws UsageError for a filter of a list where none is asked for */
@@ -76,18 +105,17 @@ function checkGrouping(by: Grouping, guest: LinuxGuest | undefined): void {
   );
 }
 
-/** The entries that are looked for; undefined if none are. */
+/** The entries that are looked for. */
 function entriesOf(
-  { at, guestAddress, ptex, context }: InspectCommandOptions,
+  { at, guestAddress, ptex = 0, context }: InspectCommandOptions,
   table: HptTable,
-  guest: LinuxGuest | undefined,
-): readonly FoundEntry[] | undefined {
+  guest: KnownGuest,
+): readonly FoundEntry[] {
   if (at !== undefined) return entriesAt(at, table, guest, context);
   if (guestAddress !== undefined) {
     if (guestAddress >> 60n !== 0n) throw new UsageError('--guest-address must be below 2^60');
     return findEntries(table, { guestAddress });
   }
-  if (ptex === undefined) return undefined;
   if (ptex >= table.entryCount) throw new UsageError(`--ptex: the last entry is ${table.entryCount - 1}`);
   const value = table.get(ptex);
   return value === undefined ? [] : [{ ptex, ...value }];
@@ -96,7 +124,7 @@ function entriesOf(
 function foundText(
   entries: readonly FoundEntry[],
   { name, table }: LookedAt,
-  guest: LinuxGuest | undefined,
+  guest: KnownGuest,
   json: boolean,
 ): string {
   if (json) {
@@ -109,18 +137,14 @@ function foundText(
   return entries.map((entry) => `ptex ${entry.ptex}  ${entryText(entry, table.order, guest)}\n`).join('');
 }
 
-function* listLines(
-  table: HptTable,
-  options: InspectCommandOptions,
-  guest: LinuxGuest | undefined,
-): Generator<string> {
+function* listLines(table: HptTable, options: InspectCommandOptions, guest: KnownGuest): Generator<string> {
   for (const entry of listed(table, options, guest)) {
     if (options.json === true) yield jsonLine(entryFields(entry, table.order, guest)).trimEnd();
     else yield `${String(entry.ptex).padStart(10)}  ${entryText(entry, table.order, guest)}`;
   }
 }
 
-function documentOf({ name }: LookedAt, stats: TableStats, guest: LinuxGuest | undefined): object {
+function documentOf(name: string, stats: TableStats, guest: LinuxGuest | undefined): object {
   const { vsids, ...counts } = stats;
   return {
     source: name,

@@ -9,8 +9,9 @@ import { TABLE_FILE, addTableOptions } from '../options/table.js';
 import { integerOption } from '../options/library-option.js';
 
 const EXAMPLES = `
-The whole file is verified before the guest's table is touched. No vcpu of the guest may run. If loading fails after that, the
-table is emptied again.
+The file is a snapshot, a migration stream of QEMU, a save file of libvirt, KVM's debugfs text or a table's memory. The last two
+do not tell whether the guest stood still: they need --allow-changing. The whole file is verified before the guest's table is
+touched. No vcpu of the guest may run. If loading fails after that, the table is emptied again.
 
 Examples:
   $ kvm-htab load --htab-socket /run/vmm/control --read-back guest.snap
@@ -23,7 +24,7 @@ export function defineLoad(program: Command, context: CommandContext): void {
     .command('load')
     .description("Loads the table in a file into a guest's table.")
     .argument('<file>', `${TABLE_FILE}; - is standard input`);
-  addTableOptions(command, 'target')
+  addTableOptions(command, "file's target")
     .addOption(new LibraryOption('--read-back', LOAD_OPTIONS.readBack))
     .addOption(new LibraryOption('--allow-changing', LOAD_OPTIONS.allowChanging))
     .addOption(

@@ -16,8 +16,12 @@ export function orderOption(doc: string): Option {
   return integerOption('--order <n>', doc, { min: MIN_ORDER, max: MAX_STREAM_ORDER });
 }
 
-/** Gives a command the options of {@link TableOptions}. */
-export function addTableOptions(command: Command, role: 'source' | 'target'): Command {
+/**
+ * Gives a command the options of {@link TableOptions}.
+ *
+ * @param role of the guest; `file's target`: its table comes from a file, and `--order` may be of that
+ */
+export function addTableOptions(command: Command, role: 'source' | 'target' | "file's target"): Command {
   const verb = role === 'source' ? 'reading' : 'writing';
   const attach = new LibraryOption('--attach <pid>', ATTACH_OPTIONS.pid);
   for (const option of [
@@ -29,9 +33,12 @@ export function addTableOptions(command: Command, role: 'source' | 'target'): Co
       unixPath,
     ),
     integerOption('--pid <n>', 'process to take the descriptor --pid-fd from', { min: 1, max: INT_MAX }),
-    new Option('--emulated [spec]', `no guest: an emulated VM, as =SPEC describes it: ${SPEC_HELP[role]}`)
-      .argParser(argument((text) => parseEmulatedSpec(text, role)))
-      .conflicts('order'),
+    new Option(
+      '--emulated [spec]',
+      `no guest: an emulated VM, as =SPEC describes it: ${SPEC_HELP[role === 'source' ? role : 'target']}`,
+    )
+      .argParser(argument((text) => parseEmulatedSpec(text, role === 'source' ? role : 'target')))
+      .conflicts(role === "file's target" ? [] : 'order'),
   ]) {
     const name = option.attributeName();
     command.addOption(option.conflicts(PLACES.filter((place) => place !== name)));

@@ -10,7 +10,7 @@ import { type Html, html, jsonScript, numbersOf, scriptOf, stylesOf } from './ht
 import type { Looked } from './looked.js';
 import { mapImage, type MapImage } from './map-image.js';
 import type { BarsData, PageData } from './page-data.js';
-import { groupRows } from '../inspect/groupings.js';
+import { groupRows } from '../report/groupings.js';
 import { changes, owners, sizes, summary } from './sections.js';
 
 /** Nothing may be loaded: the page is all there is. */

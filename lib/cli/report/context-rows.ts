@@ -1,7 +1,7 @@
 import type { ChangeCounts } from '../../inspect/change-fold.js';
 import { countOf, type ContextChanges } from '../../inspect/context-changes.js';
 import type { ContextStats } from '../../inspect/linux-guest.js';
-import type { MappedCounts } from '../../inspect/table-stats.js';
+import type { MappedCounts } from '../../inspect/vsid-stats.js';
 import { formatAddress, formatBytes, formatCount } from './format.js';
 
 /** Headings of {@link mappedCells}. */

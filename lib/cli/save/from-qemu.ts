@@ -1,6 +1,6 @@
 import { forOption } from '../../base/for-option.js';
 import { entryCount } from '../../hpt/geometry.js';
-import { snapshotOf } from '../../qemu/guest-file.js';
+import { wholeTable } from '../../qemu/guest-file.js';
 import { connectQmp } from '../../qemu/qmp/connection.js';
 import type { QemuTable, QemuTablePlan } from '../../qemu/qmp/qemu-table-options.js';
 import { readQemuTable } from '../../qemu/qmp/read-qemu-table.js';
@@ -54,7 +54,7 @@ export async function saveFromQemu(
   try {
     taken = await take(options, output, signal);
     // The guest runs again by now: a slow disk costs it nothing.
-    saved = await writeTableTo(sink, snapshotOf(taken.table.stream).table, signal);
+    saved = await writeTableTo(sink, wholeTable(taken.table.stream), signal);
   } finally {
     await sink.discard();
   }

@@ -1,5 +1,5 @@
 import type { HptTable } from '../../hpt/table.js';
-import { readTableFile } from '../../qemu/guest-file.js';
+import { readGuestFile, tableOf } from '../../qemu/guest-file.js';
 import type { HostModel } from '../../vm/host.js';
 import { UsageError } from '../errors/usage-error.js';
 import type { Output } from '../output.js';
@@ -18,6 +18,8 @@ export interface LookedAt {
   readonly table: HptTable;
   /** Processor of the host that it was read on, where it is known. */
   readonly host: HostModel | undefined;
+  /** What `digestTable` gives, where the file has been checked against it. */
+  readonly digest?: string;
 }
 
 /** How a table is read. */
@@ -83,8 +85,11 @@ export async function lookAtFile(
   const display = stderr && lateDisplay(createStreamDisplay(stderr));
   try {
     const onProgress = display?.update;
-    const { table, info } = await readTableFile(inputOf(file), { order, signal, onProgress });
-    return { name: inputName(file), table, host: info.host ?? undefined };
+    const read = await readGuestFile(inputOf(file), { order, signal, onProgress });
+    const looked = { name: inputName(file), table: tableOf(read) };
+    if (read.kind !== 'snapshot') return { ...looked, host: undefined };
+    const { host, digest } = read.snapshot.info;
+    return { ...looked, host: host ?? undefined, digest };
   } finally {
     display?.stop();
   }

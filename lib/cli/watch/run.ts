@@ -1,8 +1,8 @@
 import { sleep } from '../../base/time.js';
 import { addChanges, contextChanges, type ContextChanges } from '../../inspect/context-changes.js';
 import type { ChangeCounts } from '../../inspect/change-fold.js';
-import { linuxGuest, type LinuxGuest } from '../../inspect/linux-guest.js';
-import { tableStats } from '../../inspect/table-stats.js';
+import { kernelPagesOf } from '../../inspect/kernel-pages.js';
+import type { KernelPages } from '../../inspect/linux-regions.js';
 import { EXIT_CODES } from '../errors/exit-codes.js';
 import { Interrupted } from '../interrupt.js';
 import type { PassOptions } from '../options/passes.js';
@@ -46,7 +46,7 @@ class Watch {
   readonly #live: LiveTable;
   readonly #options: WatchCommandOptions;
   readonly #output: Output;
-  #guest: LinuxGuest | undefined;
+  #kernelPages: KernelPages | undefined;
   #churn: Churn = { come: 0, gone: 0, changed: 0, marksOnly: 0, contexts: new Map() };
   #passes = 0;
 
@@ -77,7 +77,7 @@ class Watch {
   #showFirst({ pass, validEntries, durationMs }: TablePass): void {
     const { name, table } = this.#live;
     this.#passes = pass;
-    this.#guest = linuxGuest(tableStats(table));
+    this.#kernelPages = kernelPagesOf(table);
     const { order } = table;
     if (this.#options.json === true)
       this.#event('pass', { pass, source: name, order, validEntries, durationMs });
@@ -87,7 +87,7 @@ class Watch {
   #show({ pass, validEntries, durationMs, changes }: TablePass): void {
     this.#passes = pass;
     const { cells, segments, ...counts } = changes;
-    const contexts = contextChanges(segments, this.#guest?.kernelPages);
+    const contexts = contextChanges(segments, this.#kernelPages);
     this.#add(counts, contexts);
     if (this.#options.json === true) {
       this.#event('pass', { pass, validEntries, durationMs, ...counts, contexts, cells: [...cells] });

@@ -30,6 +30,14 @@ export interface Work {
   readonly wrong: number;
 }
 
+/** What the guest knows of some addresses. */
+export interface GuestView {
+  /** Of the kernel's text. */
+  readonly text: readonly [start: bigint, end: bigint];
+  /** Of pages of the worker: their address, and where in the guest's memory they lie. */
+  readonly pages: readonly (readonly [address: bigint, memory: bigint])[];
+}
+
 /** Debian's QEMU with a Linux guest in a hash table of the host's kernel. */
 export class Qemu implements AsyncDisposable {
   readonly pid: number;
@@ -164,6 +172,18 @@ export class Qemu implements AsyncDisposable {
     }, signal);
     if (!this.#mayForget) assert.equal(work.wrong, 0, this.#console());
     return work;
+  }
+
+  /** What the guest has told at its start, of a guest that was booted here. */
+  view(): GuestView {
+    const told = [...this.#console().matchAll(/^(text|page) ([0-9a-f]+) ([0-9a-f]+)\r?$/gm)];
+    const pairs = told.map(([, kind, from, to]) => ({
+      kind,
+      pair: [BigInt(`0x${from}`), BigInt(`0x${to}`)] as const,
+    }));
+    const text = pairs.find(({ kind }) => kind === 'text');
+    assert.ok(text !== undefined, this.#console());
+    return { text: text.pair, pages: pairs.filter(({ kind }) => kind === 'page').map(({ pair }) => pair) };
   }
 
   /** Waits for its end, as of a destination that has got no guest. */

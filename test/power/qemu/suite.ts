@@ -1,5 +1,6 @@
 import assert from 'node:assert/strict';
 import type { Test } from '../runner.js';
+import { addressTests } from './addresses.js';
 import { attachedTests } from './attached.js';
 import { readDebugfs } from './debugfs.js';
 import { moveTests, resizeTest } from './moves.js';
@@ -23,6 +24,7 @@ export function qemuSuite(suite: Test, series: QemuSeries): void {
     assert.ok(readDebugfs(qemu.debugfsPath).size > MIN_ENTRIES);
   });
 
+  addressTests(test, guest);
   moveTests(test, guest);
   streamTests(test, guest);
   attachedTests(test, guest);

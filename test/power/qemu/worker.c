@@ -1,6 +1,8 @@
 // The only process of a Linux guest in QEMU. It changes the guest's page table all the time, by
 // pages that come, go and are protected, and checks that every page it keeps holds what it wrote.
-// Twice a second it prints how far it is.
+// Twice a second it prints how far it is. First it prints what the guest knows of some addresses:
+//   text START END          the kernel's text
+//   page ADDRESS MEMORY     a page of its own, and where in the guest's memory it lies
 #include <errno.h>
 #include <fcntl.h>
 #include <stdint.h>
@@ -15,6 +17,7 @@
 enum {
   KEPT_PAGES = 48,
   PASSING_PAGES = 24,
+  SHOWN_PAGES = 16,
   STEPS_PER_ROUND = 64,
   REST_US = 30000,
   ROUNDS_PER_FORK = 16
@@ -78,9 +81,46 @@ static void obey(void) {
   _exit(0);
 }
 
+/* Prints where the kernel's text begins and ends. */
+static void show_text(void) {
+  FILE* symbols = fopen("/proc/kallsyms", "r");
+  if (symbols == NULL) return;
+  char line[256], name[128], kind;
+  unsigned long address, start = 0, end = 0;
+  while (fgets(line, sizeof line, symbols) != NULL) {
+    if (sscanf(line, "%lx %c %127s", &address, &kind, name) != 3) continue;
+    if (strcmp(name, "_stext") == 0) start = address;
+    if (strcmp(name, "_etext") == 0) end = address;
+  }
+  fclose(symbols);
+  printf("text %lx %lx\n", start, end);
+}
+
+/* Prints where pages lie that stay there: no child shares them, and nothing moves them. */
+static uint8_t* show_pages(size_t page_bytes) {
+  const size_t bytes = SHOWN_PAGES * page_bytes;
+  uint8_t* shown = map(bytes);
+  const int places = open("/proc/self/pagemap", O_RDONLY);
+  if (places < 0 || madvise(shown, bytes, MADV_DONTFORK) != 0 || mlock(shown, bytes) != 0)
+    return shown;
+  for (uint8_t* page = shown; page < shown + bytes; page += page_bytes) {
+    uint64_t place;
+    *page = 1;
+    const off_t at = (off_t)((uintptr_t)page / page_bytes * sizeof place);
+    if (pread(places, &place, sizeof place, at) != sizeof place || place >> 63 == 0) continue;
+    /* The upper bits are flags. */
+    printf("page %lx %lx\n", (unsigned long)page, (place & ((1ul << 55) - 1)) * page_bytes);
+  }
+  close(places);
+  return shown;
+}
+
 int main(void) {
   if (fork() == 0) obey();
   const size_t page_bytes = (size_t)sysconf(_SC_PAGESIZE);
+  mount("proc", "/proc", "proc", 0, NULL);
+  show_text();
+  uint8_t* shown = show_pages(page_bytes);
   uint8_t* kept = map(KEPT_PAGES * page_bytes);
   static uint64_t changes[KEPT_PAGES];
   for (size_t page = 0; page < KEPT_PAGES; page++) {
@@ -96,6 +136,7 @@ int main(void) {
       *word = first_word(page) + ++changes[page];
     }
     wrong += pass_through(page_bytes);
+    for (size_t page = 0; page < SHOWN_PAGES; page++) shown[page * page_bytes]++;
     if (round % ROUNDS_PER_FORK == 0) {
       const pid_t child = fork();
       if (child == 0) _exit(0);

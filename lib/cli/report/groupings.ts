@@ -1,8 +1,9 @@
 import type { ContextStats, LinuxGuest } from '../../inspect/linux-guest.js';
-import type { MappedCounts, TableStats } from '../../inspect/table-stats.js';
-import { contextRows, largestFirst, MAPPED, mappedCells } from '../report/context-rows.js';
-import { hex } from '../report/entry-text.js';
-import { formatCount, formatPageSize, formatShare } from '../report/format.js';
+import type { TableStats } from '../../inspect/table-stats.js';
+import type { MappedCounts } from '../../inspect/vsid-stats.js';
+import { contextRows, largestFirst, MAPPED, mappedCells } from './context-rows.js';
+import { hex } from './entry-text.js';
+import { formatCount, formatPageSize, formatShare } from './format.js';
 
 /** What `--by` takes. */
 export const GROUPINGS = ['pteg', 'context', 'vsid', 'page-size', 'region'] as const;
