@@ -29,6 +29,8 @@ class Destination {
   readonly socket: Duplex;
   bytes = 0;
   devices = false;
+  /** Why it has no guest. */
+  failure: unknown;
 
   constructor(socket: Duplex) {
     this.socket = socket;
@@ -40,7 +42,13 @@ class Destination {
     socket.on('error', () => undefined);
     socket.on('data', (chunk: Buffer) => {
       this.bytes += chunk.length;
-      this.parser.push(chunk);
+      // What comes after all of a guest does not matter.
+      if (this.parser.mayBeWhole) return;
+      try {
+        this.parser.push(chunk);
+      } catch (error) {
+        this.failure = error;
+      }
     });
     socket.on('end', () => socket.end());
   }
@@ -64,9 +72,10 @@ async function outcomeOf(stream: Buffer, pieceBytes: number): Promise<'refused' 
     (reason: unknown) => reason as Error,
   );
   await new Promise((resolve) => setImmediate(resolve));
-  const { parser } = destination;
+  const { parser, failure } = destination;
+  if (failure !== undefined) throw new Error('what cannot be read was passed on', { cause: failure });
   if (error === undefined) {
-    parser.finish();
+    if (!parser.mayBeWhole) parser.finish();
     const found = spoiled(parser.findings.list.filter(({ kind }) => kind !== 'radix'));
     if (found !== undefined) throw new Error(`${found.kind} was passed on`);
     if (destination.bytes !== stream.length)
@@ -76,7 +85,7 @@ async function outcomeOf(stream: Buffer, pieceBytes: number): Promise<'refused' 
   if (!(error instanceof HtabError)) throw error;
   // The source opened no return path, or has gone: only the end of the stream makes a guest of what went before.
   if (error.code === 'ERR_HTAB_IN_DOUBT') return 'passed';
-  if (parser.atEnd) throw new Error('all of a guest was passed on', { cause: error });
+  if (parser.mayBeWhole) throw new Error('all of a guest was passed on', { cause: error });
   const soundSoFar = spoiled(parser.findings.list.filter(({ kind }) => kind !== 'radix')) === undefined;
   if (destination.devices && !soundSoFar) throw new Error('devices followed a bad table', { cause: error });
   return 'refused';

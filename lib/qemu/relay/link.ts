@@ -91,10 +91,21 @@ export class Link {
 
   /** Passes bytes on once they have been read. */
   async #pass(chunk: Buffer): Promise<void> {
-    this.#watch.take(chunk);
+    this.#read(chunk);
     if (this.#watch.whole) this.#handedOver = true;
     if (!(await write(this.#target, chunk)) && !this.#handedOver) throw this.#targetGone();
     this.#onPassed();
+  }
+
+  /** @throws HtabError if the chunk may not go on */
+  #read(chunk: Buffer): void {
+    const { whole } = this.#watch;
+    try {
+      this.#watch.take(chunk);
+    } catch (error) {
+      // With what has gone on before, the destination may run the guest, whatever follows.
+      if (!whole) throw error;
+    }
   }
 
   async #backward(): Promise<void> {

@@ -35,7 +35,7 @@ export class StreamWatch {
 
   /** With what has been taken, the destination may have all of the guest. */
   get whole(): boolean {
-    return this.parser.atEnd;
+    return this.parser.mayBeWhole;
   }
 
   /** The source waits until the destination says that it has the guest. */
@@ -56,14 +56,14 @@ export class StreamWatch {
     const { parser } = this;
     parser.push(chunk);
     refuseWhatShows(parser);
-    if (!parser.atEnd) return;
+    if (!this.whole) return;
     if (!this.#judged) {
       throw tableRefusal(
         parser,
         'a section without a footer hides the rest of the stream, and the table in it',
       );
     }
-    this.#share ??= this.#stop.share(parser.offset);
+    if (parser.atEnd) this.#share ??= this.#stop.share(parser.offset);
   }
 
   /** @throws HtabError if the stream ends before its end */

@@ -35,7 +35,8 @@ export function* beginsBetween(
   if (!(yield* cursor.look(ahead + 1))) return false;
   switch (window.uint8(ahead)) {
     case MARK.eof:
-      // The description, or the end of the stream.
+      // The description, or the end of the stream. QEMU does not wait for either.
+      cursor.mayBeWhole = true;
       return !(yield* cursor.look(ahead + 2)) || window.uint8(ahead + 1) === MARK.description;
     case MARK.command:
       return (

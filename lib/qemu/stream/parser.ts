@@ -92,6 +92,11 @@ export class QemuStreamParser {
     return this.#atEnd || this.#done;
   }
 
+  /** A destination that has all bytes that have come may have all of the guest; {@link atEnd} may need one more to be sure. */
+  get mayBeWhole(): boolean {
+    return this.atEnd || this.#cursor.mayBeWhole;
+  }
+
   /** All of the stream has been read, with the description of devices at its end. */
   get done(): boolean {
     return this.#done;

@@ -14,6 +14,8 @@ export class StreamCursor {
   records = 0;
   /** No more bytes will come. */
   ended = false;
+  /** A byte has come that ends the sections, unless what follows shows that it is one of a device. */
+  mayBeWhole = false;
 
   get offset(): number {
     return this.window.offset;

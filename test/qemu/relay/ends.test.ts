@@ -94,6 +94,22 @@ test('a destination that says that it failed fails the relay', async () => {
   expect(source.answered.equals(shut(1))).toBe(true);
 });
 
+test('what follows the end of the sections is passed on, also if it cannot be read', async () => {
+  const rest = Buffer.from('06ffffffff7b7d', 'hex');
+  const target = await fakeTarget(scratch('b'), (received, socket) => {
+    if (received.length === end + 1 + rest.length) socket.end(shut(0));
+  });
+  const { address, result } = await startRelay(`unix:${scratch('a')}`, target.address);
+  const source = new FakeSource(address);
+  await source.send(stream.subarray(0, end + 1));
+  while (target.received().length <= end) await new Promise((resolve) => setImmediate(resolve));
+  await source.send(rest);
+  expect(await result).toMatchObject({ acknowledged: true });
+  expect(target.received().subarray(end + 1)).toEqual(rest);
+  await source.closed;
+  expect(source.answered).toEqual(shut(0));
+});
+
 test('a destination that is not there ends the source', async () => {
   const { address, result } = await startRelay(`unix:${scratch('a')}`, `unix:${scratch('nobody')}`);
   const source = new FakeSource(address);
