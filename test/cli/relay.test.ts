@@ -10,13 +10,18 @@ import { captureOutput, type CapturedOutput } from './capture.js';
 const scratch = scratchFiles();
 
 /** Runs the command with a stream, and a destination that says that it has the guest once all has come. */
-async function relayed(
+const relayed = (stream: Buffer, ...options: string[]): ReturnType<typeof answered> =>
+  answered(stream, shut(0), ...options);
+
+/** @param answer the destination's last word, once all has come */
+async function answered(
   stream: Buffer,
+  answer: Buffer,
   ...options: string[]
 ): Promise<CapturedOutput & { readonly code: number; readonly passedBytes: number }> {
   const at = scratch('a');
   const target = await fakeTarget(scratch('b'), (received, socket) => {
-    if (received.length === stream.length) socket.end(shut(0));
+    if (received.length === stream.length) socket.end(answer);
   });
   const output = captureOutput();
   const running = run(['relay', `unix:${at}`, target.address, ...options], output);
@@ -89,6 +94,16 @@ test('kvm-htab relay --metrics serves what has gone on, the state, and the stop'
   target.sockets[0]!.end(shut(0));
   expect(await running).toBe(0);
   await source.closed;
+});
+
+test('kvm-htab relay exits with 4 for a destination without a word, and with 1 for one that has no guest', async () => {
+  const stream = withReturnPath(streamOf(htabOf(record(0, 1))));
+  const silent = await answered(stream, Buffer.alloc(0));
+  expect(silent.code).toBe(4);
+  expect(silent.stderr.text).toMatch(/^all had gone to the destination: ask both QEMUs/m);
+  const failed = await answered(stream, shut(1));
+  expect(failed.code).toBe(1);
+  expect(failed.stderr.text).toMatch(/^the destination did not take the guest: it goes on at the source$/m);
 });
 
 test('kvm-htab relay refuses a bad table, says where the guest is, and exits with 1', async () => {

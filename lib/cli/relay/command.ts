@@ -14,7 +14,8 @@ state of the devices, without which no guest can run, only once the page table i
 connections end, and the guest goes on at the source.
 
 Give the source the capability return-path (libvirt does): it then waits for the destination's word. It cannot migrate with
-postcopy-ram, multifd, compress or TLS. Ends with 0 when the destination has the guest.
+postcopy-ram, multifd, compress or TLS. Ends with 0 when the destination has the guest and the source knows it; without
+return-path, when the destination has taken all. Ends with 4 when either may run the guest.
 
 Examples:
   $ kvm-htab relay unix:/run/a.sock unix:/run/b.sock

@@ -46,7 +46,7 @@ export function relay(job: RelayJob, output: Output): Promise<number> {
       finish(reporter, report);
       return EXIT_CODES.ok;
     } catch (error) {
-      if (!job.options.json) reporter.say(whereTheGuestIs(last), 'state');
+      if (!job.options.json) reporter.say(whereTheGuestIs(last, error), 'state');
       reporter.fail(error, { state: last?.state, returnPath: last?.returnPath });
       throw error;
     }

@@ -1,3 +1,4 @@
+import { HtabError } from '../../base/errors.js';
 import type { RelayProgress } from '../../qemu/relay/relay-options.js';
 import type { RelayReport } from '../../qemu/relay/relay-report.js';
 import type { Output } from '../output.js';
@@ -11,9 +12,11 @@ export const STATE_LINES: Readonly<Record<RelayProgress['state'], string>> = {
 };
 
 /** Where the guest of a migration is that has failed. */
-export function whereTheGuestIs(progress: RelayProgress | undefined): string {
+export function whereTheGuestIs(progress: RelayProgress | undefined, error: unknown): string {
   if (progress === undefined) return 'nothing has gone to the destination: the guest is at the source';
   if (progress.state === 'handed-over') {
+    if (error instanceof HtabError && error.code === 'ERR_HTAB_MIGRATION')
+      return 'the destination did not take the guest: it goes on at the source';
     return 'all had gone to the destination: ask both QEMUs which of them runs the guest (query-status) before you resume one';
   }
   const text =
@@ -39,7 +42,7 @@ export function describeRelay(report: RelayReport): string {
       : `order ${report.order}, ${formatCount(report.validEntries)} valid entries`;
   const end = report.acknowledged
     ? 'the destination has the guest'
-    : 'the destination has taken all (without a return path it cannot say more)';
+    : 'the destination has taken all. Without a return path it cannot say whether it has loaded the guest: ask it (query-status)';
   return `Passed on: ${table}; ${end}.
 
 stream   ${formatBytes(streamBytes)} in ${formatDuration(durationMs)}, ${formatCount(ram?.pages ?? 0)} pages of memory

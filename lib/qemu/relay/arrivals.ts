@@ -5,11 +5,13 @@ import { STREAM_MAGIC } from '../stream/layout.js';
 import { switchOff } from './refusals.js';
 
 const MAGIC_BYTES = 4;
-/** What each further connection of a multifd source begins with. */
+/** What each further connection of a multifd source begins with: this, a version, and the rest of one message. */
 const MULTIFD_MAGIC = 0x11223344;
+const MULTIFD_VERSION = 1;
+const MULTIFD_HELLO_BYTES = 64;
 /** A TLS record that begins a handshake, of any version. */
 const TLS_HANDSHAKE = 0x1603;
-/** Most connections that have not told what they are. */
+/** Most connections that have not told what they are, and most of multifd that are kept. */
 const MAX_SILENT = 16;
 
 /** Told why a connection was closed that is no migration; `from` is the peer's IP address, where it has one. */
@@ -32,8 +34,11 @@ export class Arrivals {
   readonly #onRefused: OnRefused;
   /** Connections that have not told what they are, each with what comes of it. */
   readonly #silent = new Map<Duplex, Promise<void>>();
+  /** Connections of multifd whose migration has not come. */
+  readonly #channels = new Set<Duplex>();
   readonly #trouble = new AbortController();
   #takeFirst!: (source: MigrationSource) => void;
+  #isAlone = false;
   #taken = false;
   #closed = false;
 
@@ -47,15 +52,20 @@ export class Arrivals {
     });
   }
 
-  /** Aborted once a connection shows that the source migrates in a way that a relay cannot pass on. */
+  /** Aborted if no migration can come any more, or if its source uses multifd: each side would wait for the other then. */
   get trouble(): AbortSignal {
     return this.#trouble.signal;
+  }
+
+  /** The migration's memory goes by: no other connection is part of it, whatever it begins with. */
+  setAlone(): void {
+    this.#isAlone = true;
   }
 
   /** Closes all connections but the migration's. */
   close(): void {
     this.#closed = true;
-    for (const socket of this.#silent.keys()) socket.destroy();
+    for (const socket of [...this.#silent.keys(), ...this.#channels]) socket.destroy();
   }
 
   async #accept(connections: AsyncIterable<Duplex>): Promise<void> {
@@ -69,7 +79,7 @@ export class Arrivals {
       if (this.#silent.size === MAX_SILENT) this.#silent.keys().next().value?.destroy();
       // One that has been closed does not tell it any more.
       const from = (socket as { readonly remoteAddress?: string }).remoteAddress;
-      const admitted = this.#admit(socket).catch((error: unknown) => {
+      const admitted = this.#admit(socket, !this.#isAlone).catch((error: unknown) => {
         socket.destroy();
         if (!this.#closed) this.#onRefused(error as Error, from);
       });
@@ -79,28 +89,54 @@ export class Arrivals {
     if (!this.#taken) throw new HtabStateError('closed', 'the listener was closed before a migration came');
   }
 
-  async #admit(socket: Duplex): Promise<void> {
+  async #admit(socket: Duplex, mayBeChannel: boolean): Promise<void> {
     const head = await readHead(socket).finally(() => this.#silent.delete(socket));
     if (head.length < MAGIC_BYTES) throw migrationError(`a connection ended after ${head.length} bytes`);
     const magic = head.readUInt32BE();
-    if (magic === MULTIFD_MAGIC || magic >>> 16 === TLS_HANDSHAKE) {
-      socket.destroy();
-      this.#trouble.abort(
-        magic === MULTIFD_MAGIC
-          ? switchOff('multifd', 'its memory goes over connections of their own')
-          : migrationError('the source uses TLS, which hides the table; clear its parameter tls-creds'),
-      );
-    } else if (magic !== STREAM_MAGIC) {
-      throw migrationError(
-        `a connection begins with ${head.toString('hex', 0, MAGIC_BYTES)}, as no migration does`,
-      );
-    } else if (this.#taken) {
-      throw migrationError('another migration came; a relay passes on one');
-    } else {
-      this.#taken = true;
-      this.#takeFirst({ socket, head });
+    if (mayBeChannel && isMultifdHello(head)) {
+      this.#admitChannel(socket);
+      return;
     }
+    if (magic !== STREAM_MAGIC) throw noMigration(magic);
+    if (this.#taken) throw migrationError('another migration came; a relay passes on one');
+    this.#taken = true;
+    if (this.#channels.size === 0) {
+      this.#takeFirst({ socket, head });
+      return;
+    }
+    socket.destroy();
+    this.#trouble.abort(noMigration(MULTIFD_MAGIC));
   }
+
+  /** Its source connects all before it sends memory: this one may come before the migration. */
+  #admitChannel(socket: Duplex): void {
+    if (this.#taken) {
+      socket.destroy();
+      this.#trouble.abort(noMigration(MULTIFD_MAGIC));
+      return;
+    }
+    if (this.#channels.size === MAX_SILENT) this.#channels.values().next().value?.destroy();
+    this.#channels.add(socket);
+    socket.on('close', () => this.#channels.delete(socket)).resume();
+  }
+}
+
+function isMultifdHello(head: Buffer): boolean {
+  return (
+    head.length >= MULTIFD_HELLO_BYTES &&
+    head.readUInt32BE() === MULTIFD_MAGIC &&
+    head.readUInt32BE(4) === MULTIFD_VERSION
+  );
+}
+
+/** Why a connection that begins like this is not passed on. */
+function noMigration(magic: number): Error {
+  if (magic === MULTIFD_MAGIC) return switchOff('multifd', 'its memory goes over connections of their own');
+  if (magic >>> 16 === TLS_HANDSHAKE) {
+    return migrationError('the source uses TLS, which hides the table; clear its parameter tls-creds');
+  }
+  const hex = magic.toString(16).padStart(8, '0');
+  return migrationError(`a connection begins with ${hex}, as no migration does`);
 }
 
 /** The first bytes of a connection, with all that came with them; fewer only where it ends before. */
@@ -110,7 +146,9 @@ async function readHead(socket: Duplex): Promise<Buffer> {
   for await (const chunk of socket.iterator({ destroyOnReturn: false }) as AsyncIterable<Buffer>) {
     chunks.push(chunk);
     bytes += chunk.length;
-    if (bytes >= MAGIC_BYTES) break;
+    if (bytes < MAGIC_BYTES) continue;
+    const isMultifd = Buffer.concat(chunks).readUInt32BE() === MULTIFD_MAGIC;
+    if (!isMultifd || bytes >= MULTIFD_HELLO_BYTES) break;
   }
   return Buffer.concat(chunks);
 }

@@ -19,6 +19,10 @@ export class Link {
   /** The destination may have all of the guest: from here on, ending a connection could leave it running on both sides. */
   #handedOver = false;
   #sourceEnded = false;
+  /** The source has been told that the destination has the guest. */
+  #sourceTold = false;
+  /** What has been written to the destination may not have reached it. */
+  #targetLost = false;
 
   get handedOver(): boolean {
     return this.#handedOver;
@@ -86,6 +90,7 @@ export class Link {
       // The destination does not need what comes after the sections.
       if (this.returnPath.shut !== 0)
         throw inDoubtError('the source ended within the end of the stream', ASK_BOTH, error);
+      this.#watch.setUnreadable(error as Error);
     }
   }
 
@@ -93,7 +98,10 @@ export class Link {
   async #pass(chunk: Buffer): Promise<void> {
     this.#read(chunk);
     if (this.#watch.whole) this.#handedOver = true;
-    if (!(await write(this.#target, chunk)) && !this.#handedOver) throw this.#targetGone();
+    if (!(await write(this.#target, chunk))) {
+      if (!this.#handedOver) throw this.#targetGone();
+      this.#targetLost = true;
+    }
     this.#onPassed();
   }
 
@@ -105,30 +113,56 @@ export class Link {
     } catch (error) {
       // With what has gone on before, the destination may run the guest, whatever follows.
       if (!whole) throw error;
+      this.#watch.setUnreadable(error as Error);
     }
   }
 
   async #backward(): Promise<void> {
     const cause = await eachChunk(this.#target, async (chunk) => {
       this.returnPath.take(chunk);
-      if (this.returnPath.shut === 0) this.#handedOver = true;
-      await write(this.#source, chunk);
+      if (this.returnPath.shut !== 0) {
+        await write(this.#source, chunk);
+        return;
+      }
+      this.#handedOver = true;
+      const isLate = this.#sourceEnded;
+      if (await deliver(this.#source, chunk)) this.#sourceTold ||= !isLate;
     });
     if (!this.#handedOver) throw this.#targetGone(cause);
-    this.#checkAnswer();
+    this.#checkAnswer(cause);
     this.#source.end();
   }
 
-  /** The destination has ended after all has gone to it. */
-  #checkAnswer(): void {
+  /**
+   * The destination has ended after all has gone to it.
+   *
+   * @param cause why its connection broke; undefined if it ended as it should
+   */
+  #checkAnswer(cause: unknown): void {
     const { shut } = this.returnPath;
-    if (shut === 0 || !this.#watch.returnPath) return;
+    if (shut === 0) {
+      if (this.#sourceTold) return;
+      // A source that waits for that word, and loses its connection, lets its guest run again.
+      throw inDoubtError(
+        'the destination has the guest, and the source had gone before it was told',
+        ASK_BOTH,
+      );
+    }
     if (shut !== undefined) {
       throw migrationError(`the destination could not load the guest (it said ${shut}); look at its log`);
     }
-    const message = 'the destination ended without a word that it has loaded the guest';
-    if (!this.#sourceEnded) throw migrationError(`${message}; look at its log`);
-    throw inDoubtError(`${message}, and the source had gone before`, ASK_BOTH);
+    if (this.#watch.returnPath) {
+      // QEMU lets the guest run before it says that it has it.
+      throw inDoubtError(
+        'the destination ended without a word that it has loaded the guest',
+        ASK_BOTH,
+        cause,
+      );
+    }
+    if (cause === undefined && !this.#targetLost) return;
+    const message =
+      'the connection to the destination broke after all had gone on, and it had no return path';
+    throw inDoubtError(message, ASK_BOTH, cause);
   }
 
   #targetGone(cause?: unknown): HtabError {
@@ -174,4 +208,18 @@ async function write(to: Duplex, chunk: Buffer): Promise<boolean> {
     to.on('drain', done).on('close', done);
   });
   return to.writable;
+}
+
+/**
+ * Writes, and waits until the system has taken it.
+ *
+ * @returns false if the connection has gone
+ */
+function deliver(to: Duplex, chunk: Buffer): Promise<boolean> {
+  return new Promise((resolve) => {
+    // It is called in any case, also for a connection that has been destroyed.
+    to.write(chunk, (error) => {
+      resolve(error === null || error === undefined);
+    });
+  });
 }

@@ -29,8 +29,8 @@ export interface RelayReport {
   /** Bytes from the destination to the source. */
   readonly returnBytes: number;
   /**
-   * The destination has said that it has loaded the guest. False: it has taken all of the stream and has closed; the source
-   * had opened no return path on which it could have said more.
+   * The destination has said that it has loaded the guest. False: it has taken all of the stream and has closed. The source
+   * had opened no return path, on which it could have said whether it has loaded the guest.
    */
   readonly acknowledged: boolean;
   /** From the source's connection to the end of both, in ms. */
@@ -52,7 +52,7 @@ export function reportOf(watch: StreamWatch, returnPath: ReturnPath, durationMs:
     digest: table === undefined ? () => undefined : lazyDigest(table),
     findings: findings.list,
     ram: parser.ram,
-    streamBytes: parser.offset + parser.trailingBytes,
+    streamBytes: parser.receivedBytes,
     returnBytes: returnPath.bytes,
     acknowledged: returnPath.shut === 0,
     durationMs,

@@ -33,7 +33,7 @@ const served = new WeakSet<AsyncIterable<Duplex>>();
  * @throws HtabStateError `closed` if `connections` end before a migration has come, or have served another relay
  * @throws HtabFormatError for a stream, or a table, that is refused, with `section` and `byteOffset`
  * @throws HtabError `ERR_HTAB_MIGRATION` if an end is lost, the table has too few entries (`option` is `minEntries`), or the
- *   source uses what a relay cannot follow (postcopy, multifd, compress, TLS); `ERR_HTAB_VERIFY` for another digest;
+ *   source uses what a relay cannot follow (postcopy, multifd, compress; TLS is refused by `onRefused`); `ERR_HTAB_VERIFY` for another digest;
  *   `ERR_HTAB_IN_DOUBT` if the guest may be on either side
  * @throws what `openTarget` throws; the signal's reason
  *
@@ -65,7 +65,12 @@ export async function relayMigration(
     const ended = AbortSignal.any([signal, arrivals.trouble]);
     const source = await within(arrivals.first, Infinity, ended, () => undefined);
     const watch = new StreamWatch({ minEntries, expectDigest });
-    return await pass(source, await open(source, openTarget, ended), watch, { ...options, signal: ended });
+    const onProgress = (progress: RelayProgress): void => {
+      if (progress.pages > 0 || progress.state !== 'copying') arrivals.setAlone();
+      options.onProgress?.(progress);
+    };
+    const target = await open(source, openTarget, ended);
+    return await pass(source, target, watch, { onProgress, signal: ended });
   } finally {
     arrivals.close();
   }

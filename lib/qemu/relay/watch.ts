@@ -14,6 +14,8 @@ export class StreamWatch {
   readonly parser: QemuStreamParser;
   #judged = false;
   #share: StopShare | undefined;
+  /** The share is that of all of the stop. */
+  #ended = false;
 
   constructor(expectations: Expectations) {
     this.#expectations = expectations;
@@ -63,7 +65,17 @@ export class StreamWatch {
         'a section without a footer hides the rest of the stream, and the table in it',
       );
     }
-    if (parser.atEnd) this.#share ??= this.#stop.share(parser.offset);
+    // A mark in the state of a device may look like that of the end; then another one follows.
+    if (!this.#ended) this.#share = this.#stop.share(parser.offset);
+    this.#ended = parser.atEnd;
+  }
+
+  /** Notes that what follows the end of the sections cannot be read. QEMU does not need it. */
+  setUnreadable({ message }: Error): void {
+    const { findings, offset } = this.parser;
+    findings.add('no-description', `what follows the sections cannot be read: ${message}`, {
+      byteOffset: offset,
+    });
   }
 
   /** @throws HtabError if the stream ends before its end */

@@ -58,7 +58,6 @@ export class QemuStreamParser {
   #devicesBegun = false;
   #done = false;
   #atEnd = false;
-  /** Bytes that have come. */
   #received = 0;
 
   constructor(events: PartEvents = {}) {
@@ -100,6 +99,11 @@ export class QemuStreamParser {
   /** All of the stream has been read, with the description of devices at its end. */
   get done(): boolean {
     return this.#done;
+  }
+
+  /** Bytes that have come, of the stream and after it. */
+  get receivedBytes(): number {
+    return this.#received;
   }
 
   /** Bytes that have come after the end of the stream. */

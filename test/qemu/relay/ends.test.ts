@@ -1,5 +1,4 @@
 import { Duplex } from 'node:stream';
-import { setTimeout } from 'node:timers/promises';
 import { expect, test } from 'vitest';
 import { relayMigration } from '../../../lib/qemu/relay/relay.js';
 import { connect, listen } from '../../../lib/transport/transport.js';
@@ -87,10 +86,12 @@ for (const place of places) {
       });
       const { address, result } = await startRelay(fromOf(place), target.address);
       const source = new FakeSource(address);
-      await source.send(stream.subarray(0, cut));
-      await setTimeout(0);
-      await source.send(stream.subarray(cut));
-      await expect(result).rejects.toMatchObject({ code: 'ERR_HTAB_MIGRATION' });
+      // Less is no migration yet. What is on its way when the destination dies may have reached it.
+      const sent = Math.max(cut, 4);
+      await source.send(stream.subarray(0, sent));
+      await expect(result).rejects.toMatchObject({
+        code: sent > end ? 'ERR_HTAB_IN_DOUBT' : 'ERR_HTAB_MIGRATION',
+      });
       await source.closed;
       expect(source.answered.length).toBe(0);
     },

@@ -14,6 +14,9 @@ interface Migration {
   readonly result: Promise<RelayReport>;
 }
 
+/** Has a QEMU migrate with multifd. */
+const MULTIFD = { capabilities: [{ capability: 'multifd', state: true }] };
+
 /** Migrates a guest of one QEMU to another, through a relay. */
 async function migrate(options: RelayOptions): Promise<Migration> {
   const incoming = `unix:${scratch('b')}`;
@@ -46,4 +49,23 @@ test('what a relay refuses goes on at the source, and its destination ends', asy
   await expect(result).rejects.toMatchObject({ option: 'minEntries' });
   expect([status, await source.status()]).toEqual(['failed', 'running']);
   await target.exited;
+});
+
+test('a source that uses multifd is refused at once, and runs on', async ({ skip }) => {
+  skip(missing !== undefined, missing);
+  const source = await RealQemu.start(scratch('qmp'));
+  onTestFinished(() => {
+    source.kill();
+  });
+  const target = await RealQemu.start(scratch('qmp'), '-incoming', 'defer');
+  onTestFinished(() => {
+    target.kill();
+  });
+  const incoming = `unix:${scratch('b')}`;
+  await target.ask('migrate-set-capabilities', MULTIFD);
+  await target.ask('migrate-incoming', { uri: incoming });
+  await source.ask('migrate-set-capabilities', MULTIFD);
+  const { address, result } = await startRelay(`unix:${scratch('a')}`, incoming, { minEntries: 0 });
+  expect([await source.migrate(address), await source.status()]).toEqual(['failed', 'running']);
+  await expect(result).rejects.toThrow(/migrate_set_capability multifd off/);
 });

@@ -1,5 +1,6 @@
 import { once } from 'node:events';
 import { connect } from 'node:net';
+import { setImmediate } from 'node:timers/promises';
 import { describe, expect, test } from 'vitest';
 import { digestTable } from '../../../lib/hpt/digest.js';
 import { HptTable } from '../../../lib/hpt/table.js';
@@ -148,7 +149,7 @@ test('memory passes at once, and of the devices no byte before the table is whol
   const { address, result } = await startRelay(`unix:${scratch('a')}`, target.address);
   const source = new FakeSource(address);
   source.socket.write(before);
-  while (target.received().length < before.length) await new Promise((resolve) => setImmediate(resolve));
+  while (target.received().length < before.length) await setImmediate();
   source.socket.write(timer);
   await expect(result).rejects.toMatchObject({
     code: FORMAT,
@@ -189,7 +190,7 @@ test('options that mean nothing are refused', async () => {
   }
 });
 
-test('a connection that is no migration does not reach the destination, and one of multifd ends the relay', async () => {
+test('a connection that is no migration does not reach the destination, and changes nothing', async () => {
   const target = await fakeTarget(scratch('b'));
   const reasons: string[] = [];
   const { address, result } = await startRelay(`unix:${scratch('a')}`, target.address, {
@@ -206,9 +207,20 @@ test('a connection that is no migration does not reach the destination, and one 
   const source = new FakeSource(address);
   const stream = streamOf(htabOf(record(0, 1)));
   source.socket.write(stream.subarray(0, 60));
-  while (target.received().length < 60) await new Promise((resolve) => setImmediate(resolve));
-  new FakeSource(address).socket.write(Buffer.of(0x11, 0x22, 0x33, 0x44, 0, 0, 0, 1));
-  await expect(result).rejects.toThrow(/multifd/);
+  while (target.received().length < 60) await setImmediate();
+  for (const head of ['11223344', '16030100']) {
+    const stranger = new FakeSource(address);
+    stranger.socket.end(Buffer.from(head, 'hex'));
+    await stranger.closed;
+  }
+  expect(reasons.slice(2)).toEqual([
+    expect.stringContaining('multifd'),
+    expect.stringContaining('tls-creds'),
+  ]);
+  source.socket.end(stream.subarray(60));
+  while (target.received().length < stream.length) await setImmediate();
+  target.sockets[0]!.end();
+  expect(await result).toMatchObject({ validEntries: 1 });
   await Promise.all([source.closed, silent.closed, target.closed]);
   expect(target.sockets.length).toBe(1);
 });
@@ -229,7 +241,41 @@ test('a refused connection is reported with the address that it came from', asyn
   target.server.close();
 });
 
-test('a source that uses TLS is told so', async () => {
-  const { error, passed } = await relayed(Buffer.of(0x16, 0x03, 0x01, 0x02, 0, 1, 0, 1));
-  expect([passed.length, String(error)]).toEqual([0, expect.stringContaining('tls-creds')]);
+/** What a further connection of a multifd source begins with. */
+const channel = Buffer.concat([Buffer.of(0x11, 0x22, 0x33, 0x44, 0, 0, 0, 1), Buffer.alloc(56)]);
+
+test.each(['before', 'after'])(
+  'a connection of multifd %s the migration ends it while no memory has gone by',
+  async (when) => {
+    const target = await fakeTarget(scratch('b'));
+    const { address, result } = await startRelay(`unix:${scratch('a')}`, target.address);
+    const source = new FakeSource(address);
+    const other = new FakeSource(address);
+    if (when === 'before') other.socket.write(channel);
+    await setImmediate();
+    source.socket.write(header);
+    if (when === 'after') other.socket.write(channel);
+    await expect(result).rejects.toThrow(/migrate_set_capability multifd off/);
+    await Promise.all([source.closed, other.closed]);
+    target.server.close();
+  },
+);
+
+test('a connection of multifd is refused once memory goes by', async () => {
+  const stream = streamOf(htabOf(record(0, 1)), {
+    ram: [startPart(RAM, 'ram', ramBlock(65_536), 4), endPart(RAM, Buffer.concat([PAGE, RAM_END]))],
+  });
+  const memory = stream.indexOf(PAGE) + PAGE.length;
+  const target = await fakeTarget(scratch('b'), (received, socket) => {
+    if (received.length === stream.length) socket.end();
+  });
+  const { address, result } = await startRelay(`unix:${scratch('a')}`, target.address);
+  const source = new FakeSource(address);
+  source.socket.write(stream.subarray(0, memory));
+  while (target.received().length < memory) await setImmediate();
+  const stranger = new FakeSource(address);
+  stranger.socket.write(channel);
+  await stranger.closed;
+  source.socket.end(stream.subarray(memory));
+  expect(await result).toMatchObject({ validEntries: 1 });
 });
