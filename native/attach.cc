@@ -8,8 +8,8 @@
 #include <csignal>
 #include <cstring>
 
-#include "descriptor_passing.h"
 #include "scoped_fd.h"
+#include "send_fd.h"
 #include "system_call_numbers.h"
 #include "tracer.h"
 

@@ -9,6 +9,7 @@
 #include <utility>
 
 #include "scoped_fd.h"
+#include "send_fd.h"
 #include "system_call_numbers.h"
 
 namespace kvm_htab::sys {
@@ -67,25 +68,6 @@ Outcome ListenAt(const char* path) {
 
 Outcome SendOnce(int peer, const uint8_t* bytes, size_t length) {
   return OutcomeOf("send", send(peer, bytes, length, MSG_DONTWAIT | MSG_NOSIGNAL));
-}
-
-Outcome SendFd(int peer, const void* bytes, size_t length, int fd) {
-  alignas(cmsghdr) char control[CMSG_SPACE(sizeof fd)] = {};
-  // sendmsg(2) only reads them.
-  iovec text = {const_cast<void*>(bytes), length};
-  msghdr message = {};
-  message.msg_iov = &text;
-  message.msg_iovlen = 1;
-  if (fd >= 0) {
-    message.msg_control = control;
-    message.msg_controllen = sizeof control;
-    cmsghdr* part = CMSG_FIRSTHDR(&message);
-    part->cmsg_level = SOL_SOCKET;
-    part->cmsg_type = SCM_RIGHTS;
-    part->cmsg_len = CMSG_LEN(sizeof fd);
-    std::memcpy(CMSG_DATA(part), &fd, sizeof fd);
-  }
-  return OutcomeOf("sendmsg", sendmsg(peer, &message, MSG_DONTWAIT | MSG_NOSIGNAL));
 }
 
 Outcome ReceiveMessage(int peer, Received* received) {

@@ -23,9 +23,6 @@ Outcome ListenAt(const char* path);
 // Exactly one send(2). value: bytes sent.
 Outcome SendOnce(int peer, const uint8_t* bytes, size_t length);
 
-// Exactly one sendmsg(2), with `fd` beside the bytes unless that is -1. value: bytes sent.
-Outcome SendFd(int peer, const void* bytes, size_t length, int fd);
-
 // One message: its text, as far as it fits, and the descriptors that came with it.
 struct Received {
   static constexpr size_t kMaxFds = 16;

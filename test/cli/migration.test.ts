@@ -410,7 +410,9 @@ describe.skipIf(notCompiled !== undefined)(
           new CommandProcess(['resolve', migrationId, '--journal', journals.source, '--decide', outcome])
             .ended;
         expect(await decide('committed')).toMatchObject({ code: 0, events: [{ state: 'committed' }] });
-        expect(await decide('aborted')).toMatchObject({ code: 1, events: [{ state: 'committed' }] });
+        expect(await decide('aborted')).toMatchObject({
+          ...{ code: 1, events: [{ state: 'committed' }, { event: 'failed', exitCode: 1 }] },
+        });
       });
 
       test('is asked for by the source itself while the destination still answers', async () => {
