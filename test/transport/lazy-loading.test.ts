@@ -1,6 +1,9 @@
 import { execFileSync } from 'node:child_process';
+import { readFileSync } from 'node:fs';
 import path from 'node:path';
 import { expect, test } from 'vitest';
+
+import { notCompiled } from '../cli/processes.js';
 
 const root = path.resolve(import.meta.dirname, '../..');
 
@@ -15,3 +18,24 @@ test('importing kvm-htab loads neither node:net nor node:tls; connecting does', 
   const output = execFileSync(process.execPath, args, { cwd: root, encoding: 'utf8' });
   expect(JSON.parse(output)).toEqual([[false, false], true]);
 });
+
+/** Packages that a file of the bundle imports at once, and all that it imports. */
+function packagesOf(file: string, seen = new Set<string>()): string[] {
+  if (seen.has(file)) return [];
+  seen.add(file);
+  const imports = readFileSync(file, 'utf8').matchAll(/^(?:import|export)\b[^;'"]*["']([^"']+)["']/gm);
+  return [...imports].flatMap(([, name]) => {
+    if (name!.startsWith('.')) return packagesOf(path.join(path.dirname(file), name!), seen);
+    return name!.startsWith('node:') ? [] : [name!];
+  });
+}
+
+test.skipIf(notCompiled !== undefined)(
+  `importing kvm-htab loads no package: those for pictures, exports and the terminal are for the commands${notCompiled === undefined ? '' : ` (${notCompiled})`}`,
+  () => {
+    const bundle = path.join(root, 'dist/bundle');
+    expect(packagesOf(path.join(bundle, 'index.js'))).toEqual([]);
+    // It finds those of a command.
+    expect(packagesOf(path.join(bundle, 'process.js'))).toContain('commander');
+  },
+);

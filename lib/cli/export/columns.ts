@@ -22,9 +22,14 @@ export type Values = ArrayLike<bigint | number | boolean | string | undefined>;
 /** Columns, and how to make them of entries. */
 export interface Layout {
   readonly columns: readonly Column[];
-  /** One for each column. */
+  /** Rows made at once, which are a row group of Parquet. */
+  readonly rows: number;
+  /** One for each column, which the next call may fill again. */
   valuesOf(batch: EntryBatch): readonly Values[];
 }
+
+/** Fewer than of raw entries: most values are an object for a while. */
+const DECODED_ROWS = 65_536;
 
 /** Entries as they stand in the table. */
 export const RAW: Layout = {
@@ -33,6 +38,7 @@ export const RAW: Layout = {
     { name: 'v', type: 'hex', diverse: true },
     { name: 'r', type: 'hex', diverse: true },
   ],
+  rows: 131_072,
   valuesOf: ({ ptex, v, r }) => [ptex, v, r],
 };
 
@@ -70,10 +76,13 @@ const DECODED: readonly Column[] = [
  */
 export function decoded(source: string, order: number, kernelPages: KernelPages | undefined): Layout {
   const segments = kernelPages && new LinuxSegments(kernelPages);
+  // Filled anew for every batch: V8 would collect such large arrays late.
+  const values = DECODED.map((): Values[number][] => []);
   return {
     columns: DECODED,
+    rows: DECODED_ROWS,
     valuesOf: ({ ptex: ptexes, v, r }) => {
-      const values = DECODED.map(() => new Array<Values[number]>(ptexes.length));
+      for (const column of values) column.length = ptexes.length;
       for (const [row, ptex] of ptexes.entries()) {
         const fields = [
           source,

@@ -20,9 +20,6 @@ import { CsvRows } from './csv.js';
 import { FORMATS, type ExportCommandOptions, type Format } from './export-options.js';
 import type { RowWriter, Sink } from './row-writer.js';
 
-/** Rows of a row group. */
-const ROWS = 131_072;
-
 /**
  * Writes the valid entries of a table as rows.
  *
@@ -53,7 +50,7 @@ export async function exportTable(
   try {
     const rows = await writerFor(format, sink, layout, metadataOf(source, digest, kernelPages));
     let written = 0;
-    for (const batch of entryBatches(table, ROWS)) {
+    for (const batch of entryBatches(table, layout.rows)) {
       signal.throwIfAborted();
       await rows.write(layout.valuesOf(batch));
       display?.update({ written: (written += batch.ptex.length), entries: table.validCount });

@@ -11,11 +11,14 @@ import { VIEWS, type InspectCommandOptions } from './inspect-options.js';
 const MAX_PTEX = 2 ** 32 - 1;
 
 const EXAMPLES = `
-Without an option it prints one screen: size, pressure, mix, regions and processes of a Linux guest, and a map of the table.
+Without an option it prints one screen: size, whether it needs to grow, mix, regions and processes of a Linux guest (those that
+hold most of the table first), and a map of the table. A table knows a process by its MMU context, not by its PID: in the guest,
+drgn and crash show the number as mm.context.id of the task.
 Reading a guest takes its marks of change away: do not inspect one that is being migrated.
 
 Examples:
   $ kvm-htab inspect guest.snap
+  $ kvm-htab inspect --attach 4242                  # the guest of a running QEMU
   $ kvm-htab inspect guest.snap --by context       # which process holds most of the table
   $ kvm-htab inspect guest.snap --at c000000000000000
   $ kvm-htab inspect guest.snap --at 10000000 --context 10
