@@ -4,6 +4,20 @@ import { constants } from 'node:os';
 export const INTERRUPTIONS = ['SIGINT', 'SIGTERM', 'SIGHUP'] as const;
 type Interruption = (typeof INTERRUPTIONS)[number];
 
+/** What a terminal stops a process with: Ctrl-Z, and the use of the terminal in the background. */
+export const STOPS = ['SIGTSTP', 'SIGTTIN', 'SIGTTOU'] as const;
+
+/** Runs a job that a terminal cannot stop: the guest would stand still as long, beyond every limit. */
+export async function unstoppable<T>(job: () => Promise<T>): Promise<T> {
+  const ignore = (): void => undefined;
+  for (const signal of STOPS) process.on(signal, ignore);
+  try {
+    return await job();
+  } finally {
+    for (const signal of STOPS) process.off(signal, ignore);
+  }
+}
+
 /** The reason of an abort by a signal to this process. */
 export class Interrupted extends Error {
   override readonly name = 'Interrupted';

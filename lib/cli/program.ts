@@ -62,7 +62,7 @@ Exit codes:
   2    invalid usage
   3    this machine lacks what the command needs
   4    in doubt: the guest may run at the destination, and must stay stopped here (see resolve)
-  5    failed, and the guest is here, unharmed and stopped: let it run by hand
+  5    failed, and the guest is here, unharmed, and stopped as far as is known: look, and let it run by hand
   130  interrupted (SIGINT); 143 terminated (SIGTERM); 129 hung up (SIGHUP)`;
 
 /**

@@ -155,17 +155,21 @@ function checkTarget(target: HtabVm | HtabHandle, readBack: boolean | HtabHandle
   if (problem !== undefined) throw invalidValueError(problem);
 }
 
+/** @throws HtabStateError `busy` for a table that mixes moments, or of which nothing tells that it does not */
+export function checkMoment({ quiescent }: SnapshotInfo, allowChanging = false): void {
+  if (quiescent || allowChanging) return;
+  throw new HtabStateError(
+    'busy',
+    'the table was changing while it was saved: the snapshot mixes moments, and a guest must not run on it',
+  );
+}
+
 function checkFits(
   info: SnapshotInfo,
   table: HptTable,
   { order, host, allowChanging }: Pick<LoadOptions, 'order' | 'allowChanging'> & { host: HostModel | null },
 ): void {
-  if (!info.quiescent && allowChanging !== true) {
-    throw new HtabStateError(
-      'busy',
-      'the table was changing while it was saved: the snapshot mixes moments, and a guest must not run on it',
-    );
-  }
+  checkMoment(info, allowChanging);
   if (order !== undefined && order !== info.order) {
     throw new HtabUnavailableError(
       'unsupported',

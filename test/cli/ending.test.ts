@@ -6,7 +6,7 @@ import { Writable } from 'node:stream';
 import { promisify } from 'node:util';
 import { afterEach, beforeEach, describe, expect, onTestFinished, test, vi } from 'vitest';
 import { Ending } from '../../lib/cli/ending.js';
-import { INTERRUPTIONS, interruptible } from '../../lib/cli/interrupt.js';
+import { INTERRUPTIONS, STOPS, interruptible, unstoppable } from '../../lib/cli/interrupt.js';
 import { tooOld } from '../../lib/cli/node-version.js';
 import { scratchFiles } from '../scratch.js';
 import { captureOutput } from './capture.js';
@@ -86,6 +86,14 @@ test.each(INTERRUPTIONS)('%s finds a handler in every moment from the job on', a
   process.emit(signal);
   expect(late).toHaveBeenCalledOnce();
   for (const each of INTERRUPTIONS) process.off(each, late);
+});
+
+test('a terminal does not stop a job that stops a guest', async () => {
+  const counts = (): number[] => STOPS.map((signal) => process.listenerCount(signal));
+  const before = counts();
+  const during = await unstoppable(() => Promise.resolve(counts()));
+  expect(during).toEqual(before.map((count) => count + 1));
+  expect(counts()).toEqual(before);
 });
 
 test('a job leaves no handler where nothing is to be called later', async () => {

@@ -114,6 +114,23 @@ describe('kvm-htab rewrite', () => {
     expect(JSON.parse(json.stdout.text)).toMatchObject({ order: 23, validEntries: 17_240 });
   });
 
+  test('refuses a table that no guest should run on, unless it is asked for', async () => {
+    const own = written('order18.mig', streamOf(htabOf(record(0, 3))));
+    const target = scratch('refused.mig');
+    const empty = ['rewrite', own, '--table', written('empty.mig', streamOf(htabOf())), '-o', target];
+    const memory = Buffer.alloc(1 << 18);
+    record(0, 3).copy(memory, 0, 8);
+    const image = ['rewrite', own, '--table', written('memory.hpt', memory), '-o', target];
+    const without = await execute(...empty);
+    expect([without.code, existsSync(target)]).toEqual([1, false]);
+    expect(without.stderr.text).toMatch(/--allow-empty: the table has no valid entries, .* has 3/);
+    const changing = await execute(...image);
+    expect([changing.code, existsSync(target)]).toEqual([1, false]);
+    expect(changing.stderr.text).toContain('a guest must not run on it');
+    expect((await execute(...empty, '--allow-empty')).code).toBe(0);
+    expect((await execute(...image, '--allow-changing')).code).toBe(0);
+  });
+
   test('refuses a table of another order, and leaves what was there', async () => {
     const target = written('kept.mig', Buffer.from('kept'));
     const small = written('small.mig', streamOf(htabOf()));

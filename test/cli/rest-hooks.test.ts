@@ -180,12 +180,14 @@ test.each([
   ['fails', 'exit 7', 'the command of --on-run ended with status 7', []],
   ['hangs', 'sleep 1000', 'was ended by SIGKILL (it may take 1500 ms)', BRIEF],
   ['is killed', 'kill -KILL $$', 'was ended by SIGKILL', []],
-])('a guest is here and does not run where --on-run %s', async (_, start, message, args) => {
+])('a guest is here and not known to run where --on-run %s', async (_, start, message, args) => {
   const log = new HookLog();
   const receive = [...log.destination({ run: start }), ...args];
   const { codes, said } = await move(log.source(''), receive);
   expect(codes).toEqual([0, 5]);
-  expect(said).toContain('the guest has moved here and does not run; never run it at the source');
+  expect(said).toContain(
+    'the guest has moved here and is not known to run; never run it at the source, and look before you run it',
+  );
   expect(said).toContain(message);
   expect(log.lines).toEqual(['pause', 'finish', 'accept', 'run']);
 });

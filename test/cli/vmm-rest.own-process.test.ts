@@ -177,7 +177,7 @@ describe('a guest stays', () => {
 test('a guest that has come and does not run ends receive with an exit code of its own', async () => {
   const { codes, received, asked } = await move(SOURCE, { ...DESTINATION, run: 'error no vcpu\n' });
   expect(codes).toEqual([0, 5]);
-  expect(received).toContain('the guest has moved here and does not run');
+  expect(received).toContain('the guest has moved here and is not known to run');
   expect(received).toContain('refuses to run: \\"error no vcpu\\"');
   expect(eventOf(received, 'failed')).toMatchObject({ exitCode: 5, code: 'ERR_HTAB_GUEST_STOPPED' });
   expect(asked.destination.at(-1)).toBe('run');

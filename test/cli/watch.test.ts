@@ -57,6 +57,19 @@ describe('kvm-htab watch', () => {
     expect(done).toMatchObject({ passes: 4, sourceRechecked: true });
   });
 
+  test.each([[], ['--json']])('ends once nobody reads what it prints %s', async (...json) => {
+    const output = captureOutput();
+    const write = output.stdout.write.bind(output.stdout);
+    let lines = 0;
+    output.stdout.on('error', () => undefined).write = ((chunk: string): boolean => {
+      if (lines++ === 1) output.stdout.destroy(Object.assign(new Error('write EPIPE'), { code: 'EPIPE' }));
+      return write(chunk);
+    }) as typeof write;
+    expect(await run(['watch', BUSY, '--interval-ms', '20', ...json], output)).toBe(0);
+    // Those of two passes and of the end.
+    expect(lines).toBe(3);
+  });
+
   test.each([
     ['Ctrl-C is the end of a watch without a number of passes', 'SIGINT', undefined],
     ['a watch of so many passes is interrupted', 'SIGINT', 1000],

@@ -202,7 +202,7 @@ describe('discard', () => {
 
 describe('run', () => {
   test.each<Manner>(['rejects', 'throws', 'hangs', 'late'])(
-    'that %s leaves a guest that has moved and does not run, and says so',
+    'that %s leaves a guest that has moved and is not known to run, and says so',
     async (manner) => {
       const seen = outcomes();
       const journal = new MemoryJournal();
@@ -212,7 +212,9 @@ describe('run', () => {
       );
       expect(valueOf(sent).acknowledged).toBe('directly');
       expect(reasonOf(received)).toMatchObject({ code: 'ERR_HTAB_GUEST_STOPPED' });
-      expect((reasonOf(received) as Error).message).toContain('the guest has moved here and does not run');
+      expect((reasonOf(received) as Error).message).toContain(
+        'the guest has moved here and is not known to run',
+      );
       expect(seen.map(({ side, outcome }) => `${side} ${outcome}`).sort()).toEqual([
         'destination moved',
         'source moved',

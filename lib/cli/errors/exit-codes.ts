@@ -7,7 +7,7 @@ import { UsageError } from './usage-error.js';
  * Exit codes of `kvm-htab`; part of its interface. 128 + n: ended by signal n.
  *
  * A process that ends with `inDoubt` leaves a guest stopped that may run elsewhere; one that ends with `stopped`, a guest
- * that is here, unharmed and stopped: it could not be resumed, or has moved here and could not be run.
+ * that is here and unharmed: stopped, as it could not be resumed; or it has moved here and is not known to run.
  */
 export const EXIT_CODES = {
   ok: 0,

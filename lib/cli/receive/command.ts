@@ -4,6 +4,7 @@ import { RECEIVE_OPTIONS } from '../../migration/destination/receive-options.js'
 import type { ReceiveCommandOptions } from './run.js';
 import type { Address } from '../../transport/address.js';
 import type { CommandContext } from '../command-context.js';
+import { unstoppable } from '../interrupt.js';
 import { addTableOptions } from '../options/table.js';
 import { LibraryOption, integerOption } from '../options/library-option.js';
 import { addMigrationOptions } from '../options/migration.js';
@@ -11,7 +12,7 @@ import { address, migrationId, pageShifts } from '../options/values.js';
 
 const HELP = `
 The guest may run here only if this ends with 0, or has printed "done" with --json. With 5 it has moved here and could not be
-run: run it here by hand. With 4 it must not run anywhere until the disk and the journal have been checked. A process that was killed reports nothing: ask the journal (kvm-htab resolve
+run: look, and run it here by hand. With 4 it must not run anywhere until the disk and the journal have been checked. A process that was killed reports nothing: ask the journal (kvm-htab resolve
 --side destination). In every other case the received table has been thrown away.
 
 With a journal, a source that lost the connection at the commit can ask for the outcome later, even of another process:
@@ -63,6 +64,6 @@ export function defineReceive(program: Command, context: CommandContext): void {
     .addHelpText('after', HELP)
     .action(async (at: Address, options: ReceiveCommandOptions) => {
       const { receive } = await import('./run.js');
-      await context.run((signal) => receive(at, options, context.output, signal));
+      await context.run((signal) => unstoppable(() => receive(at, options, context.output, signal)));
     });
 }

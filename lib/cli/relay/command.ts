@@ -3,6 +3,7 @@ import { RELAY_OPTIONS } from '../../qemu/relay/relay-options.js';
 import { SECURITY_OPTIONS } from '../../transport/options.js';
 import type { Address } from '../../transport/address.js';
 import type { CommandContext } from '../command-context.js';
+import { unstoppable } from '../interrupt.js';
 import { LibraryOption } from '../options/library-option.js';
 import { addEventOptions } from '../options/migration.js';
 import { digest, plainAddress } from '../options/values.js';
@@ -34,6 +35,6 @@ export function defineRelay(program: Command, context: CommandContext): void {
     .addHelpText('after', HELP)
     .action(async (from: Address, to: Address, options: RelayCommandOptions) => {
       const { relay } = await import('./run.js');
-      await context.run((signal) => relay({ from, to, options, signal }, context.output));
+      await context.run((signal) => unstoppable(() => relay({ from, to, options, signal }, context.output)));
     });
 }

@@ -77,7 +77,7 @@ async function readOnce(
 }
 
 async function readPasses(options: ReportCommandOptions, output: Output, signal: AbortSignal): Promise<Read> {
-  const live = await LiveTable.open(options);
+  const live = await LiveTable.open(options, signal);
   const text = ({ pass }: { pass: number }): string => `pass ${pass} of ${options.passes}`;
   const display = options.json === true ? undefined : lateDisplay(createLineDisplay(output.stderr, text));
   try {

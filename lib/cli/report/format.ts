@@ -23,6 +23,11 @@ export function formatDuration(ms: number): string {
   return ms < 1000 ? `${ms.toFixed(1)} ms` : `${(ms / 1000).toFixed(2)} s`;
 }
 
+/** How long a guest stood still. A process that was stopped itself (SIGSTOP), or had no CPU, cannot keep its limit. */
+export function formatStop(ms: number, limitMs: number): string {
+  return `${formatDuration(ms)}${ms > limitMs ? `, longer than the limit of ${formatDuration(limitMs)}` : ''}`;
+}
+
 /**
  * Rows of cells as aligned lines, two spaces between columns.
  *

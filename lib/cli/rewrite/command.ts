@@ -7,7 +7,8 @@ import type { RewriteCommandOptions } from './run.js';
 
 const EXAMPLES = `
 All but the page table stays as it is. The table must have the order of the one that it replaces. A save file of libvirt that was
-compressed is not compressed afterwards.
+compressed is not compressed afterwards. A guest will run on the table: one that mixes moments is refused, and so are debugfs text and
+a table's memory, which do not tell whether the guest stood still.
 
 Examples:
   $ kvm-htab rewrite guest.mig --table guest.hpt -o new.mig
@@ -22,7 +23,9 @@ export function defineRewrite(program: Command, context: CommandContext): void {
     .requiredOption(
       '-o, --output <file>',
       'the new file; an existing one is replaced. - is standard output, and the result goes to stderr',
-    );
+    )
+    .option('--allow-changing', 'take a table that changed while it was saved, or a file that does not tell')
+    .option('--allow-empty', 'take a table without valid entries for one that has some');
   addReportOptions(command, JSON_DOCUMENT)
     .addHelpText('after', EXAMPLES)
     .action(async (file: string, options: RewriteCommandOptions) => {

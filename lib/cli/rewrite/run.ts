@@ -1,4 +1,5 @@
 import { readTableFile } from '../../qemu/guest-file.js';
+import { checkMoment } from '../../snapshot/load.js';
 import { rewriteQemuStream } from '../../qemu/stream/rewrite.js';
 import { EXIT_CODES } from '../errors/exit-codes.js';
 import type { Output } from '../output.js';
@@ -11,6 +12,8 @@ import { inputName, inputOf, outputOf, reportOf } from '../table/standard-stream
 export interface RewriteCommandOptions {
   readonly table: string;
   readonly output: string;
+  readonly allowChanging?: boolean;
+  readonly allowEmpty?: boolean;
   readonly json?: boolean;
   readonly quiet?: boolean;
 }
@@ -26,12 +29,20 @@ export async function rewrite(
   output: Output,
   signal: AbortSignal,
 ): Promise<number> {
-  const { table: tableFile, output: target, json = false, quiet = false } = options;
+  const {
+    table: tableFile,
+    output: target,
+    allowChanging,
+    allowEmpty,
+    json = false,
+    quiet = false,
+  } = options;
   const sink = outputOf(target, output);
   const { table, info } = await readTableFile(tableFile, { signal });
+  checkMoment(info, allowChanging);
   const display = json || quiet ? undefined : createStreamDisplay(output.stderr);
   const report = await rewriteQemuStream(inputOf(file), table, sink, {
-    signal,
+    ...{ signal, allowEmpty },
     onProgress: display?.update,
   }).finally(() => display?.stop());
   const { digest } = info;

@@ -3,6 +3,7 @@ import { SAVE_OPTIONS } from '../../snapshot/save-options.js';
 import type { SaveCommandOptions } from './run.js';
 import { reportOf } from '../table/standard-stream.js';
 import type { CommandContext } from '../command-context.js';
+import { unstoppable } from '../interrupt.js';
 import { addTableOptions } from '../options/table.js';
 import { addGuestOptions } from '../options/guest.js';
 import { LibraryOption } from '../options/library-option.js';
@@ -40,7 +41,7 @@ export function defineSave(program: Command, context: CommandContext): void {
       const { save } = await import('./run.js');
       const { output } = context;
       await context.run(
-        (signal) => save(file, options, output, signal),
+        (signal) => unstoppable(() => save(file, options, output, signal)),
         options.json === true ? reportOf(file, output) : undefined,
       );
     });

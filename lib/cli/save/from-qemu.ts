@@ -12,7 +12,7 @@ import { EXIT_CODES } from '../errors/exit-codes.js';
 import { UsageError } from '../errors/usage-error.js';
 import type { ControlOptions } from '../guest/hook-options.js';
 import type { Output } from '../output.js';
-import { formatBytes, formatCount, formatDuration } from '../report/format.js';
+import { formatBytes, formatCount, formatStop } from '../report/format.js';
 import { jsonDocument } from '../report/json.js';
 import { createStreamDisplay } from '../report/stream-progress.js';
 import { STANDARD_STREAM, outputOf, reportOf } from '../table/standard-stream.js';
@@ -29,6 +29,7 @@ interface SaveFromQemuOptions extends ControlOptions {
 const HARMLESS: ReadonlySet<string> = new Set(['running', 'paused']);
 
 interface Taken {
+  readonly stopLimitMs: number;
   readonly plan: QemuTablePlan;
   readonly table: QemuTable;
 }
@@ -102,7 +103,7 @@ async function take(
   };
   try {
     const table = await readQemuTable(qmp, { stopLimitMs, signal, onBegin, onProgress: display?.update });
-    return { plan, table };
+    return { stopLimitMs, plan, table };
   } finally {
     display?.stop();
   }
@@ -123,13 +124,13 @@ function describe(
   file: string,
   path: string,
   { order, validEntries, digest, fileBytes }: SnapshotInfo,
-  { plan, table: { stream, stopMs, guestState } }: Taken,
+  { stopLimitMs, plan, table: { stream, stopMs, guestState } }: Taken,
 ): string {
   const target = file === STANDARD_STREAM ? 'standard output' : file;
   const stood =
     stopMs === undefined
       ? 'guest              was not let run here'
-      : `guest stopped for  ${formatDuration(stopMs)}`;
+      : `guest stopped for  ${formatStop(stopMs, stopLimitMs)}`;
   return `Saved the table of the guest of ${path} to ${target}, ${formatBytes(fileBytes)}: order ${order}, \
 ${formatCount(entryCount(order))} entries, ${formatCount(validEntries)} of them valid.
 

@@ -4,7 +4,7 @@ import { NOT_RECHECKED, hasPlace, type TableOptions } from '../table/place.js';
 import { saveSnapshot, type SaveReport } from '../../snapshot/save.js';
 import { openSource, type OpenedSource } from '../table/open.js';
 import { EXIT_CODES } from '../errors/exit-codes.js';
-import { formatBytes, formatCount, formatDuration, formatTable } from '../report/format.js';
+import { formatBytes, formatCount, formatStop, formatTable } from '../report/format.js';
 import { jsonDocument, reportFields } from '../report/json.js';
 import { guestTimeoutOf, hooksOf, type ControlOptions } from '../guest/hook-options.js';
 import type { Output } from '../output.js';
@@ -39,7 +39,7 @@ export async function save(
     return saveFromQemu(file, { ...options, qmp: options.qmp }, output, signal);
   }
   const hooks = hooksOf(options);
-  const source = await openSource(options, options.pauseTimeoutMs);
+  const source = await openSource(options, options.pauseTimeoutMs, signal);
   const guest: OpenedSource['control'] = alreadyPaused ? undefined : (hooks ?? source.control);
   const display = json || quiet ? undefined : createProgressDisplay(output.stderr);
   let report: SaveReport;
@@ -67,13 +67,20 @@ export async function save(
   const stoodBefore = alreadyPaused || guest?.pausedBefore?.() === true;
   const result = reportOf(file, output);
   if (json) result.write(jsonDocument({ file, source: source.name, ...reportFields(report) }));
-  else if (!quiet) result.write(describe(toStream ? 'standard output' : file, source, report, stoodBefore));
+  else if (!quiet) {
+    const stood = stopText(report, stoodBefore, options.stopLimitMs);
+    result.write(describe(toStream ? 'standard output' : file, source, report, stood));
+  }
   return EXIT_CODES.ok;
 }
 
-function describe(file: string, { name }: OpenedSource, report: SaveReport, stoodBefore: boolean): string {
-  const { order, passes, validEntries, digest, quiescent, stopMs, sourceRechecked, fileBytes } = report;
-  const unstopped = `guest              ${stoodBefore ? 'was paused before' : 'was not stopped'}`;
+function stopText({ stopMs }: SaveReport, stoodBefore: boolean, limitMs: number): string {
+  if (stopMs !== undefined) return `guest stopped for  ${formatStop(stopMs, limitMs)}`;
+  return `guest              ${stoodBefore ? 'was paused before' : 'was not stopped'}`;
+}
+
+function describe(file: string, { name }: OpenedSource, report: SaveReport, stood: string): string {
+  const { order, passes, validEntries, digest, quiescent, sourceRechecked, fileBytes } = report;
   const rows = passes.map(({ validEntries: valid, invalidEntries: invalid, bytes }, k) => [
     String(k + 1),
     // In the first pass the invalid entries are all that is empty; later they are what the guest has removed.
@@ -85,7 +92,7 @@ ${formatCount(validEntries)} of them valid.
 
 ${formatTable([['pass', 'entries', 'bytes'], ...rows])}
 
-${stopMs === undefined ? unstopped : `guest stopped for  ${formatDuration(stopMs)}`}
+${stood}
 digest             ${digest}
 ${quiescent ? '' : 'THE TABLE STILL CHANGED: the snapshot mixes moments; look at it, do not load it\n'}\
 ${quiescent && !sourceRechecked ? NOT_RECHECKED : ''}`;

@@ -3,6 +3,7 @@ import { SEND_OPTIONS } from '../../migration/source/send-options.js';
 import type { SendCommandOptions } from './run.js';
 import type { Address } from '../../transport/address.js';
 import type { CommandContext } from '../command-context.js';
+import { unstoppable } from '../interrupt.js';
 import { addTableOptions } from '../options/table.js';
 import { addGuestOptions } from '../options/guest.js';
 import { addMigrationOptions } from '../options/migration.js';
@@ -63,6 +64,6 @@ export function defineSend(program: Command, context: CommandContext): void {
     .addHelpText('after', HELP)
     .action(async (to: Address, options: SendCommandOptions) => {
       const { send } = await import('./run.js');
-      await context.run((signal) => send(to, options, context.output, signal));
+      await context.run((signal) => unstoppable(() => send(to, options, context.output, signal)));
     });
 }

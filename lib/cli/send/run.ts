@@ -8,7 +8,7 @@ import { Dialer } from '../../migration/wire/dialer.js';
 import { openSource, type OpenedSource } from '../table/open.js';
 import { describeError } from '../errors/describe-error.js';
 import { EXIT_CODES, exitCodeOf, isUsageError } from '../errors/exit-codes.js';
-import { formatCount, formatDuration } from '../report/format.js';
+import { formatCount, formatDuration, formatStop } from '../report/format.js';
 import { guestTimeoutOf, hooksOf, type ControlOptions } from '../guest/hook-options.js';
 import { finishedText, type FinishedRest } from '../guest/moved-rest.js';
 import { sourceRestOf, type SourceRestCommands } from '../guest/rest-hooks.js';
@@ -62,7 +62,7 @@ export async function send(
       output.stderr.write(`kvm-htab: ${describeError(error)}${whereTheGuestIs(error, stoodBefore)}\n`);
       return exitCodeOf(error);
     }
-    reporter.finish(describe(report, address, performance.now() - begun), report);
+    reporter.finish(describe(report, address, performance.now() - begun, options.stopLimitMs), report);
     reporter.digest(report);
     return EXIT_CODES.ok;
   });
@@ -102,7 +102,7 @@ async function move(job: SendJob, opened: { guest?: GuestCallbacks | undefined }
   const first = await firstConnection(dialer, signal);
   resources.add(() => first.destroy());
   const peer = formatAddress(address);
-  const source = await openSource(options, options.pauseTimeoutMs);
+  const source = await openSource(options, options.pauseTimeoutMs, signal);
   resources.add(() => source.close());
   const guest = options.alreadyPaused === true ? undefined : (hooks ?? source.control ?? NEVER_RUNS);
   opened.guest = guest;
@@ -190,7 +190,7 @@ function checkUsage(options: SendCommandOptions, hooks: GuestCallbacks | undefin
   }
 }
 
-function describe(report: Moved, address: Address, totalMs: number): string {
+function describe(report: Moved, address: Address, totalMs: number, stopLimitMs: number): string {
   const { migrationId, order, validEntries, passes, attempts, stopMs, predictedStopMs, rest } = report;
   const predicted = predictedStopMs === undefined ? '' : ` (${formatDuration(predictedStopMs)} predicted)`;
   const restLine = rest === undefined ? '' : `rest               ${finishedText(rest)}\n`;
@@ -198,7 +198,7 @@ function describe(report: Moved, address: Address, totalMs: number): string {
 
 ${passTable(passes, totalMs)}
 
-${stopMs === undefined ? 'guest              was paused before' : `guest stopped for  ${formatDuration(stopMs)}${predicted}`}
+${stopMs === undefined ? 'guest              was paused before' : `guest stopped for  ${formatStop(stopMs, stopLimitMs)}${predicted}`}
 ${restLine}connections        ${attempts}
 migration          ${migrationId}
 ${report.sourceRechecked ? '' : NOT_RECHECKED}`;

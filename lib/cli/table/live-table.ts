@@ -44,10 +44,10 @@ export class LiveTable {
 
   /**
    * @throws HtabStateError `busy` for an emulated VM whose table is being read
-   * @throws UsageError, HtabError as {@link openSource}
+   * @throws UsageError, HtabError, the signal's reason as {@link openSource}
    */
-  static async open(options: TableOptions): Promise<LiveTable> {
-    const source = await openSource(options);
+  static async open(options: TableOptions, signal: AbortSignal): Promise<LiveTable> {
+    const source = await openSource(options, undefined, signal);
     try {
       const { table, order } = source;
       const reader = isVm(table)

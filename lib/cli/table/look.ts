@@ -61,7 +61,7 @@ export async function lookAt(
       'no table given: name a file, or use --attach, --htab-fd, --htab-socket, --pid with --pid-fd, or --emulated',
     );
   }
-  const live = await LiveTable.open(options);
+  const live = await LiveTable.open(options, signal);
   const display = stderr && lateDisplay(createLineDisplay(stderr, progressText));
   try {
     await live.pass(signal, display?.update);

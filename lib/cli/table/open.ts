@@ -60,22 +60,31 @@ export interface OpenedTarget {
  * @param timeoutMs longest time for one answer of a VMM
  * @throws UsageError as {@link placeOf}
  * @throws HtabUnavailableError, HtabSystemError if it is missing or of the wrong kind
+ * @throws the signal's reason
  */
 export async function openSource(
   options: TableOptions,
   timeoutMs: number = TIMEOUT_MS,
+  signal?: AbortSignal,
 ): Promise<OpenedSource> {
   const place = placeOf(options);
-  return options.qmp === undefined ? openPlace(place, timeoutMs) : openGuarded(place, options.qmp, timeoutMs);
+  const waiting = { timeoutMs, signal };
+  return options.qmp === undefined ? openPlace(place, waiting) : openGuarded(place, options.qmp, waiting);
+}
+
+/** How long the answers of a VMM are waited for. */
+interface Waiting {
+  readonly timeoutMs: number;
+  readonly signal: AbortSignal | undefined;
 }
 
 /** Opens a table of which nothing is read while its QEMU migrates the guest. */
-async function openGuarded(place: Place, path: string, timeoutMs: number): Promise<OpenedSource> {
-  const qmp = await forOption('qmp', connectQmp(path, { timeoutMs }));
+async function openGuarded(place: Place, path: string, waiting: Waiting): Promise<OpenedSource> {
+  const qmp = await forOption('qmp', connectQmp(path, waiting));
   try {
     // Before the table is opened: a guest that migrates must not notice this.
     const check = await guardAgainstMigration(qmp);
-    const source = await openPlace(place, timeoutMs);
+    const source = await openPlace(place, waiting);
     const close = async (): Promise<void> => {
       await source.close();
       qmp.close();
@@ -103,7 +112,7 @@ function guardOpener(open: OpenFresh, check: () => Promise<void>): OpenFresh {
   return Object.assign(opened, { readOnEntries: open.readOnEntries });
 }
 
-async function openPlace(place: Place, timeoutMs: number): Promise<OpenedSource> {
+async function openPlace(place: Place, { timeoutMs, signal }: Waiting): Promise<OpenedSource> {
   if (place.kind === 'emulated') return emulatedSource(place.spec);
   const host = await thisHost();
   if (place.kind === 'descriptor') {
@@ -119,7 +128,7 @@ async function openPlace(place: Place, timeoutMs: number): Promise<OpenedSource>
   }
   if (place.kind === 'attach') {
     const { kind: _kind, ...options } = place;
-    const table = await forOption('attach', attachHtab(options));
+    const table = await forOption('attach', attachHtab({ ...options, signal }));
     return {
       ...{ name: nameOf(place), table, order: table.order, host, control: undefined },
       close: () => table.handle.close(),

@@ -27,14 +27,14 @@ interface Churn extends ChangeCounts {
 /**
  * Shows how a table changes, pass by pass.
  *
- * @returns the exit code: 0; also for SIGINT, where no number of passes is given
+ * @returns the exit code: 0; also for SIGINT, where no number of passes is given, and where the output's reader has gone
  */
 export async function watch(
   options: WatchCommandOptions,
   output: Output,
   signal: AbortSignal,
 ): Promise<number> {
-  const live = await LiveTable.open(options);
+  const live = await LiveTable.open(options, signal);
   try {
     return await new Watch(live, options, output).run(signal);
   } finally {
@@ -58,14 +58,16 @@ class Watch {
 
   async run(signal: AbortSignal): Promise<number> {
     const { passes = Infinity, intervalMs } = this.#options;
+    // Each pass takes marks of change from others: none is made that nobody sees.
+    const over = AbortSignal.any([signal, endOf(this.#output.stdout)]);
     this.#showFirst(await this.#live.pass(signal));
     try {
       while (this.#passes < passes) {
-        await sleep(intervalMs, signal);
-        this.#show(await this.#live.pass(signal));
+        await sleep(intervalMs, over);
+        this.#show(await this.#live.pass(over));
       }
     } catch (error) {
-      if (!signal.aborted) throw error;
+      if (!over.aborted) throw error;
     }
     this.#showChurn();
     // Without a number of passes, Ctrl-C is how to end it.
@@ -124,6 +126,16 @@ class Watch {
   #event(name: string, fields: Readonly<Record<string, unknown>>): void {
     this.#output.stdout.write(eventLine(name, fields));
   }
+}
+
+/** Aborted once an output can take no more, as a pipe whose reader has gone. */
+function endOf(output: Output['stdout']): AbortSignal {
+  const gone = new AbortController();
+  const abort = (): void => {
+    gone.abort();
+  };
+  output.once('error', abort).once('close', abort);
+  return gone.signal;
 }
 
 function isUserEnd({ reason }: AbortSignal): boolean {

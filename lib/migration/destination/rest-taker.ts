@@ -69,7 +69,8 @@ export class RestTaker {
     } catch (failure) {
       throw new HtabError(
         'ERR_HTAB_GUEST_STOPPED',
-        'the guest has moved here and does not run; never run it at the source, run it here by hand',
+        // Also what has failed, been late or lost its answer may have let it run.
+        'the guest has moved here and is not known to run; never run it at the source, and look before you run it here by hand',
         { cause: failure },
       );
     }

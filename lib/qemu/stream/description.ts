@@ -71,13 +71,15 @@ function parseDescription(json: Buffer): Description | undefined {
   }
   const { page_size: pageBytes, devices } = fieldsOf(value);
   if (!Array.isArray(devices)) return undefined;
-  return {
-    pageBytes: typeof pageBytes === 'number' ? pageBytes : undefined,
-    devices: devices.map((each: unknown) => {
-      const { name, instance_id: instance } = fieldsOf(each);
-      return { name: String(name), instance: Number(instance), bytes: payloadBytes(each, 0) };
-    }),
-  };
+  const all = devices.map(deviceOf);
+  if (!all.every((device) => device !== undefined)) return undefined;
+  return { pageBytes: typeof pageBytes === 'number' ? pageBytes : undefined, devices: all };
+}
+
+function deviceOf(value: unknown): Device | undefined {
+  const { name, instance_id: instance } = fieldsOf(value);
+  if (typeof name !== 'string' || typeof instance !== 'number') return undefined;
+  return { name, instance, bytes: payloadBytes(value, 0) };
 }
 
 /** Where the devices of a stream differ from its description: a sentence; undefined if they do not. */

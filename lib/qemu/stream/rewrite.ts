@@ -3,6 +3,7 @@ import { HtabFormatError, HtabUnavailableError } from '../../base/errors.js';
 import { HPTE_BYTES } from '../../hpt/geometry.js';
 import { HPTE_V_PRIVATE } from '../../hpt/hpte-bits.js';
 import type { HptTable } from '../../hpt/table.js';
+import { limitError } from '../../migration/errors.js';
 import { RecordCursor } from '../../records/cursor.js';
 import { RecordEncoder } from '../../records/encoder.js';
 import { fillRecords, type PassState } from '../../records/fill-records.js';
@@ -34,6 +35,11 @@ const UNREPLACEABLE: ReadonlySet<QemuFindingKind> = new Set<QemuFindingKind>([
   'no-footer',
 ]);
 
+export interface RewriteOptions extends QemuStreamOptions {
+  /** Put a table without valid entries in the place of one that has some: its guest hangs. Default false. */
+  readonly allowEmpty?: boolean | undefined;
+}
+
 /** What was written. */
 export interface RewriteReport {
   /** log2 of the table's bytes. */
@@ -53,6 +59,7 @@ export interface RewriteReport {
  * @param target path of a file, which appears once it is complete; or a stream
  * @throws HtabUnavailableError `unsupported` for a table of another order
  * @throws HtabFormatError for a stream that has no table to replace
+ * @throws HtabError `ERR_HTAB_MIGRATION` for a table without valid entries, where that of the stream has some
  * @throws HtabFormatError, HtabSystemError as `readQemuStream`
  * @throws the signal's reason
  */
@@ -60,7 +67,7 @@ export async function rewriteQemuStream(
   source: string | AsyncIterable<Uint8Array>,
   table: HptTable,
   target: string | Writable,
-  { signal, onProgress }: QemuStreamOptions = {},
+  { signal, onProgress, allowEmpty = false }: RewriteOptions = {},
 ): Promise<RewriteReport> {
   await using opened = await openStream(source, signal);
   const { chunks, libvirt } = opened;
@@ -83,6 +90,7 @@ export async function rewriteQemuStream(
       onProgress?.({ bytes: replacement.parser.offset, validEntries: table.validCount });
     }
     replacement.finish();
+    if (!allowEmpty) replacement.checkNotEmpty();
     await file.commit();
     const { order, validCount: validEntries } = table;
     return { order, validEntries, streamBytes: replacement.parser.offset, fileBytes };
@@ -136,6 +144,14 @@ class TableReplacement {
       recordIndex: 0,
       section: HTAB_SECTION,
     });
+  }
+
+  /** QEMU loads an empty table, and the guest hangs. */
+  checkNotEmpty(): void {
+    const before = this.parser.table?.validCount ?? 0;
+    if (this.#table.validCount > 0 || before === 0) return;
+    const message = `the table has no valid entries, and that of the stream has ${before}: its guest would hang`;
+    throw limitError('allowEmpty', message);
   }
 
   #begin({ section, type, payloadOffset }: Omit<QemuPart, 'payloadEnd'>): void {

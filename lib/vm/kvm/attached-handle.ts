@@ -1,12 +1,12 @@
 import type { Addon, Descriptor } from './addon.js';
 import { KvmHandle } from './kvm-handle.js';
 
-/** Looks whether something else reads the table; `begun` says whether a read of ours may have taken marks. */
+/** Looks whether something else reads the table; `begun` says whether a call of ours may have taken marks, or changed entries. */
 export type CheckIdle = (begun: boolean) => Promise<void>;
 
 /**
- * A descriptor of a VMM that does not know that it is read: a look at what the VMM does stands before the first byte and
- * after every read. Once that has failed, nothing is read any more.
+ * A descriptor of a VMM that does not know that it is used: a look at what the VMM does stands before the first byte and
+ * after every read and write. Once that has failed, nothing is read or written any more.
  */
 export class AttachedHandle extends KvmHandle {
   readonly #checkIdle: CheckIdle;
@@ -18,12 +18,24 @@ export class AttachedHandle extends KvmHandle {
     this.#checkIdle = checkIdle;
   }
 
-  protected override async readOnce(buffer: Uint8Array): Promise<number> {
+  protected override readOnce(buffer: Uint8Array): Promise<number> {
+    return this.#checked(() => super.readOnce(buffer));
+  }
+
+  protected override writeOnce(bytes: Uint8Array): Promise<number> {
+    return this.#checked(() => super.writeOnce(bytes));
+  }
+
+  protected override writeEach(bytes: Uint8Array): Promise<number> {
+    return this.#checked(() => super.writeEach(bytes));
+  }
+
+  async #checked(call: () => Promise<number>): Promise<number> {
     if (this.#failure !== undefined) throw this.#failure;
     try {
       if (!this.#begun) await this.#checkIdle(false);
       this.#begun = true;
-      const length = await super.readOnce(buffer);
+      const length = await call();
       await this.#checkIdle(true);
       return length;
     } catch (error) {

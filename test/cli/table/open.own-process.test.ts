@@ -138,12 +138,24 @@ describe('a descriptor', () => {
     const reopen = Object.assign(vi.fn(), { readOnEntries: 100 });
     const table = { handle, order: 20, fd: 4, reopen, openRead: vi.fn() };
     vi.mocked(attach.attachHtab).mockResolvedValueOnce(table);
-    const source = await openSource({ attach: 77, vmFd: 4 });
-    expect(attach.attachHtab).toHaveBeenCalledWith({ pid: 77, fd: 4, order: undefined });
+    const { signal } = new AbortController();
+    const source = await openSource({ attach: 77, vmFd: 4 }, undefined, signal);
+    expect(attach.attachHtab).toHaveBeenCalledWith({ pid: 77, fd: 4, order: undefined, signal });
     expect(source).toMatchObject({ name: 'the VMM of process 77', order: 20, table, control: undefined });
     await source.close();
     expect(await isClosed(handle)).toBe(true);
     await expect(openTarget({ attach: 77 })).rejects.toBeInstanceOf(UsageError);
+  });
+
+  test('is not opened once a signal has ended the wait for a monitor that does not greet', async () => {
+    const qmp = path.join(folder, 'silent.qmp');
+    const ended = new AbortController();
+    const server = createServer(() => {
+      ended.abort(new Error('enough'));
+    }).listen(qmp);
+    await once(server, 'listening');
+    await expect(openSource({ emulated: SPEC, qmp }, undefined, ended.signal)).rejects.toThrow('enough');
+    server.close();
   });
 
   test('of the wrong direction is refused, and closed', async () => {

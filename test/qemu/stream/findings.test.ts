@@ -119,6 +119,8 @@ describe('the devices', () => {
   test.each<[QemuFindingKind, Buffer]>([
     ['no-description', Buffer.of(0)],
     ['no-description', Buffer.concat([Buffer.of(0, 6), u32(2), Buffer.from('{]')])],
+    ['no-description', description([{ ...timer, name: { toString: 1 } }])],
+    ['no-description', description([{ ...timer, instance_id: { valueOf: 1 } }])],
     ['undescribed', description([])],
     ['undescribed', description([{ ...timer, name: 'rtc', fields }])],
     ['undescribed', description([{ ...timer, instance_id: 1, fields }])],

@@ -73,6 +73,7 @@ vi.mock(import('../../../lib/vm/kvm/addon.js'), async (original) => {
     inspectFile: (descriptor) =>
       Promise.resolve({ name: HTAB, flags: handles.get(descriptor)!.access === 'write' ? 1 : 0 }),
     read: (descriptor, buffer) => handles.get(descriptor)!.read(buffer),
+    write: (descriptor, bytes) => handles.get(descriptor)!.write(bytes),
   };
   return { ...(await original()), loadAddon: () => addon as Addon };
 });
@@ -197,6 +198,15 @@ test('a descriptor that another program has there for a moment does no harm', as
   setTimeout(() => delete vmm.fds['8'], 10);
   const { handle } = await attachHtab({ pid: 42, order: 20 });
   await handle.close();
+});
+
+test('nothing is written while the VMM migrates its guest', async () => {
+  const { handle } = await attachHtab({ pid: 42, order: 20, access: 'write' });
+  const nothing = new Uint8Array(8);
+  expect(await handle.write(nothing)).toBe(8);
+  vmm.fds['8'] = HTAB;
+  await expect(handle.write(nothing)).rejects.toMatchObject({ state: 'in-use' });
+  await expect(handle.writeRecords(nothing)).rejects.toMatchObject({ state: 'in-use' });
 });
 
 test('a migration that begins meanwhile ends the reading, and says what to do about it', async () => {
