@@ -1,4 +1,5 @@
-// Looking into a table: all that is counted of what is valid.
+// Looking into a table: all that is counted of what is valid, and the way from a file to there.
+import { Readable, Writable } from 'node:stream';
 import { addon } from './baseline.mjs';
 import { atLeast } from './cases.mjs';
 import {
@@ -9,10 +10,14 @@ import {
   linuxPage,
   primaryGroup,
   secondaryGroup,
+  readSnapshot,
+  tableMap,
   tableStats,
+  writeTable,
 } from './library.mjs';
 import { contest } from './measure.mjs';
 import { numbers } from './patterns.mjs';
+import { readTable } from './tables.mjs';
 
 const ORDER = 26;
 const CONTEXTS = 256;
@@ -94,8 +99,37 @@ function stats(share) {
   return contest({ run: () => tableStats(table) }, { run: () => flat.stats() });
 }
 
+/**
+ * All that `kvm-htab inspect` does with a snapshot, which is in memory, beside a bare check, fold and count.
+ *
+ * @param {number} share
+ */
+async function inspectSnapshot(share) {
+  const { table, flat } = guestTable(share);
+  /** @type {Buffer[]} */
+  const file = [];
+  const write = (/** @type {Buffer} */ chunk, /** @type {unknown} */ _, /** @type {() => void} */ done) => {
+    file.push(Buffer.from(chunk));
+    done();
+  };
+  await writeTable(table, new Writable({ write }), undefined);
+  /** @type {Buffer[]} */
+  const records = [];
+  readTable(table, true, (bytes) => records.push(Buffer.from(bytes)));
+  const look = async () => {
+    const { table: read } = await readSnapshot(Readable.from(file));
+    return [tableStats(read), tableMap(read, 512)];
+  };
+  const plain = () => {
+    for (const each of records) flat.store(each);
+    return flat.stats();
+  };
+  return contest({ run: look }, { run: plain });
+}
+
 /** @type {import('./cases.mjs').Case[]} */
 export const inspect = [
   { name: 'tableStats, 12.5 %', ...atLeast(0.5), run: () => stats(0.125) },
   { name: 'tableStats, 75 %', ...atLeast(0.5), run: () => stats(0.75) },
+  { name: 'inspect a snapshot, 12.5 %', ...atLeast(0.3), run: () => inspectSnapshot(0.125) },
 ];

@@ -13,9 +13,17 @@ export const { encodeAvpn, encodeHpte, hashPage, linuxPage, primaryGroup, second
 export const { createReadStream, foldRecords, receiveHpt, relayMigration, sendHpt } =
   /** @type {typeof import('../../lib/index.js')} */ (await load('index'));
 
+export const { readSnapshot } = /** @type {typeof import('../../lib/index.js')} */ (await load('index'));
+
 // Not published: what a pass costs without anything around it, and descriptors that are none of KVM.
 export const { fillRecords } = /** @type {typeof import('../../lib/records/fill-records.js')} */ (
   await load('records/fill-records')
+);
+export const { writeTable } = /** @type {typeof import('../../lib/snapshot/write-table.js')} */ (
+  await load('snapshot/write-table')
+);
+export const { tableMap } = /** @type {typeof import('../../lib/inspect/table-map.js')} */ (
+  await load('inspect/table-map')
 );
 export const { BaseHandle } = /** @type {typeof import('../../lib/vm/base-handle.js')} */ (
   await load('vm/base-handle')
