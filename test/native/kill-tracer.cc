@@ -1,5 +1,6 @@
 // Kills the tracer of native/tracer.cc before and after each of its system calls in turn, until
-// COUNT have been killed and each place has had its turn. The thread of another process that it traces must not notice.
+// COUNT have been killed and each place has had its turn. The thread of another process that it
+// traces must not notice.
 //
 // Usage: kill-tracer PID TID FD COUNT
 //
