@@ -9,7 +9,7 @@ export interface EmulatedGuestOptions {
   /** Region 0 of its memory is `ram`, from guest address 0 on. */
   readonly vm: EmulatedVm;
   readonly ram: GuestRam;
-  /** Steps that it takes per second when it runs. */
+  /** Steps that it takes per second when it runs; read again and again, so that a getter may slow it down. */
   readonly stepsPerSecond: number;
 }
 
@@ -73,7 +73,7 @@ export class EmulatedGuest implements AgentGuest {
 
   #take(workload: GuestWorkload): void {
     this.#workload = workload;
-    this.#running = new RunningGuest(workload, this.#options.stepsPerSecond);
+    this.#running = new RunningGuest(workload, this.#options);
   }
 }
 

@@ -28,16 +28,24 @@ export function emptyMachine(rate: number): Machine {
   return { vm, ram, guest: new EmulatedGuest({ vm, ram, stepsPerSecond: rate }) };
 }
 
-/** A machine whose guest has this table and has been at work. */
+/** A machine whose guest has this table and has been at work; `pace` is read while it runs. */
 export async function startGuest(
   table: HptTable,
-  { seed, rate }: { readonly seed: number; readonly rate: number },
+  seed: number,
+  pace: { readonly stepsPerSecond: number },
 ): Promise<Machine> {
   const { vm, ram } = hardware();
   await loadTable(vm, table);
   const workload = new GuestWorkload(vm, { seed, memory: ram, pages: PAGES, mix: MIX });
   workload.step(FIRST_STEPS);
-  return { vm, ram, guest: new EmulatedGuest({ vm, ram, stepsPerSecond: rate }, workload) };
+  const options = {
+    vm,
+    ram,
+    get stepsPerSecond() {
+      return pace.stepsPerSecond;
+    },
+  };
+  return { vm, ram, guest: new EmulatedGuest(options, workload) };
 }
 
 /** Of a POWER9 host: that of a POWER8 loses pages of the dirty log (kernel-abi.md 3.3), and the agent relies on it. */

@@ -34,7 +34,7 @@ export async function demo(options: DemoOptions, output: Output, signal: AbortSi
   const target = new EmulatedVm(HOST);
   await loadTable(source, replaceTable(await readGuestTable(), order));
   const workload = new GuestWorkload(source, { seed });
-  const guest = new RunningGuest(workload, rate);
+  const guest = new RunningGuest(workload, { stepsPerSecond: rate });
 
   const begun = performance.now();
   let report: SendReport;

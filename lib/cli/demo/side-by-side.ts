@@ -15,10 +15,11 @@ export class SideBySide {
   }
 
   readonly memory = (progress: MemoryProgress): void => {
-    const { round, live, pages, sentPages, bytes } = progress;
+    const { round, live, pages, sentPages, bytes, complete } = progress;
     // A round of a guest that has stored nothing.
     if (pages === 0 && live) return;
-    const percent = pages === 0 ? 100 : Math.floor((sentPages / pages) * 100);
+    // A round also sends what the guest stores to before it comes there.
+    const percent = complete ? 100 : Math.min(99, Math.floor((sentPages / pages) * 100));
     this.#memory = `memory round ${round}${live ? '' : ', guest stopped'} ${percent}%: ${formatCount(pages)} pages, ${formatBytes(bytes)}`;
     this.#show();
   };

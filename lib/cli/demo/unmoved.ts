@@ -27,7 +27,7 @@ export async function compareWithUnmoved(
   const workload = moved.guest.workload!;
   workload.step(EXTRA_STEPS);
   const { steps } = workload.counts;
-  const stayed = await startGuest(table, { seed, rate: 0 });
+  const stayed = await startGuest(table, seed, { stepsPerSecond: 0 });
   const unmoved = stayed.guest.workload!;
   unmoved.step(steps - unmoved.counts.steps);
   const differences = compareTables(await readTable(moved.vm), await readTable(stayed.vm));

@@ -7,7 +7,6 @@ import { writeTable } from '../../snapshot/write-table.js';
 import { sleep } from '../../base/time.js';
 import { DestinationAgent } from '../../testing/agent/destination.js';
 import type { AgentGuest } from '../../testing/agent/guest.js';
-import type { MemoryProgress } from '../../testing/agent/rounds.js';
 import { SourceAgent } from '../../testing/agent/source.js';
 import { EXIT_CODES } from '../errors/exit-codes.js';
 import { jsonDocument, reportFields } from '../report/json.js';
@@ -18,13 +17,10 @@ import { emptyMachine, startGuest, type Machine } from './machine.js';
 import type { DemoOptions } from './demo-options.js';
 import { SideBySide } from './side-by-side.js';
 import { lookFurther } from './look-further.js';
+import { MemoryPace } from './memory-pace.js';
 import { tableRates } from './rates.js';
 import { compareWithUnmoved } from './unmoved.js';
 import { describeWholeGuest, type WholeGuestOutcome } from './whole-guest-outcome.js';
-
-/** So slow that the first round takes a second, and yet some three times what the guest stores to. */
-const MEMORY_BYTES_PER_SECOND = 40_000_000;
-const MEMORY_BYTES_PER_STEP = 5000;
 
 /**
  * Moves all of an emulated Linux guest, memory, table and registers, with the agent of `kvm-htab/testing`, lets it go on, and
@@ -39,15 +35,15 @@ export async function demoWholeGuest(
 ): Promise<number> {
   const { seed, order, rate } = options;
   const table = replaceTable(await readGuestTable(), order);
-  const source = await startGuest(table, { seed, rate });
+  const pace = new MemoryPace(rate, (text) => output.stderr.write(`${text}\n`));
+  const source = await startGuest(table, seed, pace);
   const target = emptyMachine(rate);
   const display = new SideBySide(output.stderr);
   const begun = performance.now();
-  const rounds: MemoryProgress[] = [];
   let report: SendReport;
   try {
     await source.guest.resume();
-    report = await move({ source, target, rate, rounds, display }, signal);
+    report = await move({ source, target, rate, pace, display }, signal);
   } finally {
     display.stop();
     await source.guest.pause();
@@ -64,7 +60,7 @@ export async function demoWholeGuest(
     digest: report.digest(),
     totalMs,
     guest: target.guest.workload!.counts,
-    memory: { bytes, pageBytes, rounds },
+    memory: { bytes, pageBytes, rounds: pace.rounds },
     ...verdict,
   };
   const moved = target.vm.table!;
@@ -81,28 +77,24 @@ interface Move {
   readonly source: Machine;
   readonly target: Machine;
   readonly rate: number;
-  /** Takes the rounds that had pages. */
-  readonly rounds: MemoryProgress[];
+  readonly pace: MemoryPace;
   readonly display: SideBySide;
 }
 
-async function move(
-  { source, target, rate, rounds, display }: Move,
-  signal: AbortSignal,
-): Promise<SendReport> {
+async function move({ source, target, rate, pace, display }: Move, signal: AbortSignal): Promise<SendReport> {
   const migrationId = randomUUID();
   const memory = await connectLoopback();
   const table = await connectLoopback();
   const receiver = new DestinationAgent(target.guest, migrationId);
   receiver.take(memory.server);
-  const bytesPerSecond = Math.max(MEMORY_BYTES_PER_SECOND, rate * MEMORY_BYTES_PER_STEP);
-  const guest = paced(source.guest, bytesPerSecond);
+  const guest = paced(source.guest, pace.bytesPerSecond);
   const connectMemory = (): Promise<Duplex> => Promise.resolve(memory.client);
   const sender = new SourceAgent(guest, connectMemory, migrationId, (progress) => {
-    if (progress.complete && (progress.pages > 0 || !progress.live)) rounds.push(progress);
+    pace.take(progress);
     display.memory(progress);
   });
-  const { pause, resume, rest } = sender;
+  const { pause, resume } = sender;
+  const rest = { ...sender.rest, stopMs: async () => pace.stopMs(await sender.rest.stopMs()) };
   const onProgress = display.table;
   const sending = sendHpt(source.vm, table.client, {
     ...tableRates(rate),

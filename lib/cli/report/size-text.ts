@@ -38,7 +38,8 @@ export function adviceText({ order }: TableStats, usual: UsualSize | undefined):
 /** Whether a table needs to grow, and to which order. */
 export function growthText({ order, cornered, validCount }: TableStats): string {
   const share = `${formatShare(cornered, validCount)} of the entries have both groups full`;
-  if (cornered < validCount * CORNERED_LIMIT || order === MAX_STREAM_ORDER) return `no: ${share}`;
+  if (cornered === 0 || cornered < validCount * CORNERED_LIMIT || order === MAX_STREAM_ORDER)
+    return `no: ${share}`;
   // With half of the entries valid, about one group in twenty is full.
   const roomy = Math.ceil(Math.log2(validCount * 2)) + 4;
   return `yes, to order ${Math.min(Math.max(order + 1, roomy), MAX_STREAM_ORDER)}: ${share}, so new pages push others out`;

@@ -30,7 +30,7 @@ export async function startEmulatedGuest(spec: EmulatedSpec): Promise<EmulatedGu
   const workload = new GuestWorkload(vm, { seed });
   workload.step(steps);
   if (rate === 0) return stopped;
-  const guest = new RunningGuest(workload, rate);
+  const guest = new RunningGuest(workload, { stepsPerSecond: rate });
   guest.resume();
   const close = (): Promise<void> => {
     // Its timer would keep the process alive. A failure of the guest cannot be reported any more.

@@ -95,15 +95,11 @@ export class GuestWorkload {
    * Takes steps at a steady rate until the signal is aborted. Meanwhile the VM has one more vcpu in KVM_RUN, so that
    * writing to the table and allocating another are EBUSY, as for a living guest.
    *
+   * @param pace `stepsPerSecond` is read at every tick: a getter may slow the guest down
    * @returns number of steps taken
    */
-  async run({
-    stepsPerSecond,
-    signal,
-  }: {
-    readonly stepsPerSecond: number;
-    readonly signal: AbortSignal;
-  }): Promise<number> {
+  async run(pace: { readonly stepsPerSecond: number; readonly signal: AbortSignal }): Promise<number> {
+    const { signal } = pace;
     const before = this.#actions.counts.steps;
     this.#vm.runningVcpus++;
     try {
@@ -111,7 +107,7 @@ export class GuestWorkload {
       let last = performance.now();
       while (!signal.aborted) {
         const now = performance.now();
-        owed += (Math.min(now - last, MAX_ARREARS_MS) * stepsPerSecond) / 1000;
+        owed += (Math.min(now - last, MAX_ARREARS_MS) * pace.stepsPerSecond) / 1000;
         last = now;
         this.step(Math.floor(owed));
         owed -= Math.floor(owed);

@@ -3,19 +3,26 @@ import type { GuestWorkload } from './guest-workload.js';
 /** A workload that can be stopped and let go on, as a VMM does with its guest. */
 export class RunningGuest {
   readonly #workload: GuestWorkload;
-  readonly #stepsPerSecond: number;
+  readonly #pace: { readonly stepsPerSecond: number };
   #stop = new AbortController();
   #run: Promise<number> | undefined;
 
-  constructor(workload: GuestWorkload, stepsPerSecond: number) {
+  /** @param pace read while the guest runs: a getter may slow it down */
+  constructor(workload: GuestWorkload, pace: { readonly stepsPerSecond: number }) {
     this.#workload = workload;
-    this.#stepsPerSecond = stepsPerSecond;
+    this.#pace = pace;
   }
 
   resume(): void {
     if (this.#run !== undefined) return;
-    this.#stop = new AbortController();
-    this.#run = this.#workload.run({ stepsPerSecond: this.#stepsPerSecond, signal: this.#stop.signal });
+    const { signal } = (this.#stop = new AbortController());
+    const pace = this.#pace;
+    this.#run = this.#workload.run({
+      get stepsPerSecond() {
+        return pace.stepsPerSecond;
+      },
+      signal,
+    });
     // A failure shows when the guest is paused; until then nothing awaits it.
     this.#run.catch(() => undefined);
   }
