@@ -1,4 +1,4 @@
-import { randomUUID } from 'node:crypto';
+import { createHash, randomUUID } from 'node:crypto';
 import { readlinkSync } from 'node:fs';
 import { readdir, rm } from 'node:fs/promises';
 import { hostname } from 'node:os';
@@ -25,6 +25,21 @@ export async function abandonedFiles(folder: string, purpose: string): Promise<s
 /** Never rejects: a file that cannot be removed does no harm. */
 export async function removeFiles(files: readonly string[]): Promise<void> {
   for (const file of files) await rm(file, { force: true }).catch(() => undefined);
+}
+
+/** `machine-process` in few bytes, of this process: for the name of what {@link isOfEndedProcess} may tell to be abandoned. */
+export function processMark(): string {
+  return `${machineMark()}-${process.pid}`;
+}
+
+/** Whether a mark is of a process of this machine that has ended. */
+export function isOfEndedProcess(mark: string): boolean {
+  const [machine, pid] = mark.split('-');
+  return machine === machineMark() && !isRunning(Number(pid));
+}
+
+function machineMark(): string {
+  return createHash('sha256').update(mine('')).digest('hex').slice(0, 8);
 }
 
 /** Whose process numbers say something here: containers of one host have their own. */

@@ -56,6 +56,7 @@ inspect
 inspect P
 inspect F
 inspect F --emulated
+inspect --qmp P
 inspect --emulated --by pages
 inspect --emulated --by context
 inspect --emulated --at c000000000000000

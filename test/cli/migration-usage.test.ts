@@ -197,7 +197,18 @@ describe('resolve at a destination', () => {
   test('does not know of migrations that are not in the journal', async () => {
     const output = captureOutput();
     const journal = await journalWith('pending');
-    expect(await run(['resolve', 'm-1', '--journal', journal], output)).toBe(2);
-    expect(output.stderr.text).toContain('the journal has no migration m-1 at the source');
+    expect(await run(['resolve', 'm-1', '--journal', journal, '--json'], output)).toBe(1);
+    expect(JSON.parse(output.stdout.text)).toEqual({
+      migrationId: 'm-1',
+      side: 'source',
+      state: 'none',
+      meaning:
+        'the journal does not have it: if id and journal are the right ones, it had not committed, and the guest is here',
+    });
+    const deciding = captureOutput();
+    expect(await run(['resolve', 'm-1', '--journal', journal, '--decide', 'aborted'], deciding)).toBe(1);
+    expect(deciding.stderr.text).toContain(
+      'migration m-1 is not in the journal; --decide aborted changes nothing',
+    );
   });
 });

@@ -109,6 +109,9 @@ function tableLines({ order, validEntries, digest }: TableFields): string[] {
   return [
     `table    order ${order}, ${entries} entries, ${formatCount(validEntries)} of them valid`,
     `digest   ${digest}`,
+    ...(validEntries === 0
+      ? ['EMPTY: a guest that was running has some entries: is it the right file?']
+      : []),
   ];
 }
 

@@ -14,11 +14,14 @@ const MAP_CELLS = 512;
 export function lookFurther(table: HptTable, output: Output, saved: string | undefined): string {
   const map = drawMap(tableMap(table, MAP_CELLS), MAP_COLUMNS, mapStyleOf(output.stdout, process.env));
   const file = saved ?? 'moved.hpt';
+  const hints: (readonly [string, string])[] = [
+    [`npx kvm-htab inspect ${file} --by context`, 'which process has most of it'],
+    [`npx kvm-htab report ${file} -o report.html`, 'a page for the browser'],
+  ];
+  if (saved === undefined) hints.unshift([`npx kvm-htab demo --save ${file}`, 'keeps the moved table']);
+  const width = Math.max(...hints.map(([command]) => command.length));
   return `
 ${map}
 look further:
-${saved === undefined ? `  npx kvm-htab demo --save ${file}                   # keeps the moved table\n` : ''}\
-  npx kvm-htab inspect ${file} --by context       # which process has most of it
-  npx kvm-htab report ${file} -o report.html      # a page for the browser
-`;
+${hints.map(([command, what]) => `  ${command.padEnd(width)}  # ${what}\n`).join('')}`;
 }

@@ -52,5 +52,5 @@ moved        ${formatCount(bolted)} bolted entries
 dropped      ${formatCount(dropped)} others, which the guest enters anew
 load         ${formatShare(load, 1)} of the entries valid, once it has
 full groups  ${formatCount(occupancy[8]!)} of ${formatCount(groups)} with bolted entries alone
-${meetingCount === 0 ? '' : `\n${formatCount(meetingCount)} places where bolted entries would meet:\n${meeting.join('')}`}`;
+${meetingCount === 0 ? '' : `\n${formatCount(meetingCount)} places where bolted entries would meet${meetings.length < meetingCount ? `, the first ${meetings.length}` : ''}:\n${meeting.join('')}`}`;
 }

@@ -13,6 +13,7 @@ import { formatTable } from '../report/format.js';
 import { jsonDocument, jsonLine } from '../report/json.js';
 import { writeLines } from '../report/lines.js';
 import { drawMap, mapStyleOf } from '../report/map.js';
+import { growthOf } from '../report/size-text.js';
 import { lookAt, lookingOf, type LookedAt } from '../table/look.js';
 import { entriesAt, listed } from './entries.js';
 import { groupRows, type Grouping } from '../report/groupings.js';
@@ -149,6 +150,7 @@ function documentOf(name: string, stats: TableStats, guest: LinuxGuest | undefin
   return {
     source: name,
     ...counts,
+    grow: growthOf(stats),
     vsids: vsids.map((each) => ({ ...each, vsid: hex(each.vsid) })),
     guest: guest && {
       ...guest,

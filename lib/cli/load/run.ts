@@ -78,11 +78,14 @@ function readBackOf({ table }: OpenedTarget): Promise<HtabHandle> | true {
   return isVm(table) ? true : table.openRead!();
 }
 
+const EMPTY =
+  'EMPTY: the table has no valid entry. A guest that was running has some: is it the right file?\n';
+
 function describe(file: string, { name }: OpenedTarget, info: SnapshotInfo, readBack: boolean): string {
   const { order, validEntries, digest } = info;
   return `Loaded ${file} into ${name}: order ${order}, ${formatCount(entryCount(order))} entries, ${formatCount(validEntries)} of them valid.
 
 digest  ${digest}
-${readBack ? 'verified: the table was read back, and every entry equals the file' : 'not read back; --read-back compares the table with the file'}
+${validEntries === 0 ? EMPTY : ''}${readBack ? 'verified: the table was read back, and every entry equals the file' : 'not read back; --read-back compares the table with the file'}
 `;
 }

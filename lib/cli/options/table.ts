@@ -60,7 +60,7 @@ export function addTableOptions(command: Command, role: 'source' | 'target' | "f
 
 function qmpOption(): Option {
   const help =
-    "monitor of the guest's QEMU (-qmp unix:PATH,server=on,wait=off): it stops the guest where that is needed, and nothing " +
+    "beside --attach, --htab-fd, --htab-socket or --pid (save: also alone), the monitor of the guest's QEMU (-qmp unix:PATH,server=on,wait=off): it stops the guest where that is needed, and nothing " +
     'is read while it migrates the guest';
   return new Option('--qmp <path>', help)
     .argParser(unixPath)

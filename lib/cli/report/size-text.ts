@@ -36,11 +36,23 @@ export function adviceText({ order }: TableStats, usual: UsualSize | undefined):
 }
 
 /** Whether a table needs to grow, and to which order. */
-export function growthText({ order, cornered, validCount }: TableStats): string {
-  const share = `${formatShare(cornered, validCount)} of the entries have both groups full`;
+export interface Growth {
+  readonly needed: boolean;
+  readonly toOrder: number | undefined;
+}
+
+/** Whether a table needs to grow: new pages would push others out of groups that are full. */
+export function growthOf({ order, cornered, validCount }: TableStats): Growth {
   if (cornered === 0 || cornered < validCount * CORNERED_LIMIT || order === MAX_STREAM_ORDER)
-    return `no: ${share}`;
+    return { needed: false, toOrder: undefined };
   // With half of the entries valid, about one group in twenty is full.
   const roomy = Math.ceil(Math.log2(validCount * 2)) + 4;
-  return `yes, to order ${Math.min(Math.max(order + 1, roomy), MAX_STREAM_ORDER)}: ${share}, so new pages push others out`;
+  return { needed: true, toOrder: Math.min(Math.max(order + 1, roomy), MAX_STREAM_ORDER) };
+}
+
+/** The same for a person. */
+export function growthText(stats: TableStats): string {
+  const { needed, toOrder } = growthOf(stats);
+  const share = `${formatShare(stats.cornered, stats.validCount)} of the entries have both groups full`;
+  return needed ? `yes, to order ${toOrder!}: ${share}, so new pages push others out` : `no: ${share}`;
 }

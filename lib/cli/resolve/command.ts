@@ -21,6 +21,9 @@ Without a migration-id it prints every migration in the journal, the newest last
 has been decided stays as it is, and --decide with another outcome fails with 1. Decide "aborted" only if the guest cannot run at the destination, now or later: fence that
 host first. A destination can only be decided to be "aborted".
 
+Exits with 1 if the journal does not have the migration that was named (state "none"): if the id and the journal are the
+right ones, it had not committed, and its guest is at the source.
+
 Exits with 4 as long as a migration asked for is undecided. If lines of the journal are damaged or cut, it names them,
 prints what the other lines prove, and exits with 4 unless they prove the one migration that was named. A damaged journal
 takes no new migration: resolve what it leaves open, and move it away. Lines missing whole from the end do not show.

@@ -9,6 +9,7 @@ export const MEANINGS: Readonly<Record<Side, Readonly<Record<ToldState, string>>
     pending: 'in doubt: keep the guest stopped here, and ask the destination',
     'in-doubt':
       'the journal is damaged and cannot tell: keep the guest stopped here, and ask the destination',
+    none: 'the journal does not have it: if id and journal are the right ones, it had not committed, and the guest is here',
   },
   destination: {
     committed: 'the guest is here',
@@ -18,6 +19,7 @@ export const MEANINGS: Readonly<Record<Side, Readonly<Record<ToldState, string>>
     'in-doubt':
       'the journal is damaged and cannot tell: do not start the guest here, and tell the source nothing, before ' +
       "the source's journal has been read",
+    none: 'the journal does not have it: if id and journal are the right ones, it was not prepared, and the guest must not run here',
   },
 };
 

@@ -36,7 +36,7 @@ interface Resolving {
 /**
  * Prints how migrations ended, after asking or deciding where that is wanted.
  *
- * @returns the exit code: 0 only if the named migration, or all in the journal, are decided
+ * @returns the exit code: 0 only if the named migration, or all in the journal, are decided; 1 if the journal does not have it
  */
 export async function resolve(
   migrationId: string | undefined,
@@ -50,9 +50,9 @@ export async function resolve(
     const telling = tell(journal, options.side, migrationId);
     const told = await inTime(telling, options, signal);
     if (told.damage !== undefined) output.stderr.write(`kvm-htab: ${describeError(told.damage)}\n`);
-    const allDecided = await report(told, { options, output, signal, journal });
+    const exitCode = await report(told, { options, output, signal, journal });
     const complete = migrationId !== undefined || reportRest(told, options, output);
-    return allDecided && complete ? EXIT_CODES.ok : EXIT_CODES.inDoubt;
+    return complete ? exitCode : EXIT_CODES.inDoubt;
   });
 }
 
@@ -68,16 +68,18 @@ function inTime<T>(
 /**
  * Prints where the guest of each migration is, after asking for those that are undecided.
  *
- * @returns whether all of them are decided
- * @throws HtabError `ERR_HTAB_MIGRATION` if one is decided otherwise than asked for
+ * @returns the exit code that their states have
+ * @throws HtabError `ERR_HTAB_MIGRATION` if one is decided otherwise than asked for, or is to be decided and not there
  */
-async function report({ entries, damage }: Told, resolving: Resolving): Promise<boolean> {
+async function report({ entries, damage }: Told, resolving: Resolving): Promise<number> {
   const { output, options } = resolving;
   const { side, json } = options;
-  let allDecided = true;
+  let exitCode: number = EXIT_CODES.ok;
   for (const entry of entries) {
     const state = isOpen(entry.state) ? await settle(entry, resolving) : entry.state;
-    if (isOpen(state)) allDecided = false;
+    if (isOpen(state)) exitCode = EXIT_CODES.inDoubt;
+    // A mistyped id must not pass for one that has been decided.
+    if (state === 'none') exitCode = EXIT_CODES.failed;
     const { migrationId, order, digest } = entry;
     const meaning = MEANINGS[side][state];
     const fields = { migrationId, side, state, meaning, order, sentDigest: digest };
@@ -88,12 +90,11 @@ async function report({ entries, damage }: Told, resolving: Resolving): Promise<
     );
     // A script that goes on after --decide would act on the opposite of what is true.
     if (options.decide !== undefined && state !== options.decide && !isOpen(state)) {
-      throw migrationError(
-        `migration ${migrationId} is already ${state}; --decide ${options.decide} changes nothing`,
-      );
+      const why = state === 'none' ? 'not in the journal' : `already ${state}`;
+      throw migrationError(`migration ${migrationId} is ${why}; --decide ${options.decide} changes nothing`);
     }
   }
-  return allDecided;
+  return exitCode;
 }
 
 /**

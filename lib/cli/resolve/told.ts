@@ -1,9 +1,8 @@
 import { HtabJournalError } from '../../migration/journal/journal-damage.js';
 import type { Journal, JournalEntry, JournalRecord, Side } from '../../migration/journal/journal.js';
-import { UsageError } from '../errors/usage-error.js';
 
-/** `in-doubt`: a damaged line of the journal may be the decision. */
-export type ToldState = JournalEntry['state'] | 'in-doubt';
+/** `in-doubt`: a damaged line of the journal may be the decision. `none`: the journal does not have the migration. */
+export type ToldState = JournalEntry['state'] | 'in-doubt' | 'none';
 
 /** A migration that is to be resolved; its table is known from a journal alone. */
 export type Resolvable = Pick<JournalEntry, 'migrationId' | 'side'> &
@@ -33,7 +32,7 @@ export async function tell(
   if (entry !== undefined) return { ...told, entries: [entry] };
   if (journal === undefined) return { entries: [{ migrationId, side, state: 'pending' }] };
   if (told.damage !== undefined) return { ...told, entries: [{ migrationId, side, state: 'in-doubt' }] };
-  throw new UsageError(`the journal has no migration ${migrationId} at the ${side}`);
+  return { entries: [{ migrationId, side, state: 'none' }] };
 }
 
 const allTold = (entries: readonly JournalEntry[]): Told => ({ entries });

@@ -1,6 +1,6 @@
 import { entryCount } from '../../hpt/geometry.js';
 import { isVm } from '../../io/vm-or-handle.js';
-import { NOT_RECHECKED, hasPlace, type TableOptions } from '../table/place.js';
+import { NOT_RECHECKED, hasPlace, placeOf, type TableOptions } from '../table/place.js';
 import { saveSnapshot, type SaveReport } from '../../snapshot/save.js';
 import { openSource, type OpenedSource } from '../table/open.js';
 import { EXIT_CODES } from '../errors/exit-codes.js';
@@ -38,6 +38,8 @@ export async function save(
     const { saveFromQemu } = await import('./from-qemu.js');
     return saveFromQemu(file, { ...options, qmp: options.qmp }, output, signal);
   }
+  // Told here that --qmp would do: of all commands, this one takes it alone.
+  if (!hasPlace(options)) placeOf(options, '--qmp, ');
   const hooks = hooksOf(options);
   const source = await openSource(options, options.pauseTimeoutMs, signal);
   const guest: OpenedSource['control'] = alreadyPaused ? undefined : (hooks ?? source.control);

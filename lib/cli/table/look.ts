@@ -8,7 +8,7 @@ import { lateDisplay } from '../report/late-display.js';
 import { createLineDisplay } from '../report/progress.js';
 import { createStreamDisplay } from '../report/stream-progress.js';
 import { LiveTable, type ReadProgress } from './live-table.js';
-import { hasPlace, type TableOptions } from './place.js';
+import { hasPlace, placeOf, type TableOptions } from './place.js';
 import { inputName, inputOf } from './standard-stream.js';
 
 /** A table to look at, as it was when it was read. */
@@ -57,6 +57,7 @@ export async function lookAt(
     return await lookAtFile(file, options, { signal, stderr });
   }
   if (!hasPlace(options)) {
+    if (options.qmp !== undefined) placeOf(options);
     throw new UsageError(
       'no table given: name a file, or use --attach, --htab-fd, --htab-socket, --pid with --pid-fd, or --emulated',
     );

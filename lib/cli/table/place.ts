@@ -45,16 +45,20 @@ export type Place =
 /**
  * The place that the command line gives; nothing is opened yet.
  *
+ * @param others options that the command takes in place of one, for the message
  * @throws UsageError unless exactly one place is given, with all it needs
  */
-export function placeOf(options: TableOptions): Place {
+export function placeOf(options: TableOptions, others = ''): Place {
   const { htabFd, htabSocket, pid, pidFd, attach, vmFd, emulated, order } = options;
   if (pid !== undefined && pidFd === undefined) throw new UsageError('--pid needs --pid-fd');
   if (pid === undefined && pidFd !== undefined) throw new UsageError('--pid-fd needs --pid');
   if (attach === undefined && vmFd !== undefined) throw new UsageError('--vm-fd needs --attach');
   if (PLACES.filter((place) => options[place] !== undefined).length !== 1) {
+    const places = `${others}--attach, --htab-fd, --htab-socket, --pid with --pid-fd, or --emulated`;
     throw new UsageError(
-      'no table given: use --attach, --htab-fd, --htab-socket, --pid with --pid-fd, or --emulated',
+      options.qmp === undefined
+        ? `no table given: use ${places}`
+        : `--qmp alone gives no table here: take it by save --qmp first, and name that file; or add ${places}`,
     );
   }
   if (emulated !== undefined) return { kind: 'emulated', spec: emulated };

@@ -1,6 +1,7 @@
-import { chown, mkdtemp, rm, stat } from 'node:fs/promises';
+import { chown, mkdtemp, readdir, rm, stat } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
+import { isOfEndedProcess, processMark } from '../../base/temporary-file.js';
 import { systemCall } from '../../base/system-call.js';
 import type { Listener } from '../../transport/listen.js';
 import { listen } from '../../transport/transport.js';
@@ -8,6 +9,8 @@ import { listen } from '../../transport/transport.js';
 /** Longest path of a Unix socket. */
 const MAX_PATH_BYTES = 107;
 const SOCKET = 'stream';
+/** A folder's name tells whose it is. */
+const FOLDER = /^\.kvm-htab-(?<mark>[\da-f]{8}-\d+)-\w{6}$/;
 
 /** A socket at which the QEMU of a monitor, and no other user's process, can connect to this one. */
 export interface StreamListener extends AsyncDisposable {
@@ -41,10 +44,21 @@ export async function listenBeside(monitor: string): Promise<StreamListener> {
 }
 
 async function makeFolder(monitor: string): Promise<string> {
-  const beside = path.join(path.dirname(path.resolve(monitor)), '.kvm-htab-');
+  const parent = path.dirname(path.resolve(monitor));
+  await removeAbandoned(parent);
+  const beside = path.join(parent, `.kvm-htab-${processMark()}-`);
   const fits = Buffer.byteLength(path.join(`${beside}XXXXXX`, SOCKET)) <= MAX_PATH_BYTES;
   const prefix = fits ? beside : path.join(tmpdir(), 'kvm-htab-');
   return systemCall(`make a folder for a socket beside ${monitor}`, mkdtemp(prefix));
+}
+
+/** Removes what processes that were killed have left. Never rejects: a folder that stays does no harm. */
+async function removeAbandoned(parent: string): Promise<void> {
+  for (const name of await readdir(parent).catch(() => [])) {
+    const { mark } = FOLDER.exec(name)?.groups ?? {};
+    if (mark === undefined || !isOfEndedProcess(mark)) continue;
+    await rm(path.join(parent, name), { recursive: true, force: true }).catch(() => undefined);
+  }
 }
 
 /** Lets the user connect whose monitor it is; only root can and must. */

@@ -146,7 +146,10 @@ export class QemuStreamParser {
   *#read(): Steps {
     const cursor = this.#cursor;
     const { window } = cursor;
-    yield* cursor.need(8);
+    const isTooShort = !(yield* cursor.look(8));
+    if (isTooShort) {
+      throw cursor.refusal(`this is not a migration stream of QEMU: it has ${window.available} bytes`);
+    }
     if (window.uint32() !== STREAM_MAGIC) throw cursor.refusal('this is not a migration stream of QEMU');
     if (window.uint32(4) !== STREAM_VERSION) {
       throw cursor.refusal(`the stream has version ${window.uint32(4)}; only ${STREAM_VERSION} is supported`);
