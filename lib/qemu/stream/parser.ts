@@ -240,8 +240,7 @@ export class QemuStreamParser {
 
   /** Looks at what has come of the table where all of it should have. */
   #checkTable(): void {
-    const place = { byteOffset: this.#cursor.offset };
-    const { htab } = this.#sections;
+    const [{ htab }, place] = [this.#sections, { byteOffset: this.#cursor.offset }];
     if (htab === undefined) {
       this.findings.add('no-table', 'the stream has no page table: it is not that of a pseries guest', place);
     } else if (!htab.complete && !this.findings.has('radix')) {
