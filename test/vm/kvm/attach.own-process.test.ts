@@ -3,11 +3,14 @@ import { afterEach, beforeEach, expect, test, vi } from 'vitest';
 import { HptReader } from '../../../lib/io/reader.js';
 import { readTable } from '../../../lib/io/read-table.js';
 import type { HtabHandle } from '../../../lib/vm/contract.js';
+import { saveSnapshot } from '../../../lib/snapshot/save.js';
 import { EmulatedVm } from '../../../lib/vm/emulated/emulated-vm.js';
 import type { Addon, Descriptor } from '../../../lib/vm/kvm/addon.js';
 import { attachHtab } from '../../../lib/vm/kvm/attach.js';
+import { scratchFiles } from '../../scratch.js';
 
 const { EAGAIN, EIO, EPERM } = constants.errno;
+const scratch = scratchFiles();
 
 const PPOLL = '281 0x1 0x1 0x0 0x0 0x0 0x0 0x7fff 0x7fff';
 const KVM_RUN = '54 0x9 0x2000ae80 0x0 0x0 0x0 0x0 0x7fff 0x7fff';
@@ -116,6 +119,18 @@ test('an order that is told spares the pass, and further descriptors begin where
     [0, 0],
   ]);
   for (const each of [handle, ...fresh]) await each.close();
+});
+
+test('of a table that is saved, two further descriptors check that it is still the same', async () => {
+  // Far from each other: another opener would open a descriptor for each entry of the sample.
+  await vm.allocateHpt(24);
+  for (let ptex = 0; ptex < 2 ** 20; ptex += 2 ** 15) {
+    vm.hcall(0x08, [1n << 39n, BigInt(ptex), 0x11n, 0x10190n]);
+  }
+  const { handle, order, reopen } = await attachHtab({ pid: 42, order: 24 });
+  const { sourceRechecked } = await saveSnapshot(handle, scratch('saved'), { order, reopen });
+  expect(sourceRechecked).toBe(true);
+  expect(vmm.asked).toHaveLength(3);
 });
 
 test('a thread that could not be stopped is tried again, and one with a filter is told to be one', async () => {
