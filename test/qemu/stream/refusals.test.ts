@@ -34,7 +34,7 @@ const page = (flags: number, ...rest: Buffer[]): Buffer =>
 const REFUSED: Readonly<Record<string, readonly [stream: Buffer, section: string, message: RegExp]>> = {
   'another file': [Buffer.from('#!/bin/sh\nexit\n'), 'header', /not a migration stream/],
   'another version': [Buffer.concat([Buffer.from('QEVM'), u32(2)]), 'header', /version 2/],
-  nothing: [Buffer.alloc(0), 'header', /8 more bytes/],
+  nothing: [Buffer.alloc(0), 'header', /not a migration stream of QEMU: it has 0 bytes/],
   'a byte that begins no section': [Buffer.concat([header, Buffer.of(9)]), 'header', /0x9 begins no section/],
   'a long machine name': [Buffer.concat([header, Buffer.of(7), u32(1 << 20)]), 'configuration', /1048576/],
   'many capabilities': [
