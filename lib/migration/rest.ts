@@ -17,11 +17,11 @@ export const MAX_STATE_BYTES = 2 ** 24;
  */
 export interface SourceRest {
   /**
-   * How long the guest would have to stand still for the rest if it were stopped now, in ms: 0 or more; `Infinity` while
-   * the rest is far from done. It is added to the predicted stop. Asked after every pass, and about twice a second
-   * between passes; it should answer at once. A call that goes on when its connection ends is not waited for, and the next
-   * connection asks again meanwhile. While it gives `Infinity` only `signal` of the migration ends the wait: abort that
-   * if the rest will never be done.
+   * How long the guest would have to stand still for the rest if it were stopped now, `finish` here and `accept` at the
+   * destination included, in ms: 0 or more; `Infinity` while the rest is far from done. It is added to the predicted stop.
+   * Asked after every pass, and about twice a second between passes; it should answer at once. A call that goes on when its
+   * connection ends is not waited for, and the next connection asks again meanwhile. While it gives `Infinity` only `signal`
+   * of the migration ends the wait: abort that if the rest will never be done.
    */
   readonly stopMs: () => number | Promise<number>;
   /**

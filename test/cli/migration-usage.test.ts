@@ -126,7 +126,7 @@ describe('resolve of all that a journal knows', () => {
       'm-3 aborted: the guest stayed here, and may run here unless another migration has moved it since',
       "m-2 committed: the guest is the destination's; it must not run here again",
       "m-1 committed: the guest is the destination's; it must not run here again",
-      'a send that died is one of these; or, unless the disk has lost something, it had not committed with this journal',
+      'a send that died is one of these; if it is not listed, it had not committed, and its guest is here, unless the disk has lost something',
       '',
     ]);
     const { text: json } = await resolveAll(file, '--json');

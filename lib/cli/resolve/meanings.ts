@@ -31,7 +31,7 @@ export const NOTHING: Readonly<Record<Side, string>> = {
 
 /** A `send` that was killed may have committed: decided migrations are as telling as undecided ones. */
 export const DEAD_SEND =
-  'a send that died is one of these; or, unless the disk has lost something, it had not committed with this journal\n';
+  'a send that died is one of these; if it is not listed, it had not committed, and its guest is here, unless the disk has lost something\n';
 
 /** Printed in place of these if lines are damaged. */
 export const MAY_BE_MORE = 'the journal is damaged and cannot tell whether there were other migrations';

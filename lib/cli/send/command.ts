@@ -50,7 +50,7 @@ export function defineSend(program: Command, context: CommandContext): void {
     )
     .option(
       '--on-rest-ms <command>',
-      'shell command that prints how many ms of the stop --on-finish would take now, or "far"; default: 0',
+      'shell command that prints how many ms of the stop --on-finish, and --on-accept at the destination, would take now, or "far"; default: 0',
     )
     .addOption(new LibraryOption('--scan-share <part>', SEND_OPTIONS.scanShare))
     .addOption(new LibraryOption('--downtime-ms <ms>', SEND_OPTIONS.downtimeMs))
