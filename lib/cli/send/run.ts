@@ -58,8 +58,9 @@ export async function send(
       report = await move(job, opened);
     } catch (error) {
       reporter.fail(error);
-      const stoodBefore = options.alreadyPaused === true || opened.guest?.pausedBefore?.() === true;
-      output.stderr.write(`kvm-htab: ${describeError(error)}${whereTheGuestIs(error, stoodBefore)}\n`);
+      output.stderr.write(
+        `kvm-htab: ${describeError(error)}${whereTheGuestIs(error, options, opened.guest)}\n`,
+      );
       return exitCodeOf(error);
     }
     reporter.finish(describe(report, address, performance.now() - begun, options.stopLimitMs), report);
@@ -69,11 +70,19 @@ export async function send(
 }
 
 /** Errors of a guest that is stopped, or may be elsewhere, say so themselves; invalid usage concerns no guest. */
-function whereTheGuestIs(error: unknown, stoodBefore: boolean): string {
+function whereTheGuestIs(
+  error: unknown,
+  { alreadyPaused }: SendCommandOptions,
+  guest: GuestCallbacks | undefined,
+): string {
   const { usage, inDoubt, stopped } = EXIT_CODES;
   const says: readonly number[] = [usage, inDoubt, stopped];
   if (says.includes(exitCodeOf(error))) return '';
-  return stoodBefore ? '; the guest is here, paused as before' : '; the guest runs on here';
+  if (alreadyPaused === true) return '; the guest is here, paused as before';
+  // A monitor leaves a guest alone that stood still before, and tells so only once it is to stop it.
+  return guest?.pausedBefore === undefined
+    ? '; the guest runs on here'
+    : '; the guest is here, as it was before';
 }
 
 /** What the command reports of a guest that has moved. */
@@ -142,7 +151,10 @@ function migrationOptions(
   return {
     ...(guest === undefined
       ? { alreadyPaused: true }
-      : { pause: () => guest.pause(), resume: () => guest.resume(), throttle: guest.throttle }),
+      : {
+          ...{ pause: () => guest.pause(), resume: () => guest.resume(), throttle: guest.throttle },
+          ...{ confirmStopped: guest.confirmStopped, pausedBefore: guest.pausedBefore },
+        }),
     host,
     bytesPerSecond: options.bandwidth,
     guestTimeoutMs: guestTimeoutOf(options.pauseTimeoutMs),

@@ -4,8 +4,8 @@ import { refuseWhileMigrating } from './migration-guard.js';
 import { elsewhereError, mayRunElsewhere, runStateOf, stands, stateError } from './run-state.js';
 
 /**
- * Stops a guest and lets it run again through a monitor of QEMU; `sendHpt` takes it as it is, `saveSnapshot` as `guest`. Its
- * functions are bound.
+ * Stops a guest and lets it run again through a monitor of QEMU: `guest` of `saveSnapshot`, and among the options of `sendHpt`
+ * as `...guest`. Its functions are bound.
  *
  * A guest that stood still before is left so. One that has failed, or may run elsewhere, is neither stopped nor let run:
  * `pause` rejects with `HtabStateError` `busy`, `resume` with `ERR_HTAB_IN_DOUBT` where someone has migrated it meanwhile.

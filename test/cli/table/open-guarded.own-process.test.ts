@@ -1,14 +1,19 @@
 import { once } from 'node:events';
+import { existsSync } from 'node:fs';
 import { createServer } from 'node:net';
 import { afterEach, beforeEach, expect, onTestFinished, test, vi } from 'vitest';
+import { run } from '../../../lib/cli/program.js';
 import { openSource } from '../../../lib/cli/table/open.js';
 import type { SourceTable } from '../../../lib/migration/tables.js';
 import type { HtabHandle } from '../../../lib/vm/contract.js';
 import { EmulatedVm } from '../../../lib/vm/emulated/emulated-vm.js';
+import { GuestWorkload } from '../../../lib/vm/emulated/guest-workload.js';
 import * as attach from '../../../lib/vm/kvm/attach.js';
 import * as handover from '../../../lib/vm/kvm/handover.js';
 import { FakeQemu } from '../../qemu/qmp/fake-qemu.js';
 import { scratchFiles } from '../../scratch.js';
+import { startVmm, type VmmRequest } from '../../test-vmm.js';
+import { captureOutput } from '../capture.js';
 
 // --qmp beside a descriptor. There is none on this machine: an emulated VM stands where the VMM's would.
 vi.mock('../../../lib/vm/kvm/handover.js');
@@ -144,4 +149,52 @@ test('where the table cannot be opened, the monitor is free for another client',
   await expect(openSource({ ...ATTACHED, qmp: qemu.path })).rejects.toBe(reason);
   const source = await openSource({ ...ATTACHED, qmp: qemu.path });
   await source.close();
+});
+
+/** Moves the table of the guest of this QEMU by the commands, to a VMM that moves nothing else. */
+async function move(monitor: FakeQemu, ...receiveArgs: string[]) {
+  new GuestWorkload(vm, { seed: 1, pages: 8000 }).step(500);
+  const target = new EmulatedVm();
+  await target.allocateHpt(18);
+  vi.mocked(handover.requestHtab).mockImplementation(async (_, { request } = {}) => {
+    const handle = await target.openHtab({ access: request === 'open-write\n' ? 'write' : 'read' });
+    return { handle, text: 'ok 18\n' } as never;
+  });
+  const answer = ({ line }: VmmRequest): string => (line === 'can-accept' ? 'error unknown\n' : 'ok\n');
+  const vmm = await startVmm(scratch('vmm'), answer);
+  const at = scratch('migration');
+  const [sender, receiver] = [captureOutput(), captureOutput()];
+  const once = ['--reconnect-ms', '0'];
+  const receiving = run(
+    ['receive', `unix:${at}`, '--htab-socket', vmm.at, ...once, ...receiveArgs],
+    receiver,
+  );
+  while (!existsSync(at)) await new Promise((resolve) => setImmediate(resolve));
+  const sending = run(['send', `unix:${at}`, '--attach', '77', '--qmp', monitor.path, ...once], sender);
+  const codes = await Promise.all([sending, receiving]);
+  return { codes, printed: sender.stdout.text, said: sender.stderr.text + receiver.stderr.text };
+}
+
+test('send does not commit a guest that QEMU says has been migrated while it was stopped, and is in doubt', async () => {
+  const monitor: { qemu?: FakeQemu } = {};
+  const stop = (): object => {
+    monitor.qemu!.state.status = 'postmigrate';
+    return {};
+  };
+  monitor.qemu = await FakeQemu.start(scratch('other'), { stop });
+  const { codes, said } = await move(monitor.qemu);
+  monitor.qemu.close();
+  expect(codes).toEqual([4, 1]);
+  expect(said).toMatch(/says postmigrate: another client has migrated the guest, which may run elsewhere/);
+  expect(monitor.qemu.names()).not.toContain('cont');
+});
+
+test('send does not say of a guest of QEMU that it runs, as it may have been paused before', async () => {
+  qemu.state.status = 'paused';
+  const refused = await move(qemu, '--min-entries', '1000000');
+  expect(refused.codes).toEqual([1, 1]);
+  expect(refused.said).toMatch(/; the guest is here, as it was before$/m);
+  const moved = await move(qemu);
+  expect(moved.codes).toEqual([0, 0]);
+  expect(moved.printed).toMatch(/^guest +was paused before$/m);
 });
