@@ -58,7 +58,7 @@ class Watch {
 
   async run(signal: AbortSignal): Promise<number> {
     const { passes = Infinity, intervalMs } = this.#options;
-    // Each pass takes marks of change from others: none is made that nobody sees.
+    // Each pass takes marks of change from other readers, so the passes end once nobody reads what they show.
     const over = AbortSignal.any([signal, endOf(this.#output.stdout)]);
     this.#showFirst(await this.#live.pass(signal));
     try {
