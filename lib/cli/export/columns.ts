@@ -3,13 +3,14 @@ import { groupOf, slotOf } from '../../hpt/geometry.js';
 import { virtualPageOf } from '../../hpt/hash.js';
 import { decodeHpte } from '../../hpt/hpte.js';
 import type { KernelPages } from '../../inspect/linux-regions.js';
+import { ColumnValues } from './column-values.js';
 import { LinuxSegments } from './linux-segments.js';
 
 /** A column of an export. */
 export interface Column {
   readonly name: string;
-  /** `hex`: an unsigned doubleword that text shows in hexadecimal. */
-  readonly type: 'hex' | 'unsigned' | 'long' | 'int' | 'flag' | 'text';
+  /** `hex`: an unsigned doubleword that text shows in hexadecimal. `index`: a number that ascends. */
+  readonly type: 'hex' | 'unsigned index' | 'index' | 'long' | 'int' | 'flag' | 'text';
   /** It has no value where an entry is unreadable or misplaced, or the guest not known to be Linux. */
   readonly optional?: true;
   /** Its values hardly repeat. */
@@ -34,7 +35,7 @@ const DECODED_ROWS = 65_536;
 /** Entries as they stand in the table. */
 export const RAW: Layout = {
   columns: [
-    { name: 'ptex', type: 'unsigned', diverse: true },
+    { name: 'ptex', type: 'unsigned index' },
     { name: 'v', type: 'hex', diverse: true },
     { name: 'r', type: 'hex', diverse: true },
   ],
@@ -45,8 +46,8 @@ export const RAW: Layout = {
 const DECODED: readonly Column[] = [
   { name: 'source', type: 'text' },
   { name: 'table_order', type: 'int' },
-  { name: 'ptex', type: 'long', diverse: true },
-  { name: 'pteg', type: 'long', diverse: true },
+  { name: 'ptex', type: 'index' },
+  { name: 'pteg', type: 'index' },
   { name: 'slot', type: 'int' },
   { name: 'secondary', type: 'flag', optional: true },
   { name: 'bolted', type: 'flag', optional: true },
@@ -76,13 +77,11 @@ const DECODED: readonly Column[] = [
  */
 export function decoded(source: string, order: number, kernelPages: KernelPages | undefined): Layout {
   const segments = kernelPages && new LinuxSegments(kernelPages);
-  // Filled anew for every batch: V8 would collect such large arrays late.
-  const values = DECODED.map((): Values[number][] => []);
+  const columns = DECODED.map(({ type }) => new ColumnValues(type, DECODED_ROWS));
   return {
     columns: DECODED,
     rows: DECODED_ROWS,
     valuesOf: ({ ptex: ptexes, v, r }) => {
-      for (const column of values) column.length = ptexes.length;
       for (const [row, ptex] of ptexes.entries()) {
         const fields = [
           source,
@@ -92,9 +91,9 @@ export function decoded(source: string, order: number, kernelPages: KernelPages 
           slotOf(ptex),
           ...fieldsOf(ptex, v[row]!, r[row]!),
         ];
-        for (const [column, value] of fields.entries()) values[column]![row] = value;
+        for (const [column, value] of fields.entries()) columns[column]!.set(row, value);
       }
-      return values;
+      return columns.map((column) => column.take(ptexes.length));
     },
   };
 

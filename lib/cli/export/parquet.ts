@@ -5,12 +5,16 @@ import type { RowWriter, Sink } from './row-writer.js';
 /** Parquet's own type of each. */
 const TYPES: Readonly<Record<Column['type'], Pick<SchemaElement, 'type' | 'converted_type'>>> = {
   hex: { type: 'INT64', converted_type: 'UINT_64' },
-  unsigned: { type: 'INT64', converted_type: 'UINT_64' },
+  'unsigned index': { type: 'INT64', converted_type: 'UINT_64' },
+  index: { type: 'INT64' },
   long: { type: 'INT64' },
   int: { type: 'INT32' },
   flag: { type: 'BOOLEAN' },
   text: { type: 'BYTE_ARRAY', converted_type: 'UTF8' },
 };
+
+/** Small, as the writer copies each page several times before V8 collects the copies. */
+const PAGE_BYTES = 65_536;
 
 /** Writes rows as Parquet: each call a row group, which goes to the sink at once. */
 export class ParquetRows implements RowWriter {
@@ -41,12 +45,13 @@ export class ParquetRows implements RowWriter {
     const rows = values[0]!.length;
     const columnData = this.#columns.map((column, index) => ({
       name: column.name,
-      data: dataOf(column, values[index]!),
-      // Page indexes would stay in memory to the end.
+      data: values[index] as never,
       offsetIndex: false,
       ...encodingOf(column),
     }));
-    await this.#writer.write({ columnData, rowGroupSize: rows });
+    await this.#writer.write({ columnData, rowGroupSize: rows, pageSize: PAGE_BYTES });
+    // Kept for page indexes, which are not written.
+    this.#writer.pendingIndexes.length = 0;
   }
 
   async finish(): Promise<void> {
@@ -55,23 +60,10 @@ export class ParquetRows implements RowWriter {
   }
 }
 
-/** `long` columns hold numbers as long as they are exact; Parquet's writer wants a bigint for each, unless it takes differences. */
-function dataOf({ type, name }: Column, values: Values): never {
-  const isNumber = type === 'long' && !isAscending(name);
-  const data = isNumber
-    ? Array.from(values, (value) => (typeof value === 'number' ? BigInt(value) : value))
-    : values;
-  return data as never;
-}
-
-function isAscending(name: string): boolean {
-  return name === 'ptex' || name === 'pteg';
-}
-
 /** Indices are written as differences, and what hardly repeats as it is; for the others a dictionary is tried. */
-function encodingOf({ name, diverse }: Column): { encoding?: 'DELTA_BINARY_PACKED' | 'PLAIN' } {
-  if (diverse !== true) return {};
-  return { encoding: isAscending(name) ? 'DELTA_BINARY_PACKED' : 'PLAIN' };
+function encodingOf({ type, diverse }: Column): { encoding?: 'DELTA_BINARY_PACKED' | 'PLAIN' } {
+  if (type === 'index' || type === 'unsigned index') return { encoding: 'DELTA_BINARY_PACKED' };
+  return diverse === true ? { encoding: 'PLAIN' } : {};
 }
 
 /** Gives the bytes of each row group on, and begins anew. */
