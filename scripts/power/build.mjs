@@ -12,7 +12,7 @@ const PROGRAMS = {
   reader: ['reader.c'],
   launcher: ['launcher.c', 'vm.c'],
   stepper: ['stepper.c', 'vm.c', 'control.c', 'guest/stubs.S'],
-  live: ['live.c', 'vm.c', 'vcpu_thread.c', 'registers.c', 'control.c'],
+  live: ['live.c', 'vm.c', 'vcpu_threads.c', 'registers.c', 'stats.c', 'control.c'],
 };
 const KILLER = ['test/native/kill-tracer.cc', 'native/attach.cc', 'native/tracer.cc'];
 /** Programs of one source in test/power/kernel-bugs. */
@@ -20,7 +20,7 @@ const KERNEL_BUGS = [
   ...['several-records', 'return-beyond-count', 'table-freed', 'order-zero', 'rehash-collision'],
   ...['lost-changes', 'debugfs-raw-words'],
 ];
-const GUEST = ['guest/start.S', 'guest/checker.c', 'guest/mapping.c'];
+const GUEST = ['guest/start.S', 'guest/checker.c', 'guest/step.c', 'guest/mapping.c', 'guest/vcpu.c'];
 
 const COMMON_FLAGS = ['-O1', '-Wall', '-Wextra', '-Werror', '-static'];
 // No vector registers, which KVM_RUN may lose. Static, so that nothing but the kernel is asked for inside.

@@ -5,26 +5,36 @@ import { Vmm } from './vmm.js';
 /** log2 of the bytes of the checking guest's table. */
 export const CHECKER_ORDER = 22;
 
-/** What the VMM tells of the checking guest (vmm/guest/checker.c). */
-export interface GuestStats {
-  readonly state: 'paused' | 'running' | 'stopped' | 'faulted';
-  readonly fault: string;
-  /** Moves to another VM. */
-  readonly commits: number;
+/** What a vcpu of the checking guest (vmm/guest/checker.c) reports. */
+interface VcpuReport {
   readonly phase: number;
   readonly iteration: number;
   readonly checksum: string;
   readonly errors: number;
-  readonly stores: number;
-  /** Entries that the guest has removed. */
-  readonly removals: number;
-  readonly clearMods: number;
   readonly failures: readonly string[];
+  readonly stores: number;
+  /** Entries that it has removed. */
+  readonly removals: number;
+  /** How often it found no room for an entry in a group. */
+  readonly fullGroups: number;
+  readonly clearMods: number;
 }
 
+/** What the VMM tells of the guest. */
+interface VmmStats {
+  readonly state: 'paused' | 'running' | 'stopped' | 'faulted';
+  readonly fault: string;
+  /** Moves to another VM. */
+  readonly commits: number;
+  readonly vcpus: readonly VcpuReport[];
+}
+
+/** Both, with the sums of its vcpus; phase and iteration are those of the vcpu that is furthest behind. */
+export type GuestStats = VmmStats & VcpuReport;
+
 /** A checking guest that has set itself up; 0 iterations: it goes on for ever. */
-export async function startChecker(iterations: number): Promise<Vmm> {
-  const vmm = await Vmm.start('live', ['bin/checker.bin', CHECKER_ORDER, 1, iterations]);
+export async function startChecker(iterations: number, vcpus = 1): Promise<Vmm> {
+  const vmm = await Vmm.start('live', ['bin/checker.bin', CHECKER_ORDER, 1, iterations, vcpus]);
   while ((await stats(vmm)).phase === 0) await delay(20);
   return vmm;
 }
@@ -55,10 +65,12 @@ export async function checkGoesOn(vmm: Vmm): Promise<GuestStats> {
  */
 export async function compareWithUnmoved(guest: Vmm): Promise<number> {
   await guest.ask('pause');
-  const last = (await checkedStats(guest)).iteration + 2000;
+  const { iteration, vcpus } = await checkedStats(guest);
+  // Vcpus wait for each other every 256 iterations: none is that far.
+  const last = iteration + 2000;
   await guest.ask(`stop-at ${last}`);
   await guest.ask('resume');
-  await using unmoved = await startChecker(last);
+  await using unmoved = await startChecker(last, vcpus.length);
   assert.equal(await finalChecksum(guest), await finalChecksum(unmoved));
   return last;
 }
@@ -76,5 +88,20 @@ export async function isRunning(vmm: Vmm): Promise<boolean> {
 }
 
 async function stats(vmm: Vmm): Promise<GuestStats> {
-  return JSON.parse(await vmm.ask('stats')) as GuestStats;
+  const told = JSON.parse(await vmm.ask('stats')) as VmmStats;
+  const { vcpus } = told;
+  const sum = (of: (vcpu: VcpuReport) => number): number =>
+    vcpus.reduce((total, vcpu) => total + of(vcpu), 0);
+  return {
+    ...told,
+    phase: Math.min(...vcpus.map(({ phase }) => phase)),
+    iteration: Math.min(...vcpus.map(({ iteration }) => iteration)),
+    checksum: vcpus.map(({ checksum }) => checksum).join(' '),
+    errors: sum(({ errors }) => errors),
+    failures: vcpus.flatMap(({ failures }) => failures),
+    stores: sum(({ stores }) => stores),
+    removals: sum(({ removals }) => removals),
+    fullGroups: sum(({ fullGroups }) => fullGroups),
+    clearMods: sum(({ clearMods }) => clearMods),
+  };
 }

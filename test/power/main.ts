@@ -26,7 +26,7 @@ export interface PowerOptions {
   readonly seed: number;
   /** Length of the random programs, in operations. */
   readonly operations: number;
-  /** Moves of a whole guest. */
+  /** Moves of a guest of two vcpus: of its table alone, and of the whole guest. */
   readonly moves: number;
   /** Migrations whose receiver is killed, and moves of a whole guest in which an agent is. */
   readonly kills: number;
@@ -47,7 +47,7 @@ function addSuites(): void {
   hostSuite(runner.suite('host'), host);
   conformanceSuite(runner.suite('conformance'), host);
   goldenSuite(runner.suite('golden'), host);
-  guestSuite(runner.suite('guest'));
+  guestSuite(runner.suite('guest'), options.moves);
   attachSuite(runner.suite('attach'));
   dirtyLogSuite(runner.suite('dirty log'), host);
   lifecycleSuite(runner.suite('lifecycle'));

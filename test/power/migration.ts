@@ -31,9 +31,9 @@ export function migrationSuite(test: Test, seed: number, kills: number): void {
   const folder = (): string => mkdtempSync(join(tmpdir(), 'migration-'));
 
   test(
-    'a guest that runs is moved three times, over TLS, and computes what it computes unmoved',
+    'a guest that runs on two vcpus is moved three times, over TLS, and computes what it computes unmoved',
     async (t) => {
-      await using guest = await startChecker(0);
+      await using guest = await startChecker(0, 2);
       const journals = folder();
       for (let commits = 1; commits <= MOVES; commits++) {
         await using migration = new Migration(guest, journals, t.signal);

@@ -39,9 +39,9 @@ export function wholeGuestSuite(test: Test, { seed, moves, kills }: PowerOptions
   const folder = (): string => mkdtempSync(join(tmpdir(), 'whole-'));
 
   test(
-    'a whole guest moves to another VMM, and back, and computes what it computes unmoved',
+    'a whole guest of two vcpus moves to another VMM, and back, and computes what it computes unmoved',
     async (t) => {
-      await using first = await startChecker(0);
+      await using first = await startChecker(0, 2);
       await using second = await Vmm.start('live', ['incoming', CHECKER_ORDER]);
       const journals = folder();
       let [from, to] = [first, second];

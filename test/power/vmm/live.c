@@ -1,7 +1,7 @@
 // The VMM of the checking guest (guest/checker.c). Another process gets the descriptors of its
 // table and memory, and moves it: to another VM here, or to a VMM of its own.
 //
-// Usage: live SOCKET GUEST-IMAGE ORDER SEED LAST-ITERATION   (0: the guest goes on for ever)
+// Usage: live SOCKET GUEST-IMAGE ORDER SEED LAST-ITERATION VCPUS   (0: they go on for ever)
 //        live SOCKET incoming ORDER   (has no guest until one arrives)
 //
 //   open-read [N]        ok ORDER, with a read descriptor of the VM the guest runs in, from entry N
@@ -12,14 +12,14 @@
 //   hold                 ok: the VMM has a read descriptor of the running guest's VM itself, as one
 //                        that migrates its guest
 //   release              ok: it has none any more
-//   pause                ok STATE: the vcpu has left KVM_RUN
+//   pause                ok STATE: its vcpus have left KVM_RUN
 //   resume               ok
 //   commit               ok: the guest goes on in the next VM, with its registers of before or
 //                        with those that were set
 //   drop                 ok: the next VM is closed; without a guest here, the memory is zeros again
 //   unmap                ok: UnmapGuestMemory
-//   stop-at ITERATION    ok: the guest stops there
-//   stats                a JSON object
+//   stop-at ITERATION    ok: each vcpu stops there
+//   stats                a JSON object, see stats.c
 //   quit                 ok
 //
 // For commands that move the guest to the next VM here, with registers as its state:
@@ -34,8 +34,8 @@
 //   memory               ok BYTES PAGE-BYTES PID FD, with the memory as a memfd; the same file can
 //                        be opened as /proc/PID/fd/FD
 //   dirty-log            ok BITMAP: KVM_GET_DIRTY_LOG of the VM the guest runs in
-//   registers            ok BYTES: struct Registers; the guest has been paused
-//   set-registers BYTES  ok: those of the next VM's vcpu
+//   registers            ok BYTES: struct Registers of each vcpu; the guest has been paused
+//   set-registers BYTES  ok: those of the next VM's vcpus
 //   leave                ok: the guest has gone elsewhere. Its VM is closed, the memory is zeros
 // BITMAP and BYTES are hexadecimal, all other numbers decimal.
 
@@ -48,14 +48,18 @@
 #include "control.h"
 #include "guest/layout.h"
 #include "registers.h"
-#include "vcpu_thread.h"
+#include "stats.h"
+#include "vcpu_threads.h"
 #include "vm.h"
+
+_Static_assert(STACKS_ADDRESS + (MAX_VCPUS << STACK_SHIFT) <= SETTINGS_ADDRESS, "layout");
+_Static_assert(VCPUS_ADDRESS + (MAX_VCPUS << VCPU_SHIFT) <= PAGES_ADDRESS, "layout");
 
 static uint8_t* memory;
 static int memory_fd;
 static uint32_t order;
-static struct Vm current = {.fd = -1, .vcpu = -1};
-static struct Vm next = {.fd = -1, .vcpu = -1};
+static struct Vm current = {.fd = -1};
+static struct Vm next = {.fd = -1};
 static int commits;
 static int held = -1;
 
@@ -65,24 +69,27 @@ static struct Vm CreateWithTable(void) {
   return vm;
 }
 
-static void DropNext(void) {
-  if (next.fd >= 0) VmClose(&next);
-}
-
 static void Drop(void) {
-  DropNext();
+  VmClose(&next);
   if (current.fd < 0) memset(memory, 0, MEMORY_BYTES);
 }
 
+// Gives the next VM vcpus with these registers.
+static void AddVcpus(const struct Registers* registers, int count) {
+  while (next.vcpu_count < count) VmAddVcpu(&next, CODE_ADDRESS);
+  LoadRegisters(&next, registers);
+}
+
 static void SetRegisters(int peer, const char* text) {
-  struct Registers registers;
+  struct Registers registers[MAX_VCPUS];
+  size_t count = strlen(text) / (2 * sizeof *registers);
   if (next.fd < 0) {
     Reply(peer, "error no next VM");
-  } else if (!ParseBytes(text, &registers, sizeof registers)) {
-    Reply(peer, "error not %zu bytes of registers", sizeof registers);
+  } else if (count < 1 || count > MAX_VCPUS ||
+             !ParseBytes(text, registers, count * sizeof *registers)) {
+    Reply(peer, "error not %zu bytes of registers a vcpu", sizeof *registers);
   } else {
-    if (next.vcpu < 0) VmAddVcpu(&next, CODE_ADDRESS);
-    LoadRegisters(&next, &registers);
+    AddVcpus(registers, count);
     Reply(peer, "ok");
   }
 }
@@ -92,17 +99,16 @@ static void ReplyRegisters(int peer, void (*reply)(int peer, const void* bytes, 
     Reply(peer, "error the guest is %s", current.fd < 0 ? "not here" : GuestStateName());
     return;
   }
-  struct Registers registers;
-  SaveRegisters(&current, &registers);
-  reply(peer, &registers, sizeof registers);
+  struct Registers registers[MAX_VCPUS];
+  SaveRegisters(&current, registers);
+  reply(peer, registers, current.vcpu_count * sizeof *registers);
 }
 
-// Gives the next VM's vcpu the registers with which the guest stopped in this one.
-static void TakeRegistersOver(void) {
-  struct Registers registers;
-  VmAddVcpu(&next, CODE_ADDRESS);
-  SaveRegisters(&current, &registers);
-  LoadRegisters(&next, &registers);
+// Gives the next VM the vcpus of this one, as they have stopped.
+static void TakeVcpusOver(void) {
+  struct Registers registers[MAX_VCPUS];
+  SaveRegisters(&current, registers);
+  AddVcpus(registers, current.vcpu_count);
 }
 
 static void Commit(int peer) {
@@ -115,14 +121,14 @@ static void Commit(int peer) {
     Reply(peer, "error the guest is %s", GuestStateName());
     return;
   }
-  if (next.vcpu < 0 && current.fd < 0) {
+  if (next.vcpu_count == 0 && current.fd < 0) {
     Reply(peer, "error no registers");
     return;
   }
-  if (next.vcpu < 0) TakeRegistersOver();
-  if (current.fd >= 0) VmClose(&current);
+  if (next.vcpu_count == 0) TakeVcpusOver();
+  VmClose(&current);
   current = next;
-  next.fd = next.vcpu = -1;
+  next = (struct Vm){.fd = -1};
   commits++;
   SetGuestVm(&current);
   ResumeGuest();
@@ -131,8 +137,8 @@ static void Commit(int peer) {
 
 static void Leave(void) {
   PauseGuest();
-  SetGuestVm(&(struct Vm){.fd = -1, .vcpu = -1});
-  if (current.fd >= 0) VmClose(&current);
+  SetGuestVm(&(struct Vm){.fd = -1});
+  VmClose(&current);
   memset(memory, 0, MEMORY_BYTES);
 }
 
@@ -146,34 +152,13 @@ static void ReplyDirtyLog(int peer) {
   ReplyWithBytes(peer, bitmap, MEMORY_BYTES / sysconf(_SC_PAGESIZE) / 8);
 }
 
-static void ReplyStats(int peer) {
-  const struct Report report = *(volatile struct Report*)(memory + REPORT_ADDRESS);
-  char failures[1024] = "";
-  size_t length = 0;
-  for (uint64_t i = 0; i < report.errors && i < MAX_FAILURES; i++) {
-    const struct Failure* f = &report.failures[i];
-    length += snprintf(failures + length, sizeof failures - length,
-                       "%s\"check %lu page %lu got %lx wanted %lx at %lu\"", i == 0 ? "" : ",",
-                       f->check, f->page, f->got, f->wanted, f->iteration);
-  }
-  Reply(peer,
-        "{\"state\":\"%s\",\"fault\":\"%s\",\"commits\":%d,\"phase\":%lu,\"iteration\":%lu,"
-        "\"checksum\":\"%016lx\",\"errors\":%lu,\"failures\":[%s],\"ticks\":%lu,\"loads\":%lu,"
-        "\"stores\":%lu,\"faults\":%lu,\"removals\":%lu,\"enters\":%lu,\"protects\":%lu,"
-        "\"reads\":%lu,\"clearMods\":%lu,\"largePages\":%lu,\"unmapped\":%lu}",
-        GuestStateName(), GuestFault(), commits, report.phase, report.iteration, report.checksum,
-        report.errors, failures, report.ticks, report.loads, report.stores, report.faults,
-        report.removals, report.enters, report.protects, report.reads, report.clear_mods,
-        report.large_pages, report.unmapped);
-}
-
 static void Answer(int peer, const char* command, const char* arguments) {
   if (strcmp(command, "open-read") == 0) {
     ReplyWithFd(peer, VmOpenHtab(&current, 0, strtoull(arguments, NULL, 10)), "ok %u", order);
   } else if (strcmp(command, "open-write-current") == 0) {
     ReplyWithFd(peer, VmOpenHtab(&current, KVM_GET_HTAB_WRITE, 0), "ok %u", order);
   } else if (strcmp(command, "open-write") == 0) {
-    DropNext();
+    VmClose(&next);
     next = CreateWithTable();
     ReplyWithFd(peer, VmOpenHtab(&next, KVM_GET_HTAB_WRITE, 0), "ok %u", order);
   } else if (strcmp(command, "open-read-next") == 0) {
@@ -217,11 +202,11 @@ static void Answer(int peer, const char* command, const char* arguments) {
     Leave();
     Reply(peer, "ok");
   } else if (strcmp(command, "stop-at") == 0) {
-    ((volatile struct Report*)(memory + REPORT_ADDRESS))->last_iteration =
+    ((volatile struct Settings*)(memory + SETTINGS_ADDRESS))->last_iteration =
         strtoull(arguments, NULL, 10);
     Reply(peer, "ok");
   } else if (strcmp(command, "stats") == 0) {
-    ReplyStats(peer);
+    ReplyStats(peer, memory, commits);
   } else if (strcmp(command, "quit") == 0) {
     PauseGuest();
     Reply(peer, "ok");
@@ -233,25 +218,28 @@ static void Answer(int peer, const char* command, const char* arguments) {
 
 static void LoadGuest(const char* path, char** settings) {
   int image = Must(open(path, O_RDONLY | O_CLOEXEC), "open the guest's image");
-  Must(read(image, memory + CODE_ADDRESS, STACK_TOP - CODE_ADDRESS), "read the guest's image");
+  Must(read(image, memory + CODE_ADDRESS, STACKS_ADDRESS - CODE_ADDRESS), "read the guest's image");
   close(image);
-  __builtin___clear_cache((char*)memory + CODE_ADDRESS, (char*)memory + STACK_TOP);
-  struct Report* report = (struct Report*)(memory + REPORT_ADDRESS);
-  report->order = strtoull(settings[0], NULL, 0);
-  report->seed = strtoull(settings[1], NULL, 0);
-  report->last_iteration = strtoull(settings[2], NULL, 0);
+  __builtin___clear_cache((char*)memory + CODE_ADDRESS, (char*)memory + STACKS_ADDRESS);
+  *(struct Settings*)(memory + SETTINGS_ADDRESS) = (struct Settings){
+      .order = strtoull(settings[0], NULL, 0),
+      .seed = strtoull(settings[1], NULL, 0),
+      .last_iteration = strtoull(settings[2], NULL, 0),
+      .vcpus = strtoull(settings[3], NULL, 0),
+  };
 }
 
 int main(int argc, char** argv) {
   int is_incoming = argc == 4 && strcmp(argv[2], "incoming") == 0;
-  if (argc != 6 && !is_incoming) return 2;
+  int vcpus = argc == 7 ? atoi(argv[6]) : 0;
+  if (!is_incoming && (vcpus < 1 || vcpus > MAX_VCPUS)) return 2;
   order = atoi(argv[3]);
   memory = AllocateGuestMemory(&memory_fd);
-  StartVcpuThread();
+  StartVcpuThreads();
   if (!is_incoming) {
     LoadGuest(argv[2], argv + 3);
     current = CreateWithTable();
-    VmAddVcpu(&current, CODE_ADDRESS);
+    while (current.vcpu_count < vcpus) VmAddVcpu(&current, CODE_ADDRESS);
     SetGuestVm(&current);
     ResumeGuest();
   }

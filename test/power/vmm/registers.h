@@ -1,7 +1,8 @@
 #ifndef KVM_HTAB_TEST_POWER_VMM_REGISTERS_H_
 #define KVM_HTAB_TEST_POWER_VMM_REGISTERS_H_
 
-// A vcpu's registers as bytes: what a guest is beside its memory and its table.
+// A vcpu's registers as bytes: with those of all vcpus, what a guest is beside its memory and its
+// table.
 
 #include "vm.h"
 
@@ -15,10 +16,10 @@ struct Registers {
   uint64_t vectors[kVectorRegisters][2];  // floating point and vectors
 };
 
-// Reads the registers of a vcpu that is not in KVM_RUN.
-void SaveRegisters(const struct Vm* vm, struct Registers* registers);
+// Reads the registers of all vcpus, none of which is in KVM_RUN.
+void SaveRegisters(const struct Vm* vm, struct Registers registers[MAX_VCPUS]);
 
-// Writes those of a vcpu that has not run yet.
-void LoadRegisters(const struct Vm* vm, const struct Registers* registers);
+// Writes those of all vcpus, none of which has run yet.
+void LoadRegisters(const struct Vm* vm, const struct Registers registers[MAX_VCPUS]);
 
 #endif  // KVM_HTAB_TEST_POWER_VMM_REGISTERS_H_

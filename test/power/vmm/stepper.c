@@ -49,6 +49,7 @@ extern const char stubs[], stub_hcall[], stub_load[], stub_store[], stub_segment
 
 static uint8_t* memory;
 static struct Vm vm;
+static struct Vcpu* const vcpu = &vm.vcpus[0];
 static int writer;  // an HTAB write descriptor: it tracks no changes and disturbs no reader
 static pthread_t spinner;
 static volatile int is_spinning;
@@ -76,30 +77,30 @@ static void MapCode(int is_mapped) {
 
 // Runs a stub. Returns 0, or the vector of the interrupt that came instead.
 static uint64_t Step(const char* stub, uint64_t msr, struct kvm_regs* regs) {
-  CompleteExit(&vm);
+  CompleteExit(vcpu);
   struct kvm_regs start;
-  Must(ioctl(vm.vcpu, KVM_GET_REGS, &start), "KVM_GET_REGS");
+  Must(ioctl(vcpu->fd, KVM_GET_REGS, &start), "KVM_GET_REGS");
   memcpy(start.gpr + 3, regs->gpr + 3, 9 * sizeof *regs->gpr);
   start.pc = stub - stubs;
   start.msr = msr;
-  Must(ioctl(vm.vcpu, KVM_SET_REGS, &start), "KVM_SET_REGS");
+  Must(ioctl(vcpu->fd, KVM_SET_REGS, &start), "KVM_SET_REGS");
   MapCode(1);
   enum RunResult result;
   do {
-    result = RunVcpu(&vm);
+    result = RunVcpu(vcpu);
   } while (result == kInterrupted);
   if (result == kUnexpectedExit) {
-    fprintf(stderr, "KVM_RUN ended with exit reason %u\n", vm.run->exit_reason);
+    fprintf(stderr, "KVM_RUN ended with exit reason %u\n", vcpu->run->exit_reason);
     exit(1);
   }
   MapCode(0);
-  Must(ioctl(vm.vcpu, KVM_GET_REGS, regs), "KVM_GET_REGS");
+  Must(ioctl(vcpu->fd, KVM_GET_REGS, regs), "KVM_GET_REGS");
   return regs->pc < VECTORS_BEGIN ? 0 : regs->pc & ~(VECTOR_BYTES - 1);
 }
 
 static void ReplyFault(int peer, uint64_t vector) {
-  Reply(peer, "fault %lx %lx %lx", vector, GetRegister(&vm, KVM_REG_PPC_DSISR),
-        GetRegister(&vm, KVM_REG_PPC_DAR));
+  Reply(peer, "fault %lx %lx %lx", vector, GetRegister(vcpu, KVM_REG_PPC_DSISR),
+        GetRegister(vcpu, KVM_REG_PPC_DAR));
 }
 
 static void Hypercall(int peer, const uint64_t* arguments, int count) {
@@ -128,17 +129,17 @@ static void Access(int peer, const char* stub, uint64_t msr, const uint64_t* arg
 }
 
 static void* SpinThread(void* unused) {
-  while (is_spinning) RunVcpu(&vm);
+  while (is_spinning) RunVcpu(vcpu);
   return unused;
 }
 
 static void Spin(void) {
   struct kvm_regs regs;
-  CompleteExit(&vm);
-  Must(ioctl(vm.vcpu, KVM_GET_REGS, &regs), "KVM_GET_REGS");
+  CompleteExit(vcpu);
+  Must(ioctl(vcpu->fd, KVM_GET_REGS, &regs), "KVM_GET_REGS");
   regs.pc = stub_spin - stubs;
   regs.msr = MSR_REAL_MODE;
-  Must(ioctl(vm.vcpu, KVM_SET_REGS, &regs), "KVM_SET_REGS");
+  Must(ioctl(vcpu->fd, KVM_SET_REGS, &regs), "KVM_SET_REGS");
   MapCode(1);
   is_spinning = 1;
   errno = pthread_create(&spinner, NULL, SpinThread, NULL);
@@ -150,10 +151,10 @@ static void Spin(void) {
 static void Halt(void) {
   is_spinning = 0;
   // The signal may come just before KVM_RUN begins; then immediate_exit ends it.
-  vm.run->immediate_exit = 1;
+  vcpu->run->immediate_exit = 1;
   pthread_kill(spinner, SIGUSR1);
   pthread_join(spinner, NULL);
-  vm.run->immediate_exit = 0;
+  vcpu->run->immediate_exit = 0;
   MapCode(0);
 }
 

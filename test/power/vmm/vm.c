@@ -42,8 +42,7 @@ void UnmapGuestMemory(uint8_t* memory) {
 }
 
 struct Vm VmCreate(uint8_t* memory, int log_dirty_pages) {
-  struct Vm vm = {.vcpu = -1};
-  vm.fd = Must(ioctl(KvmDevice(), KVM_CREATE_VM, 1), "KVM_CREATE_VM");
+  struct Vm vm = {.fd = Must(ioctl(KvmDevice(), KVM_CREATE_VM, 1), "KVM_CREATE_VM")};
   struct kvm_userspace_memory_region region = {
       .flags = log_dirty_pages ? KVM_MEM_LOG_DIRTY_PAGES : 0,
       .memory_size = MEMORY_BYTES,
@@ -65,36 +64,39 @@ int VmAllocateHtab(struct Vm* vm, uint32_t order) {
   return result;
 }
 
-uint64_t GetRegister(const struct Vm* vm, uint64_t id) {
+uint64_t GetRegister(const struct Vcpu* vcpu, uint64_t id) {
   uint64_t value = 0;
   struct kvm_one_reg reg = {id, (uintptr_t)&value};
-  Must(ioctl(vm->vcpu, KVM_GET_ONE_REG, &reg), "KVM_GET_ONE_REG");
+  Must(ioctl(vcpu->fd, KVM_GET_ONE_REG, &reg), "KVM_GET_ONE_REG");
   return value;
 }
 
 void VmAddVcpu(struct Vm* vm, uint64_t pc) {
-  vm->vcpu = Must(ioctl(vm->fd, KVM_CREATE_VCPU, 0), "KVM_CREATE_VCPU");
-  vm->run = mmap(NULL, RunBytes(), PROT_READ | PROT_WRITE, MAP_SHARED, vm->vcpu, 0);
-  Must(vm->run == MAP_FAILED ? -1 : 0, "mmap of the vcpu");
+  int number = vm->vcpu_count++;
+  struct Vcpu* vcpu = &vm->vcpus[number];
+  vcpu->fd = Must(ioctl(vm->fd, KVM_CREATE_VCPU, number), "KVM_CREATE_VCPU");
+  vcpu->run = mmap(NULL, RunBytes(), PROT_READ | PROT_WRITE, MAP_SHARED, vcpu->fd, 0);
+  Must(vcpu->run == MAP_FAILED ? -1 : 0, "mmap of the vcpu");
   struct kvm_enable_cap papr = {.cap = KVM_CAP_PPC_PAPR};
-  Must(ioctl(vm->vcpu, KVM_ENABLE_CAP, &papr), "KVM_CAP_PPC_PAPR");
-  uint64_t lpcr = GetRegister(vm, KVM_REG_PPC_LPCR_64) | LPCR_INTERRUPTS_LITTLE_ENDIAN;
+  Must(ioctl(vcpu->fd, KVM_ENABLE_CAP, &papr), "KVM_CAP_PPC_PAPR");
+  uint64_t lpcr = GetRegister(vcpu, KVM_REG_PPC_LPCR_64) | LPCR_INTERRUPTS_LITTLE_ENDIAN;
   struct kvm_one_reg reg = {KVM_REG_PPC_LPCR_64, (uintptr_t)&lpcr};
-  Must(ioctl(vm->vcpu, KVM_SET_ONE_REG, &reg), "KVM_SET_ONE_REG");
+  Must(ioctl(vcpu->fd, KVM_SET_ONE_REG, &reg), "KVM_SET_ONE_REG");
   struct kvm_regs regs;
-  Must(ioctl(vm->vcpu, KVM_GET_REGS, &regs), "KVM_GET_REGS");
+  Must(ioctl(vcpu->fd, KVM_GET_REGS, &regs), "KVM_GET_REGS");
   regs.pc = pc;
+  regs.gpr[3] = number;
   regs.msr = MSR_REAL_MODE;
-  Must(ioctl(vm->vcpu, KVM_SET_REGS, &regs), "KVM_SET_REGS");
+  Must(ioctl(vcpu->fd, KVM_SET_REGS, &regs), "KVM_SET_REGS");
 }
 
 void VmClose(struct Vm* vm) {
-  if (vm->vcpu >= 0) {
-    munmap(vm->run, RunBytes());
-    close(vm->vcpu);
+  for (int i = 0; i < vm->vcpu_count; i++) {
+    munmap(vm->vcpus[i].run, RunBytes());
+    close(vm->vcpus[i].fd);
   }
-  close(vm->fd);
-  vm->fd = vm->vcpu = -1;
+  if (vm->fd >= 0) close(vm->fd);
+  *vm = (struct Vm){.fd = -1};
 }
 
 int VmOpenHtab(const struct Vm* vm, uint64_t flags, uint64_t start_index) {
@@ -107,11 +109,11 @@ void VmTakeDirtyLog(const struct Vm* vm, uint64_t* bitmap) {
   Must(ioctl(vm->fd, KVM_GET_DIRTY_LOG, &log), "KVM_GET_DIRTY_LOG");
 }
 
-enum RunResult RunVcpu(const struct Vm* vm) {
-  int result = ioctl(vm->vcpu, KVM_RUN, 0);
+enum RunResult RunVcpu(const struct Vcpu* vcpu) {
+  int result = ioctl(vcpu->fd, KVM_RUN, 0);
   if (result < 0 && errno == EINTR) return kInterrupted;
   Must(result, "KVM_RUN");
-  struct kvm_run* run = vm->run;
+  struct kvm_run* run = vcpu->run;
   if (run->exit_reason == KVM_EXIT_INTR) return kInterrupted;
   if (run->exit_reason != KVM_EXIT_PAPR_HCALL || run->papr_hcall.nr != kHcallExit) {
     return kUnexpectedExit;
@@ -120,8 +122,8 @@ enum RunResult RunVcpu(const struct Vm* vm) {
   return kCalledVmm;
 }
 
-void CompleteExit(const struct Vm* vm) {
-  vm->run->immediate_exit = 1;
-  ioctl(vm->vcpu, KVM_RUN, 0);  // always EINTR
-  vm->run->immediate_exit = 0;
+void CompleteExit(const struct Vcpu* vcpu) {
+  vcpu->run->immediate_exit = 1;
+  ioctl(vcpu->fd, KVM_RUN, 0);  // always EINTR
+  vcpu->run->immediate_exit = 0;
 }

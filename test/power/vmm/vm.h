@@ -1,8 +1,8 @@
 #ifndef KVM_HTAB_TEST_POWER_VMM_VM_H_
 #define KVM_HTAB_TEST_POWER_VMM_VM_H_
 
-// A KVM HV virtual machine: 64 MiB of memory at guest address 0, a hashed page table, at most one
-// vcpu. What cannot fail on a sound kernel ends the program when it does.
+// A KVM HV virtual machine: 64 MiB of memory at guest address 0, a hashed page table, some vcpus.
+// What cannot fail on a sound kernel ends the program when it does.
 
 #include <linux/kvm.h>
 #include <stdint.h>
@@ -22,11 +22,18 @@ enum {
 #define MSR_REAL_MODE 0x8000000000001001ull
 #define MSR_DATA_TRANSLATION 0x10ull
 
+#define MAX_VCPUS 2
+
+struct Vcpu {
+  int fd;
+  struct kvm_run* run;
+};
+
 struct Vm {
   int fd;
-  int vcpu;  // -1 before VmAddVcpu
   uint32_t order;
-  struct kvm_run* run;
+  int vcpu_count;
+  struct Vcpu vcpus[MAX_VCPUS];
 };
 
 // Ends the program, with the name of the call that failed and its errno, if `result` is negative.
@@ -46,7 +53,8 @@ struct Vm VmCreate(uint8_t* memory, int log_dirty_pages);
 // KVM_PPC_ALLOCATE_HTAB; -1 and errno if the kernel refuses.
 int VmAllocateHtab(struct Vm* vm, uint32_t order);
 
-// Adds the vcpu, in real mode at `pc`; interrupts are taken in little-endian order.
+// Adds a vcpu, in real mode at `pc` with its number in R3; interrupts are taken in little-endian
+// order.
 void VmAddVcpu(struct Vm* vm, uint64_t pc);
 
 // Closes what is open of it; descriptors of its table go on working.
@@ -56,16 +64,16 @@ void VmClose(struct Vm* vm);
 int VmOpenHtab(const struct Vm* vm, uint64_t flags, uint64_t start_index);
 
 // A register by its KVM_REG_PPC_ number.
-uint64_t GetRegister(const struct Vm* vm, uint64_t id);
+uint64_t GetRegister(const struct Vcpu* vcpu, uint64_t id);
 
 enum RunResult { kCalledVmm, kInterrupted, kUnexpectedExit };
 
 // KVM_RUN until the guest calls its VMM, a signal comes, or something happens that never should.
 // Only integer arithmetic may go on around it: floating-point registers can be lost across KVM_RUN.
-enum RunResult RunVcpu(const struct Vm* vm);
+enum RunResult RunVcpu(const struct Vcpu* vcpu);
 
 // Completes what the last exit left half done, so that the registers are whole and may be changed.
-void CompleteExit(const struct Vm* vm);
+void CompleteExit(const struct Vcpu* vcpu);
 
 // KVM_GET_DIRTY_LOG: bit n for host page n that the guest has stored to since the call before. Only
 // the process that made the VM may ask. The caller sees to it that DIRTY_LOG_WORDS fit.

@@ -9,6 +9,7 @@ enum {
   H_READ = 0x0c,
   H_CLEAR_MOD = 0x10,
   H_PROTECT = 0x18,
+  H_CONFER = 0xe4,
   H_BULK_REMOVE = 0x124,
 };
 enum { H_SUCCESS = 0, H_PARAMETER = -4, H_PTEG_FULL = -6 };

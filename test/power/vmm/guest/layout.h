@@ -4,17 +4,18 @@
 // The checking guest's memory, as it and its VMM see it. Guest addresses are real addresses.
 
 #define CODE_ADDRESS 0x10000
-#define STACK_TOP 0x3ff00
-#define REPORT_ADDRESS 0x40000       // struct Report
-#define PAGES_ADDRESS 0x100000       // the guest's list of its pages
-#define FREE_SMALL_ADDRESS 0x180000  // unused real pages of 4 KiB
-#define FREE_LARGE_ADDRESS 0x190000  // unused real pages of 64 KiB
-#define IDENTITY_END 0x200000        // below it, effective addresses are real addresses
-#define SMALL_PAGES_ADDRESS 0x400000
-#define SMALL_PAGES_COUNT 3072
+#define STACKS_ADDRESS 0x30000  // of the vcpus, the first one's at the end
+#define STACK_SHIFT 15
+#define SETTINGS_ADDRESS 0x40000  // struct Settings
+#define VCPUS_ADDRESS 0x50000     // what each vcpu has of its own; it begins with struct Report
+#define VCPU_SHIFT 16
+#define PAGES_ADDRESS 0x100000  // the guest's list of its pages
+#define IDENTITY_END 0x200000   // below it, effective addresses are real addresses
+#define SMALL_PAGES_ADDRESS 0x200000
+#define SMALL_PAGES_END 0x1000000
 // Within the reach of the real-mode area, also where that has only pages of 4 KiB.
 #define LARGE_PAGES_ADDRESS 0x1000000
-#define LARGE_PAGES_COUNT 256
+#define LARGE_PAGES_END 0x2000000
 
 // Offsets in struct Report of what the interrupt handlers write.
 #define REPORT_TICKS 0
@@ -37,16 +38,19 @@ struct Failure {
 
 #define MAX_FAILURES 8
 
-// Written by the guest, read by its VMM; the settings the other way round.
+// Written by the VMM, read by its guest.
+struct Settings {
+  uint64_t order;
+  uint64_t seed;
+  uint64_t last_iteration;  // of each vcpu; 0: goes on for ever
+  uint64_t vcpus;
+};
+
+// Written by one vcpu, read by the VMM.
 struct Report {
   uint64_t ticks;
   uint64_t fault_dsisr;
   uint64_t fault_dar;
-  // settings
-  uint64_t order;
-  uint64_t seed;
-  uint64_t last_iteration;  // 0: goes on for ever
-  // what happened
   uint64_t phase;
   uint64_t iteration;
   uint64_t checksum;
@@ -60,8 +64,7 @@ struct Report {
   uint64_t protects;
   uint64_t reads;
   uint64_t clear_mods;
-  uint64_t large_pages;  // of 64 KiB, in use; none where the host has smaller pages
-  uint64_t unmapped;     // pages that have no entry at the moment
+  uint64_t full_groups;  // H_ENTER that found no room
 };
 
 _Static_assert(__builtin_offsetof(struct Report, ticks) == REPORT_TICKS, "layout");

@@ -20,47 +20,27 @@
 #define SLB_1T (1ull << 62)
 #define SLB_64K 0x110ull
 
+enum { kAttempts = 16 };
+
+int page_count;
+
 struct Segment segments[kSegments] = {
-    {0x00000000ull, 0x0a1, 0x1000, 512, 0, 0},    {0x10000000ull, 0x123, 0x1000, 1024, 0, 0},
-    {0x20000000ull, 0x2345, 0x10000, 96, 0, 1},   {0x30000000ull, 0x777, 0x21000, 512, 0, 0},
-    {0x10000000000ull, 0x77, 0x1000, 1024, 1, 0}, {0x20000000000ull, 0x5a5, 0x110000, 96, 1, 1},
+    {0x00000000ull, 0x0a1, 0x1000, 512, 0, 0},
+    {0x10000000ull, 0x123, 0x1000, 1024, 0, 0},
+    {0x20000000ull, 0x2345, 0x10000, 96, 0, 1},
+    {0x30000000ull, 0x777, 0x21000, 512, 0, 0},
+    {0x10000000000ull, 0x77, 0x1000, 1024, 1, 0},
+    {0x20000000000ull, 0x5a5, 0x110000, 96, 1, 1},
+    // With a table of order 22 all of these hash to 32 groups: they and others fill those, but
+    // never a secondary group as well.
+    {0x30000000000ull, 0x3001, 0x400000, 320, 1, 0},
 };
-
-static uint64_t random_state;
-
-void SeedRandom(uint64_t seed) { random_state = seed | 1; }
-
-uint64_t Random(void) {
-  random_state ^= random_state >> 12;
-  random_state ^= random_state << 25;
-  random_state ^= random_state >> 27;
-  return random_state * 0x2545f4914f6cdd1dull;
-}
-
-uint64_t Mix(uint64_t a, uint64_t b) {
-  a = a * 0x9e3779b97f4a7c15ull + b;
-  a ^= a >> 29;
-  a *= 0xbf58476d1ce4e5b9ull;
-  return a ^ a >> 32;
-}
-
-void Fail(uint64_t check, uint64_t page, uint64_t got, uint64_t wanted) {
-  volatile struct Report* report = Report();
-  uint64_t number = report->errors++;
-  if (number >= MAX_FAILURES) return;
-  volatile struct Failure* failure = &report->failures[number];
-  failure->check = check;
-  failure->page = page;
-  failure->got = got;
-  failure->wanted = wanted;
-  failure->iteration = report->iteration;
-}
 
 static uint64_t HashedGroup(const struct Segment* segment, uint64_t address, int secondary) {
   uint64_t offset = address & (segment->is_1t ? OFFSET_1T : OFFSET_256M);
   uint64_t hash = segment->vsid ^ offset >> PageShift(segment);
   if (segment->is_1t) hash ^= segment->vsid << 25;
-  uint64_t groups = 1ull << (Report()->order - 7);
+  uint64_t groups = 1ull << (Settings()->order - 7);
   return (secondary ? ~hash : hash) & (groups - 1);
 }
 
@@ -90,7 +70,7 @@ static struct HcallResult Enter(const struct Segment* segment, uint64_t address,
   return result;
 }
 
-void SetUpSegments(void) {
+void ChoosePageSizes(void) {
   struct Segment* large = &segments[2];
   struct HcallResult probe = Enter(large, large->address, LARGE_PAGES_ADDRESS, 0, -1, 0);
   if (probe.status == H_SUCCESS) {
@@ -99,6 +79,9 @@ void SetUpSegments(void) {
     // Memory here stands on pages of 4 KiB: larger ones cannot map it.
     for (int i = 0; i < kSegments; i++) segments[i].is_large = 0;
   }
+}
+
+void LoadSegments(void) {
   __asm__ volatile("isync\n slbia\n isync\n slbmte %0, %0\n isync" ::"r"(0ull) : "memory");
   for (uint64_t i = 0; i < kSegments; i++) {
     const struct Segment* segment = &segments[i];
@@ -122,6 +105,46 @@ void MapIdentity(void) {
   }
 }
 
+uint64_t ExpectedWord(int number, int word) {
+  return Mix(number * kWordsPerPage + word, PageAt(number)->generation[word]);
+}
+
+uint64_t WordOffset(int number, int word) {
+  return word * (PageBytes(&segments[PageAt(number)->segment]) / kWordsPerPage) + 8 * (number % 29);
+}
+
+static void CreatePage(int number, int s, uint64_t address, uint64_t real) {
+  struct Page* page = PageAt(number);
+  page->address = address;
+  page->segment = s;
+  page->real = real;
+  for (int word = 0; word < kWordsPerPage; word++) {
+    page->generation[word] = 0;
+    *(volatile uint64_t*)(real + WordOffset(number, word)) = ExpectedWord(number, word);
+  }
+}
+
+// Deals the real pages that are not in use out to the vcpus.
+static void DealFreePages(int is_large, uint64_t first, uint64_t end, uint64_t bytes) {
+  for (uint64_t i = 0; first < end; i++, first += bytes) {
+    struct Vcpu* vcpu = VcpuAt(i % Settings()->vcpus);
+    vcpu->free_pages[is_large][vcpu->free_count[is_large]++] = first;
+  }
+}
+
+void CreatePages(void) {
+  uint64_t small = SMALL_PAGES_ADDRESS, large = LARGE_PAGES_ADDRESS;
+  for (int s = kIdentitySegment + 1; s < kSegments; s++) {
+    uint64_t* real = segments[s].is_large ? &large : &small;
+    for (uint64_t i = 0; i < segments[s].pages; i++, *real += PageBytes(&segments[s])) {
+      CreatePage(page_count++, s, segments[s].address + i * segments[s].stride, *real);
+    }
+  }
+  DealFreePages(0, small, SMALL_PAGES_END, 0x1000);
+  DealFreePages(1, large, LARGE_PAGES_END, 0x10000);
+  for (int number = 0; number < page_count; number++) EnterPage(number, Random());
+}
+
 uint64_t EntryV(const struct Page* page) {
   return SegmentV(&segments[page->segment], page->address, page->secondary);
 }
@@ -131,8 +154,10 @@ void EnterPage(int number, uint64_t choice) {
   int secondary = (choice & 7) == 0;
   int slot = (choice & 0x18) == 0 ? (int)(choice >> 5 & 7) : -1;
   struct HcallResult result = {H_PTEG_FULL, 0, 0};
-  for (int attempt = 0; attempt < 3 && result.status == H_PTEG_FULL; attempt++) {
-    // Full: any slot of this group, then of the other.
+  // Full: any slot of this group, then of the other, by turns: while this vcpu asks for one of the
+  // two, another vcpu may fill it and make room in the other.
+  for (int attempt = 0; attempt < kAttempts && result.status == H_PTEG_FULL; attempt++) {
+    if (attempt > 0) Report()->full_groups++;
     if (attempt > 0 && slot < 0) secondary = !secondary;
     if (attempt > 0) slot = -1;
     result = Enter(&segments[page->segment], page->address, page->real, secondary, slot, 0);

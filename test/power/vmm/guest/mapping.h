@@ -5,7 +5,7 @@
 
 #include <stdint.h>
 
-#include "layout.h"
+#include "vcpu.h"
 
 enum { kWordsPerPage = 8 };  // doublewords that the guest uses in each page
 
@@ -36,31 +36,11 @@ struct Segment {
   uint8_t is_large;  // pages of 64 KiB
 };
 
-enum { kIdentitySegment = 0, kSegments = 6 };
-
-// What the guest checks; a failure is reported under its number.
-enum Check {
-  kValue = 1,
-  kEnter,
-  kRemove,
-  kRemovedEntry,
-  kProtect,
-  kRead,
-  kReadEntry,
-  kClearMod,
-  kBulkRemove,
-  kFault,
-  kFaultStatus,
-  kFaultAddress,
-  kTimeBase,
-  kRegister,  // and the numbers above it: one for each register
-};
+enum { kIdentitySegment = 0, kSegments = 7 };
 
 extern struct Segment segments[kSegments];
+extern int page_count;
 
-static inline volatile struct Report* Report(void) {
-  return (volatile struct Report*)REPORT_ADDRESS;
-}
 static inline struct Page* PageAt(int number) { return (struct Page*)PAGES_ADDRESS + number; }
 static inline uint64_t PageShift(const struct Segment* segment) {
   return segment->is_large ? 16 : 12;
@@ -69,15 +49,20 @@ static inline uint64_t PageBytes(const struct Segment* segment) {
   return 1ull << PageShift(segment);
 }
 
-uint64_t Random(void);
-void SeedRandom(uint64_t seed);
-uint64_t Mix(uint64_t a, uint64_t b);
-void Fail(uint64_t check, uint64_t page, uint64_t got, uint64_t wanted);
-
-// Loads the segment lookaside buffer, once it is known which pages the host takes.
-void SetUpSegments(void);
+// Finds out which page sizes the host takes.
+void ChoosePageSizes(void);
+// Loads the segment lookaside buffer of this vcpu.
+void LoadSegments(void);
 // Maps all below IDENTITY_END to itself, with bolted entries.
 void MapIdentity(void);
+
+// Fills all pages and enters them.
+void CreatePages(void);
+
+// What a word of a page holds, as long as everything is well.
+uint64_t ExpectedWord(int number, int word);
+// Words are spread over the page, at other offsets in every page.
+uint64_t WordOffset(int number, int word);
 
 // First doubleword of the page's entry, without software bits, and with V set.
 uint64_t EntryV(const struct Page* page);

@@ -1,7 +1,8 @@
 #include "layout.h"
 
 // Entry and interrupt handlers of the checking guest. Handlers run in real mode and may use SPRG0..2
-// to save what they change; SPRG3 tells the data storage handler whether a fault is expected.
+// to save what they change; SPRG3 tells the data storage handler whether a fault is expected. R13
+// is the address of what the vcpu has of its own, everywhere.
 
 #define VECTOR_BYTES 0x80
 #define SPRG3 275
@@ -16,11 +17,15 @@
     .section .text.start, "ax"
 
     .globl _start
-_start:
+_start:  // r3: the vcpu's number
     lis 2, .TOC.@h
     ori 2, 2, .TOC.@l
-    lis 1, STACK_TOP@h
-    ori 1, 1, STACK_TOP@l
+    lis 13, VCPUS_ADDRESS@h
+    sldi 4, 3, VCPU_SHIFT
+    add 13, 13, 4
+    lis 1, SETTINGS_ADDRESS@h
+    sldi 4, 3, STACK_SHIFT
+    subf 1, 4, 1
     li 0, 0
     stdu 0, -64(1)
     lis 12, RunChecker@h
@@ -41,11 +46,10 @@ handle_data_storage:
     bne 1f
     li 10, 2
     mtspr SPRG3, 10
-    lis 10, REPORT_ADDRESS@h
     mfspr 11, DSISR
-    std 11, REPORT_FAULT_DSISR(10)
+    std 11, REPORT_FAULT_DSISR(13)
     mfspr 11, DAR
-    std 11, REPORT_FAULT_DAR(10)
+    std 11, REPORT_FAULT_DAR(13)
     mfspr 10, SRR0
     addi 10, 10, 4
     mtspr SRR0, 10
@@ -69,15 +73,12 @@ handle_data_storage_end:
 
     .globl handle_decrementer
 handle_decrementer:
-    mtsprg 0, 10
     mtsprg 1, 11
-    lis 10, REPORT_ADDRESS@h
-    ld 11, REPORT_TICKS(10)
+    ld 11, REPORT_TICKS(13)
     addi 11, 11, 1
-    std 11, REPORT_TICKS(10)
+    std 11, REPORT_TICKS(13)
     lis 11, TICK@h
     mtdec 11
-    mfsprg 10, 0
     mfsprg 11, 1
     rfid
     .globl handle_decrementer_end
