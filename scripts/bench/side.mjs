@@ -33,6 +33,8 @@ const { GuestWorkload } = /** @type {typeof import('../../lib/testing.js')} */ (
 
 /** @type {unknown} */
 const task = JSON.parse(process.argv[2] ?? '');
+/** A machine that is busy elsewhere may let a side wait for minutes. */
+const timeoutMs = 600_000;
 const { side, order, bytesPerSecond, guests } = /** @type {Task} */ (task);
 
 /** An entry in each group, each with a page of its own. @param {import('../../lib/index.js').EmulatedVm} vm */
@@ -88,7 +90,13 @@ async function source({ socketPath, ...spec }) {
   return async () => {
     const begun = performance.now();
     const channel = () => connect(`unix:${socketPath}`);
-    const report = await sendHpt(vm, channel, { pause, resume, bytesPerSecond, waitMs: 60_000 });
+    const report = await sendHpt(vm, channel, {
+      pause,
+      resume,
+      bytesPerSecond,
+      timeoutMs,
+      waitMs: timeoutMs,
+    });
     const { validEntries, stopMs } = report;
     return { socketPath, validEntries, stopMs, ms: performance.now() - begun };
   };
@@ -99,7 +107,9 @@ async function destination({ socketPath }) {
   const listener = await listen(`unix:${socketPath}`);
   return async () => {
     const begun = performance.now();
-    const { bytes, validEntries } = await receiveHpt(new EmulatedVm({ host: 'power9' }), listener);
+    const { bytes, validEntries } = await receiveHpt(new EmulatedVm({ host: 'power9' }), listener, {
+      timeoutMs,
+    });
     listener[Symbol.dispose]();
     return { socketPath, validEntries, bytes, ms: performance.now() - begun };
   };
