@@ -1,5 +1,6 @@
 // Migrations between processes: what both sides say of them.
 import { execFile } from 'node:child_process';
+import { setMaxListeners } from 'node:events';
 import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
@@ -34,6 +35,7 @@ async function run(task, signal) {
  */
 export async function move(task, processes) {
   const failed = new AbortController();
+  setMaxListeners(0, failed.signal);
   const folder = mkdtempSync(path.join(tmpdir(), 'kvm-htab-bench-'));
   try {
     const tasks = processes.map((guests, process) => ({
