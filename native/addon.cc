@@ -13,10 +13,11 @@
 #include "descriptor_passing.h"
 #include "job.h"
 #include "kvm.h"
+#include "read_memory.h"
 #include "settle.h"
 
-// What JavaScript sees: one function per system call; each returns a promise, but for exitNow
-// (lib/vm/kvm/addon.ts has their types). Rules about tables and passes are TypeScript's.
+// What JavaScript sees: one function per system call; each returns a promise, but for allocate and
+// exitNow (lib/vm/kvm/addon.ts has their types). Rules about tables and passes are TypeScript's.
 
 namespace kvm_htab {
 namespace {
@@ -75,7 +76,8 @@ template <auto Function, auto Settle>
 Napi::Value FromBytes(const CallbackInfo& info) {
   Descriptor* descriptor = Descriptor::From(info[0]);
   Bytes bytes;
-  if (descriptor == nullptr || !BytesArgument(info[1], &bytes)) return {};
+  if (descriptor == nullptr || !ArrayArgument(info[1])) return {};
+  if (!AllocateFor(info[1].As<Napi::Uint8Array>(), &bytes)) return {};
   CopyFrom(info[1].As<Napi::Uint8Array>(), &bytes);
   return CallOn(
       descriptor,
@@ -92,16 +94,21 @@ struct FillResult {
 template <auto Function>
 Napi::Value IntoBytes(const CallbackInfo& info) {
   Descriptor* descriptor = Descriptor::From(info[0]);
+  if (descriptor == nullptr || !ArrayArgument(info[1])) return {};
+  auto array = info[1].As<Napi::Uint8Array>();
+  ReadMemory::Use lent(array);
   Bytes bytes;
-  if (descriptor == nullptr || !BytesArgument(info[1], &bytes)) return {};
+  if (!lent && !AllocateFor(array, &bytes)) return {};
+  // SAFETY: whichever it is, the job keeps it until the call is through.
+  uint8_t* data = lent ? array.Data() : bytes.data.get();
   return CallOn(
       descriptor,
-      [bytes = std::move(bytes)](int fd) mutable {
-        const Outcome outcome = Function(fd, bytes.data.get(), bytes.length);
+      [lent = std::move(lent), bytes = std::move(bytes), data,
+       length = array.ByteLength()](int fd) mutable {
+        const Outcome outcome = Function(fd, data, length);
         return FillResult{outcome, std::move(bytes)};
       },
-      [array = Napi::Persistent(info[1].As<Napi::Uint8Array>())](const Deferred& deferred,
-                                                                 const FillResult& result) {
+      [array = Napi::Persistent(array)](const Deferred& deferred, const FillResult& result) {
         Outcome outcome = result.outcome;
         const auto count = static_cast<size_t>(outcome.value);
         // As the kernel has it for memory that is not there: what was read is lost.
@@ -111,6 +118,12 @@ Napi::Value IntoBytes(const CallbackInfo& info) {
 }
 
 // ---- the calls of any other shape ----
+
+Napi::Value Allocate(const CallbackInfo& info) {
+  uint32_t length = 0;
+  if (!IntegerArgument(info[0], &length)) return {};
+  return ReadMemory::Allocate(info.Env(), length);
+}
 
 // A JavaScript function of a path that gives a descriptor.
 template <auto Function>
@@ -232,6 +245,7 @@ Napi::Object Init(Napi::Env env, Napi::Object exports) {
   define("commitHptResize", WithNumber<uint32_t, sys::CommitHptResize, SettleVoid>);
   define("configureV3Mmu", WithTwoNumbers<sys::ConfigureV3Mmu, SettleVoid>);
   define("getSmmuInfo", IntoBytes<sys::GetSmmuInfo>);
+  define("allocate", Allocate);
   define("read", IntoBytes<sys::ReadOnce>);
   define("write", FromBytes<sys::WriteOnce, SettleNumber>);
   define("writeRecords", FromBytes<sys::WriteRecords, SettleRecords>);

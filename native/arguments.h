@@ -59,9 +59,9 @@ inline bool StringArgument(const Napi::Value& value, std::string* out) {
   return out->find('\0') == std::string::npos || RefuseArgument(value, "a string without NUL");
 }
 
-// Memory of a job's own, as long as the caller's Uint8Array. The array itself never goes to the
-// pool: JavaScript may transfer or resize its memory at any time, and Node-API has no way to keep
-// that from being freed under a system call.
+// Memory of a job's own, as long as the caller's Uint8Array. The array's memory does not go to the
+// pool (but for ReadMemory): JavaScript may transfer or resize it at any time, and Node-API has no
+// way to keep it from being freed under a system call.
 struct Bytes {
   std::unique_ptr<uint8_t[]> data;
   size_t length = 0;
@@ -71,18 +71,21 @@ struct Bytes {
 // the bytes for the rest of the record (kernel-abi.md 4.2).
 constexpr size_t kOverRead = 8;
 
-inline bool BytesArgument(const Napi::Value& value, Bytes* out) {
+inline bool ArrayArgument(const Napi::Value& value) {
   if (!value.IsTypedArray() || value.As<Napi::TypedArray>().TypedArrayType() != napi_uint8_array) {
     return RefuseArgument(value, "a Uint8Array");
   }
   const auto array = value.As<Napi::Uint8Array>();
   // Other threads write to shared memory while it is copied.
   if (!array.ArrayBuffer().IsArrayBuffer()) return RefuseArgument(value, "memory not shared");
-  if (array.ArrayBuffer().IsDetached()) return RefuseArgument(value, "memory not detached");
+  return !array.ArrayBuffer().IsDetached() || RefuseArgument(value, "memory not detached");
+}
+
+inline bool AllocateFor(const Napi::Uint8Array& array, Bytes* out) {
   out->length = array.ByteLength();
   out->data.reset(new (std::nothrow) uint8_t[out->length + kOverRead]);
   if (out->data != nullptr) return true;
-  Napi::RangeError::New(value.Env(), "No memory for the bytes of a system call")
+  Napi::RangeError::New(array.Env(), "No memory for the bytes of a system call")
       .ThrowAsJavaScriptException();
   return false;
 }
@@ -98,10 +101,11 @@ inline void CopyFrom(const Napi::Uint8Array& array, Bytes* bytes) {
   std::memset(bytes->data.get() + count, 0, bytes->length + kOverRead - count);
 }
 
-// False where the array has become too short: its memory was transferred away or resized.
+// False where the array has become too short: its memory was transferred away or resized. Without
+// bytes of the job's own, what was read is in the array.
 inline bool CopyTo(Napi::Uint8Array array, const Bytes& bytes, size_t count) {
   if (count > array.ByteLength()) return false;
-  if (count > 0) std::memcpy(array.Data(), bytes.data.get(), count);
+  if (bytes.data != nullptr && count > 0) std::memcpy(array.Data(), bytes.data.get(), count);
   return true;
 }
 

@@ -17,6 +17,7 @@
         'descriptor_io.cc',
         'descriptor_passing.cc',
         'kvm.cc',
+        'read_memory.cc',
         'settle.cc',
         'tracer.cc',
       ],
@@ -25,7 +26,6 @@
         'NAPI_DISABLE_CPP_EXCEPTIONS',
         # A promise settled while its worker is being terminated must not abort the process.
         'NODE_API_SWALLOW_UNTHROWABLE_EXCEPTIONS',
-        'NODE_API_NO_EXTERNAL_BUFFERS_ALLOWED',
       ],
       # Node's own flags beside these have warnings on, and exceptions and RTTI off.
       'cflags': ['-fvisibility=hidden'],

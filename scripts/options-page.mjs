@@ -19,7 +19,7 @@ const CALLS = /** @type {const} */ ([
   ['askOutcome', 'migration/outcome', 'ASK_OPTIONS'],
   ['answerOutcomes', 'migration/outcome', 'ANSWER_OPTIONS'],
   ['saveSnapshot', 'snapshot/save-options', 'SAVE_OPTIONS'],
-  ['loadSnapshot', 'snapshot/load', 'LOAD_OPTIONS'],
+  ['loadSnapshot', 'snapshot/load-options', 'LOAD_OPTIONS'],
   ['readSnapshot', 'snapshot/read', 'READ_SNAPSHOT_OPTIONS'],
   ['relayMigration', 'qemu/relay/relay-options', 'RELAY_OPTIONS'],
   ['readQemuStream', 'qemu/stream/read-qemu-stream', 'QEMU_STREAM_OPTIONS'],

@@ -12,6 +12,7 @@ const INPUTS = [
   'tsconfig.build.json',
   'scripts/compile.mjs',
   'scripts/bundle.mjs',
+  'scripts/bundle-chunks.mjs',
   'scripts/command-tree.mjs',
   'scripts/man-page.mjs',
 ];

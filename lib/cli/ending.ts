@@ -1,4 +1,5 @@
 import type { Writable } from 'node:stream';
+import { setImmediate } from 'node:timers/promises';
 import { tryBriefly } from '../base/time.js';
 import type { Output } from './output.js';
 
@@ -91,6 +92,8 @@ function isHeld(): boolean {
 
 /** Ends the process; during a hung file call without exit handlers, because process.exit() waits for all threads. */
 async function leave(exitCode: number): Promise<never> {
+  // The last write's own callback may have led here: that call only counts as ended afterwards.
+  await setImmediate();
   if (fileCallHangs()) {
     const { loadAddon } = await import('../vm/kvm/addon.js');
     try {

@@ -42,6 +42,10 @@ class GuardedHandle implements HtabHandle {
     return bytes;
   }
 
+  readBuffer(bytes: number): Uint8Array {
+    return this.#handle.readBuffer?.(bytes) ?? new Uint8Array(bytes);
+  }
+
   write(bytes: Uint8Array): Promise<number> {
     return this.#handle.write(bytes);
   }

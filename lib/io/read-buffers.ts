@@ -1,8 +1,11 @@
+import type { HtabHandle } from '../vm/contract.js';
+
 /** One in the caller's hands, one waiting in a stream's queue, one that is read into. */
 const BUFFERS = 3;
 
 /** The memory that a reader reads into: a few buffers that take turns. */
 export class ReadBuffers {
+  readonly #handle: HtabHandle;
   readonly #bytes: number;
   readonly #recycle: boolean;
   /** Undefined before first use, or when given away. */
@@ -10,10 +13,12 @@ export class ReadBuffers {
   #turn = 0;
 
   /**
+   * @param handle that reads into them
    * @param bytes length of each
    * @param recycle what is handed out is read into again in its turn; otherwise it is the caller's to keep
    */
-  constructor(bytes: number, recycle: boolean) {
+  constructor(handle: HtabHandle, bytes: number, recycle: boolean) {
+    this.#handle = handle;
     this.#bytes = bytes;
     this.#recycle = recycle;
   }
@@ -24,10 +29,16 @@ export class ReadBuffers {
     let buffer = this.#buffers[this.#turn];
     // A caller that transferred a chunk to another thread has left an empty buffer, into which reads would give 0.
     if (buffer?.length !== this.#bytes) {
-      buffer = new Uint8Array(this.#bytes);
+      buffer = this.#allocate();
       this.#buffers[this.#turn] = buffer;
     }
     return buffer;
+  }
+
+  /** What the caller keeps must be ordinary memory, which it may transfer to a thread. */
+  #allocate(): Uint8Array {
+    const recycled = this.#recycle ? this.#handle.readBuffer?.(this.#bytes) : undefined;
+    return recycled ?? new Uint8Array(this.#bytes);
   }
 
   /** The first bytes of a buffer, for the caller. */

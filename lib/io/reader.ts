@@ -122,7 +122,7 @@ export class HptReader implements AsyncDisposable {
     this.#handle = handle;
     this.#order = order;
     this.#position = new PassPosition(order);
-    this.#buffers = new ReadBuffers(bufferBytes, options.recycle ?? READER_OPTIONS.recycle.default);
+    this.#buffers = new ReadBuffers(handle, bufferBytes, options.recycle ?? READER_OPTIONS.recycle.default);
   }
 
   /** True if the last read began at index 0 and found nothing: nothing had changed anywhere when it ran. */

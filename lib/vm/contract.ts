@@ -65,6 +65,14 @@ export interface HtabHandle extends AsyncDisposable {
    */
   read(buffer: Uint8Array): Promise<number>;
   /**
+   * Memory for {@link read} that is filled without a copy. Other memory is copied into, because JavaScript could have it
+   * freed while the kernel writes to it. It is not for `postMessage`: another thread gets a copy, or an error. Missing
+   * where all memory is alike.
+   *
+   * @param bytes its length
+   */
+  readBuffer?(bytes: number): Uint8Array;
+  /**
    * Exactly one write(2) of one record: of several, the kernel destroys entries (kernel-abi.md 4.3). Prefer
    * {@link writeRecords}, which takes any number and says which one was refused.
    *

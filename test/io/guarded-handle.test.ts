@@ -27,3 +27,14 @@ test('a guarded handle reads on after a check before a read has failed: nothing 
   await expect(handle.read(new Uint8Array(1 << 16))).rejects.toThrow('QEMU does not answer');
   expect(await handle.read(new Uint8Array(1 << 16))).toBeGreaterThan(0);
 });
+
+test('a guarded handle reads into memory of the handle that it guards, or into its own where that has none', async () => {
+  const vm = new EmulatedVm();
+  await vm.allocateHpt(18);
+  const plain = await vm.openHtab();
+  const memory = new Uint8Array(64);
+  const check = (): Promise<void> => Promise.resolve();
+  expect(guardedHandle(plain, check).readBuffer!(64)).toEqual(memory);
+  const owning = Object.assign(plain, { readBuffer: () => memory });
+  expect(guardedHandle(owning, check).readBuffer!(64)).toBe(memory);
+});

@@ -53,6 +53,7 @@ describe.skipIf(built === undefined)('the addon', () => {
       commitHptResize: true,
       configureV3Mmu: true,
       getSmmuInfo: true,
+      allocate: true,
       read: true,
       write: true,
       writeRecords: true,

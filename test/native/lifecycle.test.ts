@@ -28,6 +28,9 @@ const steps = {
   'with reads under way': `
     const zero = await adopt('/dev/zero', 'r');
     for (let i = 0; i < 8; i++) addon.read(zero, new Uint8Array(1 << 22)).catch(() => {});`,
+  'with reads under way into memory of the addon': `
+    const zero = await adopt('/dev/zero', 'r');
+    for (let i = 0; i < 8; i++) addon.read(zero, addon.allocate(1 << 22)).catch(() => {});`,
   'with a close waiting for a read': `
     const zero = await adopt('/dev/zero', 'r');
     void addon.read(zero, new Uint8Array(1 << 24));

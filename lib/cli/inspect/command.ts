@@ -5,7 +5,7 @@ import { JSON_DOCUMENT } from '../options/report.js';
 import { TABLE_FILE, addTableOptions } from '../options/table.js';
 import { REGIONS } from '../../inspect/linux-regions.js';
 import { hexAddress, integer } from '../options/values.js';
-import { GROUPINGS } from '../report/groupings.js';
+import { GROUPINGS } from '../report/grouping.js';
 import { VIEWS, type InspectCommandOptions } from './inspect-options.js';
 
 const MAX_PTEX = 2 ** 32 - 1;

@@ -1,6 +1,6 @@
 import type { LinuxRegion } from '../../inspect/linux-regions.js';
 import type { TableOptions } from '../table/place.js';
-import type { Grouping } from '../report/groupings.js';
+import type { Grouping } from '../report/grouping.js';
 
 /** What `kvm-htab inspect` takes. */
 export interface InspectCommandOptions extends TableOptions {

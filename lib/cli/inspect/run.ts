@@ -16,7 +16,8 @@ import { drawMap, mapStyleOf } from '../report/map.js';
 import { growthOf } from '../report/size-text.js';
 import { lookAt, lookingOf, type LookedAt } from '../table/look.js';
 import { entriesAt, listed } from './entries.js';
-import { groupRows, type Grouping } from '../report/groupings.js';
+import type { Grouping } from '../report/grouping.js';
+import { groupRows } from '../report/groupings.js';
 import type { InspectCommandOptions } from './inspect-options.js';
 import { screenOf } from './screen.js';
 

@@ -1,5 +1,5 @@
 import type { Command } from 'commander';
-import { LOAD_OPTIONS } from '../../snapshot/load.js';
+import { LOAD_OPTIONS } from '../../snapshot/load-options.js';
 import { MAX_MS } from '../../base/time.js';
 import type { LoadCommandOptions } from './run.js';
 import type { CommandContext } from '../command-context.js';

@@ -1,9 +1,8 @@
-const counts = new Intl.NumberFormat('en-US');
 const BYTE_UNITS = ['B', 'kB', 'MB', 'GB', 'TB'];
 
 /** 17812 as `17,812`. */
 export function formatCount(count: number): string {
-  return counts.format(Math.round(count));
+  return Math.round(count).toLocaleString('en-US');
 }
 
 /** Bytes with three digits and a decimal unit: `416 kB`, `1.05 MB`. */

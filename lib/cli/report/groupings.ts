@@ -4,10 +4,7 @@ import type { MappedCounts } from '../../inspect/vsid-stats.js';
 import { contextRows, largestFirst, MAPPED, mappedCells } from './context-rows.js';
 import { hex } from './entry-text.js';
 import { formatCount, formatPageSize, formatShare } from './format.js';
-
-/** What `--by` takes. */
-export const GROUPINGS = ['pteg', 'context', 'vsid', 'page-size', 'region'] as const;
-export type Grouping = (typeof GROUPINGS)[number];
+import type { Grouping } from './grouping.js';
 
 /** Counts as a table, its heading first. */
 export function groupRows(by: Grouping, stats: TableStats, guest: LinuxGuest | undefined): string[][] {

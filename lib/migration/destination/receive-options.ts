@@ -1,20 +1,13 @@
-import { checkFunction, outOfRangeError } from '../../base/arguments.js';
-import { checkOptions, numbersOf, type OptionTable } from '../../base/options.js';
+import type { OptionTable } from '../../base/options.js';
 import { MAX_STREAM_ORDER, MIN_ORDER } from '../../hpt/geometry.js';
 import type { PageShift } from '../../hpt/page-size.js';
-import type { HostModel } from '../../vm/host.js';
-import type { Target } from './target.js';
-import { EntryRules } from '../compatibility.js';
-import { checkJournal, type Journal } from '../journal/journal.js';
-import { MemoryJournal } from '../journal/memory-journal.js';
-import { MIGRATION_ID_VALUES, checkMigrationId } from '../migration-id.js';
+import type { Journal } from '../journal/journal.js';
+import { MIGRATION_ID_VALUES } from '../migration-id.js';
 import { MIGRATION_OPTIONS, type MigrationOptions } from '../options.js';
 import type { OnRefused } from '../../transport/arrivals.js';
 import { GUEST_LIMITS } from '../../precopy/guest-options.js';
-import { checkDestinationRest, type DestinationRest } from '../rest.js';
-import { RestTaker } from './rest-taker.js';
+import type { DestinationRest } from '../rest.js';
 import type { ReceiveProgress } from './receive-report.js';
-import type { CopyRules } from './table-copy.js';
 
 export interface ReceiveOptions extends MigrationOptions {
   /**
@@ -110,63 +103,3 @@ export const RECEIVE_OPTIONS = {
   onProgress: { doc: 'called after every frame of records' },
   onRefused: { doc: 'called when a connection is closed unserved, with the reason' },
 } as const satisfies OptionTable<ReceiveOptions>;
-
-/** The options as the migration uses them: checked, with the defaults. */
-export interface ReceiveSettings {
-  readonly timeoutMs: number;
-  readonly reconnectMs: number;
-  readonly guestTimeoutMs: number;
-  readonly signal: AbortSignal | undefined;
-  readonly journal: Journal;
-  readonly host: HostModel | undefined;
-  readonly onProgress: ((progress: ReceiveProgress) => void) | undefined;
-  readonly onRefused: OnRefused | undefined;
-  readonly migrationId: string | undefined;
-  readonly rest: RestTaker | undefined;
-  /** What the table must be, for this target. */
-  readonly rulesFor: (target: Target) => CopyRules;
-}
-
-/** @throws RangeError for options out of range */
-export function receiveSettings(options: ReceiveOptions): ReceiveSettings {
-  checkOptions(options, RECEIVE_OPTIONS);
-  const { host, signal, onProgress, onRefused, pageShifts, journal = new MemoryJournal() } = options;
-  checkJournal(journal);
-  const { migrationId, rest } = options;
-  if (migrationId !== undefined) checkMigrationId(migrationId);
-  if (onRefused !== undefined) checkFunction('onRefused', onRefused);
-  if (rest !== undefined) checkDestinationRest(rest);
-  const { timeoutMs, reconnectMs, guestTimeoutMs, ...limits } = numbersOf(RECEIVE_OPTIONS, options);
-  if (pageShifts !== undefined) checkPageShifts(pageShifts);
-  return {
-    timeoutMs,
-    reconnectMs,
-    guestTimeoutMs,
-    signal,
-    journal,
-    host,
-    onProgress,
-    onRefused,
-    migrationId,
-    rest: rest && new RestTaker(rest, guestTimeoutMs),
-    rulesFor: (target) => ({
-      ...limits,
-      entries: new EntryRules(target.host, pageShifts),
-      readBack: readBackOf(target, options.readBack),
-    }),
-  };
-}
-
-/** With a size that no host has, tables would be refused for no reason. */
-function checkPageShifts(pageShifts: readonly PageShift[]): void {
-  const known: readonly PageShift[] = [12, 16, 24, 34];
-  if (pageShifts.length > 0 && pageShifts.every((shift) => known.includes(shift))) return;
-  throw outOfRangeError('pageShifts', `one or more of ${known.join(', ')}`, pageShifts);
-}
-
-/** The value of `readBack`; default: true where the target can be read. */
-function readBackOf({ canReadBack }: Target, given: boolean | undefined): boolean {
-  if (given === true && !canReadBack)
-    throw outOfRangeError('readBack', 'false for a target without openRead', given);
-  return given ?? canReadBack;
-}

@@ -9,7 +9,7 @@ import { abortUnlessDecided } from '../outcome.js';
 import type { Journal } from '../journal/journal.js';
 import type { Answer, Ask, AskedOutcome, Hello } from '../wire/messages.js';
 import { refusalOf } from './hello-check.js';
-import type { ReceiveSettings } from './receive-options.js';
+import type { ReceiveSettings } from './receive-settings.js';
 import { ReceiveSession } from './receive-session.js';
 import { StateMachine } from '../state-machine.js';
 import { TAKING, type Accepting, type Fit, type Taker } from '../wire/taker.js';

@@ -7,7 +7,7 @@ import type { SourceState } from '../states.js';
 import type { Connection } from '../wire/connection.js';
 import type { Dialer } from '../wire/dialer.js';
 import type { SendReport } from './send-report.js';
-import type { SendSettings } from './send-options.js';
+import type { SendSettings } from './send-settings.js';
 
 /** Commits a migration at the source, and finds out what has come of it. */
 export class Committer {

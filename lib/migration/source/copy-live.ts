@@ -5,7 +5,7 @@ import type { Connection } from '../wire/connection.js';
 import { limitError } from '../errors.js';
 import { Pace } from './pace.js';
 import type { PassSender } from './pass-sender.js';
-import type { SendSettings } from './send-options.js';
+import type { SendSettings } from './send-settings.js';
 
 /**
  * Passes while the guest runs, until it can be stopped. While the rest of the guest is far from done they keep a

@@ -5,7 +5,7 @@ import type { PassReport } from '../../precopy/pass-report.js';
 import { migrationError } from '../errors.js';
 import type { Connection } from '../wire/connection.js';
 import type { PassSender } from './pass-sender.js';
-import type { SendSettings } from './send-options.js';
+import type { SendSettings } from './send-settings.js';
 
 /** How often a rest that is far is asked again. */
 const ASK_MS = 500;

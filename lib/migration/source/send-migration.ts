@@ -9,7 +9,7 @@ import type { GuestControl } from '../../precopy/guest-control.js';
 import type { Decision } from '../journal/journal.js';
 import { LiveTable } from './live-table.js';
 import { Committer } from './committer.js';
-import type { SendSettings } from './send-options.js';
+import type { SendSettings } from './send-settings.js';
 import { exchangeHello, sendTable, stopLimitError, type Prepared } from './send-session.js';
 import { StateMachine } from '../state-machine.js';
 import type { SourceState } from '../states.js';

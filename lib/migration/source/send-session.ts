@@ -13,7 +13,7 @@ import { REST_FEATURE } from '../wire/messages.js';
 import { copyLive } from './copy-live.js';
 import { hello } from '../wire/protocol.js';
 import { RestSender, type Finishing } from './rest-sender.js';
-import type { SendSettings } from './send-options.js';
+import type { SendSettings } from './send-settings.js';
 
 /** Passes after the pause until nothing is left; a guest that stands still needs two. */
 const MAX_STOPPED_PASSES = 16;

@@ -6,7 +6,8 @@ import { checkTableArgument, checkDescriptor, type SourceTable } from '../tables
 import { openSource } from './source.js';
 import { GuestControl } from '../../precopy/guest-control.js';
 import { SendMigration } from './send-migration.js';
-import { sendSettings, type SendOptions } from './send-options.js';
+import type { SendOptions } from './send-options.js';
+import { sendSettings } from './send-settings.js';
 import type { SendReport } from './send-report.js';
 
 export type { SendOptions } from './send-options.js';

@@ -37,11 +37,11 @@ export interface SocketMessage {
 }
 
 /**
- * The functions of native/addon.cc. Each but `exitNow` makes its system call on a thread of the pool, and rejects with a
+ * The functions of native/addon.cc. Each but `allocate` and `exitNow` makes its system call on a thread of the pool, and rejects with a
  * `CallFailure` if the kernel refuses it. A wrong argument or a closed descriptor throws at once.
  *
  * Bytes go to the pool and come back in a copy, because JavaScript can have the memory of an array freed at any time
- * and Node-API cannot prevent it. Shared memory is refused.
+ * and Node-API cannot prevent it; memory of `allocate` needs none. Shared memory is refused.
  */
 export interface Addon {
   openKvm(path: string): Promise<Descriptor>;
@@ -59,6 +59,8 @@ export interface Addon {
   configureV3Mmu(vm: Descriptor, flags: number, processTable: bigint): Promise<void>;
   /** Fills 592 bytes with a struct kvm_ppc_smmu_info, and gives their number. */
   getSmmuInfo(vm: Descriptor, bytes: Uint8Array): Promise<number>;
+  /** Memory that `read` fills without a copy; undefined where there is none, or where the runtime has no such arrays (Electron). */
+  allocate(bytes: number): Uint8Array | undefined;
   /** EFAULT where the buffer has become too short for what was read: its memory was transferred or resized. */
   read(descriptor: Descriptor, buffer: Uint8Array): Promise<number>;
   write(descriptor: Descriptor, bytes: Uint8Array): Promise<number>;

@@ -48,6 +48,10 @@ export class KvmHandle extends BaseHandle {
     }
   }
 
+  readBuffer(bytes: number): Uint8Array {
+    return this.#addon.allocate(bytes) ?? new Uint8Array(bytes);
+  }
+
   protected readOnce(buffer: Uint8Array): Promise<number> {
     return this.#addon.read(this.#descriptor, buffer);
   }

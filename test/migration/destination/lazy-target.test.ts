@@ -1,5 +1,5 @@
 import { expect, test } from 'vitest';
-import { receiveSettings } from '../../../lib/migration/destination/receive-options.js';
+import { receiveSettings } from '../../../lib/migration/destination/receive-settings.js';
 import { LazyTarget } from '../../../lib/migration/destination/lazy-target.js';
 import { EmulatedVm } from '../../../lib/vm/emulated/emulated-vm.js';
 

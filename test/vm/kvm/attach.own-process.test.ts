@@ -75,6 +75,7 @@ vi.mock(import('../../../lib/vm/kvm/addon.js'), async (original) => {
     },
     inspectFile: (descriptor) =>
       Promise.resolve({ name: HTAB, flags: handles.get(descriptor)!.access === 'write' ? 1 : 0 }),
+    allocate: () => undefined,
     read: (descriptor, buffer) => handles.get(descriptor)!.read(buffer),
     write: (descriptor, bytes) => handles.get(descriptor)!.write(bytes),
   };
