@@ -21,6 +21,30 @@ import { hostTarget, missingFor, rebuild, root, targets } from '../native/toolch
  * @property {(fd: number) => number} readAll one read(2) of 1 MiB after the other up to the file's end; bytes
  * @property {(fd: number, records: Uint8Array) => boolean} writeEach one write(2) per record; whether all were taken
  * @property {() => number} threadCpuTime ns this thread has run
+ * @property {(path: string) => number} listenAt descriptor of a Unix socket that waits for connections
+ * @property {(fd: number) => Promise<number>} acceptFrom descriptor of the next connection
+ * @property {(path: string) => number} connectTo descriptor of a connection
+ * @property {SendTable} sendTable moves a table over a connection, which it closes; whether the other side agrees
+ * @property {ReceiveTable} receiveTable takes it, and writes each record to `writeFd`. The bytes are also what reading it
+ *   back gives
+ *
+ * @callback SendTable
+ * @param {number} fd
+ * @param {Uint8Array} bytes what a read descriptor gives, one read after the other
+ * @param {Uint32Array} lengths bytes of each read
+ * @param {Uint32Array} entries four words an entry: what it folds the table into
+ * @param {boolean} secure over TLS
+ * @returns {Promise<boolean>}
+ *
+ * @callback ReceiveTable
+ * @param {number} fd
+ * @param {Uint8Array} bytes
+ * @param {Uint32Array} lengths
+ * @param {Uint32Array} entries
+ * @param {number} writeFd
+ * @param {string} certificate PEM file of a TLS server; empty: no TLS
+ * @param {string} key
+ * @returns {Promise<boolean>}
  */
 
 const folder = path.join(import.meta.dirname, 'addon');

@@ -1,136 +1,156 @@
-// A whole migration between two descriptors, against its bytes alone through the same kind of socket.
-import { mkdtempSync, rmSync } from 'node:fs';
-import { connect, createServer } from 'node:net';
+// Whole migrations, and each side of them alone, against a C++ program that does the same work.
+import { execFileSync, fork } from 'node:child_process';
 import { once } from 'node:events';
+import { mkdtempSync, readFileSync, rmSync } from 'node:fs';
+import { connect, createServer } from 'node:net';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
+import * as tls from 'node:tls';
+import { addon } from './baseline.mjs';
 import { atLeast } from './cases.mjs';
-import { BaseHandle, receiveHpt, sendHpt } from './library.mjs';
 import { contest, processTime } from './measure.mjs';
-import { grouped } from './patterns.mjs';
-import { readTable, tableOf } from './tables.mjs';
+import { Ends, PATTERNS } from './migration-ends.mjs';
 
-const ORDER = 26;
-const BUFFER_BYTES = 1 << 20;
+/**
+ * @typedef {import('./migration-ends.mjs').Identity} Identity
+ * @typedef {import('./migration-ends.mjs').PatternName} PatternName
+ * @typedef {import('./migration-ends.mjs').Role} Role
+ */
 
-/** Gives a stream read by read, then nothing: a kernel whose work costs a copy. */
-class Source extends BaseHandle {
-  #reads;
+/** Where the library's side listens, and the baseline's. */
+class Sockets {
+  oursPath;
+  flatPath;
+  #server;
+  #connected;
+  #listening;
 
-  /** @param {readonly Uint8Array[]} reads */
-  constructor(reads) {
-    super('read');
-    this.#reads = reads.values();
+  /** @param {string} folder @param {Identity} [identity] */
+  constructor(folder, identity) {
+    this.oursPath = path.join(folder, 'ours');
+    this.flatPath = path.join(folder, 'flat');
+    this.#server =
+      identity === undefined
+        ? createServer()
+        : tls.createServer({ cert: readFileSync(identity.certificate), key: readFileSync(identity.key) });
+    this.#connected = identity === undefined ? 'connection' : 'secureConnection';
+    this.#server.listen(this.oursPath);
+    this.#listening = addon.listenAt(this.flatPath);
   }
 
-  /** @override @param {Uint8Array} buffer */
-  readOnce(buffer) {
-    const { value } = this.#reads.next();
-    if (value === undefined) return 0;
-    buffer.set(value);
-    return value.length;
+  /** The library's next connection. */
+  async acceptOurs() {
+    const accepted = once(this.#server, this.#connected);
+    const [socket] = await /** @type {Promise<[import('node:net').Socket]>} */ (accepted);
+    return socket;
   }
 
-  /** @override @returns {number} */
-  writeOnce() {
-    throw new Error('a read descriptor');
+  acceptFlat() {
+    return addon.acceptFrom(this.#listening);
   }
 
-  /** @override */
-  closeOnce() {
-    // It has nothing to close.
-  }
-}
-
-/** Takes every record: a kernel whose work costs nothing. */
-class Target extends BaseHandle {
-  constructor() {
-    super('write');
-  }
-
-  /** @override @returns {number} */
-  readOnce() {
-    throw new Error('a write descriptor');
-  }
-
-  /** @override @param {Uint8Array} bytes */
-  writeOnce(bytes) {
-    return bytes.length;
-  }
-
-  /** @override @param {Uint8Array} bytes */
-  writeEach(bytes) {
-    return Promise.resolve(bytes.length);
-  }
-
-  /** @override */
-  closeOnce() {
-    // It has nothing to close.
+  close() {
+    this.#server.close();
   }
 }
 
 /**
- * A Unix socket's two ends; the first takes what it receives into one buffer, if `onread` is there to see it.
- *
- * @param {import('node:net').Server} server
- * @param {string} socketPath
- * @param {import('node:net').OnReadOpts} [onread]
+ * @template T
+ * @param {(folder: string) => Promise<T>} use
  */
-async function openPair(server, socketPath, onread) {
-  const receiving = connect({ path: socketPath, ...(onread === undefined ? {} : { onread }) });
-  const accepted = /** @type {Promise<[import('node:net').Socket]>} */ (once(server, 'connection'));
-  const [sending] = await accepted;
-  return { sending, receiving };
-}
-
-async function wholeMigration() {
-  const table = tableOf(ORDER, grouped(0.125));
-  /** @type {Buffer[]} */
-  const reads = [];
-  readTable(table, true, (bytes) => reads.push(Buffer.from(bytes)));
-  const total = reads.reduce((sum, { length }) => sum + length, 0);
-
+async function inFolder(use) {
   const folder = mkdtempSync(path.join(tmpdir(), 'kvm-htab-bench-'));
-  const socketPath = path.join(folder, 'socket');
-  const server = createServer({ pauseOnConnect: false }).listen(socketPath);
-  await once(server, 'listening');
-
-  const migrate = async () => {
-    const { sending, receiving } = await openPair(server, socketPath);
-    const stand = () => Promise.resolve();
-    const [report] = await Promise.all([
-      sendHpt({ handle: new Source(reads), order: ORDER }, sending, {
-        pause: stand,
-        resume: stand,
-        host: 'power9',
-      }),
-      receiveHpt({ handle: new Target(), order: ORDER }, receiving, { host: 'power9' }),
-    ]);
-    if (report.validEntries !== table.validCount)
-      throw new Error(`${report.validEntries} entries were moved`);
-  };
-  const buffer = Buffer.alloc(BUFFER_BYTES);
-  const relay = async () => {
-    let received = 0;
-    const callback = (/** @type {number} */ bytes) => {
-      received += bytes;
-      return true;
-    };
-    const { sending, receiving } = await openPair(server, socketPath, { buffer, callback });
-    for (const bytes of reads) sending.write(bytes);
-    sending.end();
-    await once(receiving, 'close');
-    if (received !== total) throw new Error(`${received} bytes of ${total} were received`);
-  };
   try {
-    return await contest({ run: migrate }, { run: relay }, processTime);
+    return await use(folder);
   } finally {
-    server.close();
     rmSync(folder, { recursive: true });
   }
 }
 
+/** @param {string} folder @returns {Identity} */
+function makeIdentity(folder) {
+  const [certificate, key] = [path.join(folder, 'cert.pem'), path.join(folder, 'key.pem')];
+  const newKey = ['-newkey', 'ec', '-pkeyopt', 'ec_paramgen_curve:prime256v1', '-nodes', '-keyout', key];
+  execFileSync(
+    'openssl',
+    ['req', '-x509', ...newKey, '-out', certificate, '-days', '1', '-subj', '/CN=bench'],
+    {
+      stdio: 'pipe',
+    },
+  );
+  return { certificate, key };
+}
+
+/** Both sides in this process. @param {PatternName} pattern @param {boolean} secure */
+function both(pattern, secure) {
+  const ends = new Ends(pattern);
+  return inFolder(async (folder) => {
+    const identity = secure ? makeIdentity(folder) : undefined;
+    const sockets = new Sockets(folder, identity);
+    const ours = async () => {
+      const accepted = sockets.acceptOurs();
+      const sending = secure
+        ? tls.connect({ path: sockets.oursPath, rejectUnauthorized: false })
+        : connect(sockets.oursPath);
+      await Promise.all([ends.playOurs('send', sending), ends.playOurs('receive', await accepted)]);
+    };
+    const flat = async () => {
+      const sending = addon.connectTo(sockets.flatPath);
+      const receiving = await sockets.acceptFlat();
+      await Promise.all([
+        ends.playFlat('send', sending, identity),
+        ends.playFlat('receive', receiving, identity),
+      ]);
+    };
+    try {
+      return await contest({ run: ours }, { run: flat }, processTime);
+    } finally {
+      sockets.close();
+    }
+  });
+}
+
+/** One side in this process, the other in another. @param {PatternName} pattern @param {Role} role */
+function alone(pattern, role) {
+  const ends = new Ends(pattern);
+  return inFolder(async (folder) => {
+    const sockets = new Sockets(folder);
+    const peer = fork(path.join(import.meta.dirname, 'migration-peer.mjs'), [pattern]);
+    const answer = () => once(peer, 'message');
+    /** @param {boolean} isOurs */
+    const begin = (isOurs) => {
+      const socketPath = isOurs ? sockets.oursPath : sockets.flatPath;
+      peer.send({ role: role === 'send' ? 'receive' : 'send', ours: isOurs, socketPath });
+    };
+    const ours = async () => {
+      const done = answer();
+      begin(true);
+      await ends.playOurs(role, await sockets.acceptOurs());
+      await done;
+    };
+    const flat = async () => {
+      const done = answer();
+      begin(false);
+      await ends.playFlat(role, await sockets.acceptFlat());
+      await done;
+    };
+    try {
+      await answer();
+      return await contest({ run: ours }, { run: flat }, processTime);
+    } finally {
+      sockets.close();
+      peer.kill();
+    }
+  });
+}
+
 /** @type {import('./cases.mjs').Case[]} */
-export const migration = [
-  { name: 'send and receive, Unix socket, 12.5 %', ...atLeast(0.7), waits: true, run: wholeMigration },
-];
+export const migration = /** @type {PatternName[]} */ (Object.keys(PATTERNS)).flatMap((pattern) => {
+  const goal = { ...atLeast(pattern === '1 % random' ? 0.5 : 0.7), waits: true };
+  return [
+    { name: `send, Unix socket, ${pattern}`, ...goal, run: () => alone(pattern, 'send') },
+    { name: `receive, Unix socket, ${pattern}`, ...goal, run: () => alone(pattern, 'receive') },
+    { name: `send and receive, Unix socket, ${pattern}`, ...goal, run: () => both(pattern, false) },
+    { name: `send and receive, TLS, ${pattern}`, ...goal, run: () => both(pattern, true) },
+  ];
+});

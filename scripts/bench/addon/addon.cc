@@ -6,6 +6,7 @@
 
 #include "../../../native/job.h"
 #include "descriptors.h"
+#include "migration_binding.h"
 #include "stats.h"
 #include "table.h"
 
@@ -76,8 +77,9 @@ class FlatTable final : public Napi::ObjectWrap<FlatTable> {
   // store(records): whether they were good
   Napi::Value Store(const CallbackInfo& info) {
     const auto bytes = info[0].As<Napi::Uint8Array>();
-    return Napi::Boolean::New(info.Env(),
-                              bench::Store(table_, bytes.Data(), bytes.ElementLength()));
+    Counts counts = {};
+    return Napi::Boolean::New(
+        info.Env(), bench::Store(table_, bytes.Data(), bytes.ElementLength(), Host::kAny, &counts));
   }
 
   // stats(): all counts, in the order of struct Stats
@@ -136,6 +138,7 @@ Napi::Object Init(Napi::Env env, Napi::Object exports) {
   exports.Set("writeEach", Napi::Function::New(env, WriteEachRecord));
   exports.Set("decode", Napi::Function::New(env, DecodeRecords));
   exports.Set("threadCpuTime", Napi::Function::New(env, ThreadCpuTime));
+  DefineMigration(env, exports);
   return exports;
 }
 

@@ -10,6 +10,9 @@ namespace {
 constexpr uint64_t kValid = 0x1;
 constexpr uint64_t kLarge = 0x4;
 constexpr unsigned kMaxRun = 65535;
+// Bits of `v` that a POWER9 drops, and those that are the kernel's own.
+constexpr uint64_t kLostOnPower9 = uint64_t{0x3ff} << 52;
+constexpr uint64_t kPrivate = 0x60;
 
 bool IsValid(const Entry& entry) { return (be64toh(entry.v) & kValid) != 0; }
 
@@ -87,7 +90,7 @@ size_t Read(const Table& table, Cursor* cursor, uint8_t* out, size_t size) {
   return used;
 }
 
-bool Store(const Table& table, const uint8_t* bytes, size_t size) {
+bool Store(const Table& table, const uint8_t* bytes, size_t size, Host host, Counts* counts) {
   uint64_t reached = 0;
   for (size_t at = 0; at < size;) {
     Header header;
@@ -100,12 +103,42 @@ bool Store(const Table& table, const uint8_t* bytes, size_t size) {
       Entry entry;
       memcpy(&entry, bytes + at, sizeof(Entry));
       if (!IsLegal(entry)) return false;
+      if (host == Host::kPower9 && (be64toh(entry.v) & kLostOnPower9) != 0) return false;
       table.entries[index] = entry;
     }
     for (unsigned i = 0; i < header.invalid; i++, index++) {
       if (IsValid(table.entries[index])) table.entries[index] = Entry{0, 0};
     }
     reached = index;
+    counts->valid += header.valid;
+    counts->invalid += header.invalid;
+  }
+  return true;
+}
+
+bool Agrees(const Table& table, const uint8_t* bytes, size_t size, Counts* counts) {
+  const uint64_t compared = htobe64(~kPrivate);
+  uint64_t reached = 0;
+  for (size_t at = 0; at < size;) {
+    Header header;
+    if (size - at < sizeof(Header)) return false;
+    memcpy(&header, bytes + at, sizeof(Header));
+    at += sizeof(Header);
+    if (!IsLegal(header, reached, table.count, size - at)) return false;
+    uint64_t index = header.index;
+    for (unsigned i = 0; i < header.valid; i++, index++, at += sizeof(Entry)) {
+      Entry entry;
+      memcpy(&entry, bytes + at, sizeof(Entry));
+      const Entry& wanted = table.entries[index];
+      if (!IsLegal(entry)) return false;
+      if (((entry.v ^ wanted.v) & compared) != 0 || entry.r != wanted.r) return false;
+    }
+    for (unsigned i = 0; i < header.invalid; i++, index++) {
+      if (IsValid(table.entries[index])) return false;
+    }
+    reached = index;
+    counts->valid += header.valid;
+    counts->invalid += header.invalid;
   }
   return true;
 }
