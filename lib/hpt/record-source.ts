@@ -6,9 +6,7 @@ export interface RecordSource {
   readonly invalidCount: number;
   /** Memory that holds the valid entries' HPTEs, two doublewords each, in the byte order of the stream. */
   readonly longs: BigUint64Array;
-  /** The same memory in 32-bit words. */
-  readonly words: Uint32Array;
-  /** Where they begin in `words`. */
+  /** Where they begin, in 32-bit words. */
   readonly wordOffset: number;
   /** Goes to the next record; false if there is none. */
   next(): boolean;
