@@ -13,6 +13,8 @@ import { hostTarget, missingFor, rebuild, root, targets } from '../native/toolch
  *   at a time
  * @property {() => Float64Array} stats what `tableStats` counts, in the order of `struct Stats`
  * @property {(records: Uint8Array) => boolean} store checks whole records and applies them; false if one is bad
+ * @property {(places: Uint32Array, tracked: boolean) => number} enterAndRemove makes an entry in the group of each place,
+ *   then removes all of them; how many that were
  *
  * @typedef {object} Addon
  * @property {new (entries: Uint32Array, sides: Uint32Array) => FlatTable} FlatTable four words an entry in both

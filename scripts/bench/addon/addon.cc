@@ -6,6 +6,7 @@
 
 #include "../../../native/job.h"
 #include "descriptors.h"
+#include "hypercalls.h"
 #include "migration_binding.h"
 #include "stats.h"
 #include "table.h"
@@ -26,6 +27,7 @@ class FlatTable final : public Napi::ObjectWrap<FlatTable> {
                        {InstanceMethod<&FlatTable::Read>("read"),
                         InstanceMethod<&FlatTable::ReadOnPool>("readOnPool"),
                         InstanceMethod<&FlatTable::Store>("store"),
+                        InstanceMethod<&FlatTable::Change>("enterAndRemove"),
                         InstanceMethod<&FlatTable::CountAll>("stats")});
   }
 
@@ -80,6 +82,14 @@ class FlatTable final : public Napi::ObjectWrap<FlatTable> {
     Counts counts = {};
     return Napi::Boolean::New(
         info.Env(), bench::Store(table_, bytes.Data(), bytes.ElementLength(), Host::kAny, &counts));
+  }
+
+  // enterAndRemove(places: Uint32Array, tracked): entries made
+  Napi::Value Change(const CallbackInfo& info) {
+    const auto places = info[0].As<Napi::Uint32Array>();
+    const size_t count =
+        EnterAndRemove(table_, places.Data(), places.ElementLength(), info[1].As<Napi::Boolean>());
+    return Napi::Number::New(info.Env(), static_cast<double>(count));
   }
 
   // stats(): all counts, in the order of struct Stats

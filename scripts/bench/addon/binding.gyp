@@ -6,6 +6,7 @@
         'addon.cc',
         'channel.cc',
         'descriptors.cc',
+        'hypercalls.cc',
         'migration.cc',
         'migration_binding.cc',
         'stats.cc',

@@ -14,8 +14,6 @@ constexpr unsigned kMaxRun = 65535;
 constexpr uint64_t kLostOnPower9 = uint64_t{0x3ff} << 52;
 constexpr uint64_t kPrivate = 0x60;
 
-bool IsValid(const Entry& entry) { return (be64toh(entry.v) & kValid) != 0; }
-
 // Whether the next entry goes on with the run of valid (or invalid) ones; if so it is taken.
 bool Take(const Table& table, const Cursor& cursor, uint64_t index, bool valid) {
   Side* side = &table.sides[index];
@@ -39,13 +37,6 @@ bool IsLegalSize(unsigned lp) {
   }
 }
 
-// kernel-abi.md 4.2 and 4.4: V set, no reserved segment, a legal page size.
-bool IsLegal(const Entry& entry) {
-  const uint64_t v = be64toh(entry.v);
-  if ((v & kValid) == 0 || v >> 63 != 0) return false;
-  return (v & kLarge) == 0 || IsLegalSize((be64toh(entry.r) >> 12) & 0xff);
-}
-
 // A header that may stand after a record that ended at `reached`, with its HPTEs in `size` bytes.
 bool IsLegal(const Header& header, uint64_t reached, uint64_t count, size_t size) {
   if (header.valid == 0 && header.invalid == 0) return false;
@@ -55,6 +46,14 @@ bool IsLegal(const Header& header, uint64_t reached, uint64_t count, size_t size
 }
 
 }  // namespace
+
+bool IsValid(const Entry& entry) { return (be64toh(entry.v) & kValid) != 0; }
+
+bool IsLegal(const Entry& entry) {
+  const uint64_t v = be64toh(entry.v);
+  if ((v & kValid) == 0 || v >> 63 != 0) return false;
+  return (v & kLarge) == 0 || IsLegalSize((be64toh(entry.r) >> 12) & 0xff);
+}
 
 size_t Read(const Table& table, Cursor* cursor, uint8_t* out, size_t size) {
   size_t used = 0;

@@ -23,6 +23,12 @@ struct Side {
 
 constexpr uint64_t kDirty = 1;
 
+bool IsValid(const Entry& entry);
+
+// Whether a kernel takes it: V set, no reserved segment, a legal page size
+// (kernel-abi.md 4.2, 4.4).
+bool IsLegal(const Entry& entry);
+
 struct Table {
   Entry* entries;
   Side* sides;
