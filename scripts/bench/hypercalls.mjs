@@ -60,6 +60,10 @@ async function enterAndRemove(tracked) {
 
 /** @type {import('./cases.mjs').Case[]} */
 export const hypercalls = [
-  { name: 'H_ENTER + H_REMOVE, random groups', ...atLeast(0.5), run: () => enterAndRemove(false) },
-  { name: 'H_ENTER + H_REMOVE while a reader is open', ...atLeast(0.5), run: () => enterAndRemove(true) },
+  { name: 'H_ENTER + H_REMOVE, random groups', ...atLeast(0.5, 0.05), run: () => enterAndRemove(false) },
+  {
+    name: 'H_ENTER + H_REMOVE while a reader is open',
+    ...atLeast(0.5, 0.05),
+    run: () => enterAndRemove(true),
+  },
 ];
