@@ -164,7 +164,10 @@ export class SparseBitmap {
    * @returns its number, or `to` when there is none
    */
   next(from: number, to: number = this.size): number {
-    for (let index = from; index < to; index = blockStart(index) + BLOCK_BITS) {
+    const rest = this.word(from) >>> (from & 31);
+    if (rest !== 0) return Math.min(from + lowestBit(rest), to);
+    const wordEnd = from + 32 - (from & 31);
+    for (let index = wordEnd; index < to; index = blockStart(index) + BLOCK_BITS) {
       const block = this.blocks[index >>> 16];
       if (block === undefined) continue;
       const bit = nextBit(block, index & 0xffff);

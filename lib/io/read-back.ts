@@ -1,9 +1,8 @@
 import { HtabError } from '../base/errors.js';
 import { RecordCursor } from '../records/cursor.js';
 import { PassCounter } from '../records/pass-counter.js';
-import { sameHpte } from '../hpt/hpte-bits.js';
+import { differenceIn } from '../hpt/record-difference.js';
 import type { HptTable } from '../hpt/table.js';
-import { swapBigEndian } from '../hpt/byte-order.js';
 import type { HtabHandle, HtabVm } from '../vm/contract.js';
 import { HptReader } from './reader.js';
 import { isVm } from './vm-or-handle.js';
@@ -73,14 +72,6 @@ export async function checkAgainst(
   await readBack.check(signal);
 }
 
-/** The first entry of the cursor's record that is not as expected; undefined if all are. */
-export function differenceIn(expected: HptTable, cursor: RecordCursor): number | undefined {
-  const invalidFrom = cursor.index + cursor.validCount;
-  const end = invalidFrom + cursor.invalidCount;
-  const missing = cursor.invalidCount === 0 ? end : expected.valid.next(invalidFrom, end);
-  return firstDifference(expected, cursor) ?? (missing < end ? missing : undefined);
-}
-
 /** @throws HtabError `ERR_HTAB_VERIFY` naming the first entry of the record that differs */
 function compareRecord(expected: HptTable, cursor: RecordCursor): void {
   const ptex = differenceIn(expected, cursor);
@@ -91,24 +82,4 @@ function compareRecord(expected: HptTable, cursor: RecordCursor): void {
     'ERR_HTAB_VERIFY',
     `entry ${ptex} should be ${wanted}, but the target's table holds something else`,
   );
-}
-
-/** The first valid entry of the cursor's record that is not as expected. */
-function firstDifference(expected: HptTable, cursor: RecordCursor): number | undefined {
-  const { index, validCount, words, wordOffset } = cursor;
-  const entry = new Uint32Array(4);
-  for (let k = 0; k < validCount; k++) {
-    const at = wordOffset + k * 4;
-    const same =
-      expected.load(index + k, entry) &&
-      sameHpte(
-        entry,
-        swapBigEndian(words[at]!),
-        swapBigEndian(words[at + 1]!),
-        swapBigEndian(words[at + 2]!),
-        swapBigEndian(words[at + 3]!),
-      );
-    if (!same) return index + k;
-  }
-  return undefined;
 }

@@ -1,12 +1,12 @@
 import { RecordCursor } from '../records/cursor.js';
 import { PassCounter } from '../records/pass-counter.js';
 import { entryCount } from '../hpt/geometry.js';
+import { differenceIn } from '../hpt/record-difference.js';
 import type { HptTable } from '../hpt/table.js';
 import type { HtabHandle, HtabVm } from '../vm/contract.js';
 import { lookAt, lookThrough, openerOf, type OpenFresh } from './fresh-look.js';
 import { noTableError } from '../base/no-table.js';
 import { incompletePassError, replacedTableError } from './other-table.js';
-import { differenceIn } from './read-back.js';
 import { HptReader } from './reader.js';
 import { samplePoints } from './sample-points.js';
 import { stretchesOf } from './stretches.js';

@@ -13,6 +13,8 @@ import { hostTarget, missingFor, rebuild, root, targets } from '../native/toolch
  *   at a time
  * @property {() => Float64Array} stats what `tableStats` counts, in the order of `struct Stats`
  * @property {(records: Uint8Array) => boolean} store checks whole records and applies them; false if one is bad
+ * @property {(places: Uint32Array, tracked: boolean) => number} enterAndRemove makes an entry in the group of each place,
+ *   then removes all of them; how many that were
  *
  * @typedef {object} Addon
  * @property {new (entries: Uint32Array, sides: Uint32Array) => FlatTable} FlatTable four words an entry in both
@@ -21,6 +23,30 @@ import { hostTarget, missingFor, rebuild, root, targets } from '../native/toolch
  * @property {(fd: number) => number} readAll one read(2) of 1 MiB after the other up to the file's end; bytes
  * @property {(fd: number, records: Uint8Array) => boolean} writeEach one write(2) per record; whether all were taken
  * @property {() => number} threadCpuTime ns this thread has run
+ * @property {(path: string) => number} listenAt descriptor of a Unix socket that waits for connections
+ * @property {(fd: number) => Promise<number>} acceptFrom descriptor of the next connection
+ * @property {(path: string) => number} connectTo descriptor of a connection
+ * @property {SendTable} sendTable moves a table over a connection, which it closes; whether the other side agrees
+ * @property {ReceiveTable} receiveTable takes it, and writes each record to `writeFd`. The bytes are also what reading it
+ *   back gives
+ *
+ * @callback SendTable
+ * @param {number} fd
+ * @param {Uint8Array} bytes what a read descriptor gives, one read after the other
+ * @param {Uint32Array} lengths bytes of each read
+ * @param {Uint32Array} entries four words an entry: what it folds the table into
+ * @param {boolean} secure over TLS
+ * @returns {Promise<boolean>}
+ *
+ * @callback ReceiveTable
+ * @param {number} fd
+ * @param {Uint8Array} bytes
+ * @param {Uint32Array} lengths
+ * @param {Uint32Array} entries
+ * @param {number} writeFd
+ * @param {string} certificate PEM file of a TLS server; empty: no TLS
+ * @param {string} key
+ * @returns {Promise<boolean>}
  */
 
 const folder = path.join(import.meta.dirname, 'addon');

@@ -15,7 +15,7 @@
  *
  * @typedef {object} OwnCase
  * @property {string} name
- * @property {boolean} [waits] its time is the wall's, and depends on what else the machine does: not for `--check`
+ * @property {boolean} [waits] what is measured depends on what else the machine does: not for `--check`
  * @property {() => Measured | Promise<Measured>} run
  *
  * @typedef {OwnCase & Goal} Case

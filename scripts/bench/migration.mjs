@@ -1,136 +1,105 @@
-// A whole migration between two descriptors, against its bytes alone through the same kind of socket.
-import { mkdtempSync, rmSync } from 'node:fs';
-import { connect, createServer } from 'node:net';
+// Whole migrations, and each side of them, against a C++ program that does the same work.
+import { execFileSync, fork } from 'node:child_process';
 import { once } from 'node:events';
+import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
 import { atLeast } from './cases.mjs';
-import { BaseHandle, receiveHpt, sendHpt } from './library.mjs';
-import { contest, processTime } from './measure.mjs';
-import { grouped } from './patterns.mjs';
-import { readTable, tableOf } from './tables.mjs';
-
-const ORDER = 26;
-const BUFFER_BYTES = 1 << 20;
-
-/** Gives a stream read by read, then nothing: a kernel whose work costs a copy. */
-class Source extends BaseHandle {
-  #reads;
-
-  /** @param {readonly Uint8Array[]} reads */
-  constructor(reads) {
-    super('read');
-    this.#reads = reads.values();
-  }
-
-  /** @override @param {Uint8Array} buffer */
-  readOnce(buffer) {
-    const { value } = this.#reads.next();
-    if (value === undefined) return 0;
-    buffer.set(value);
-    return value.length;
-  }
-
-  /** @override @returns {number} */
-  writeOnce() {
-    throw new Error('a read descriptor');
-  }
-
-  /** @override */
-  closeOnce() {
-    // It has nothing to close.
-  }
-}
-
-/** Takes every record: a kernel whose work costs nothing. */
-class Target extends BaseHandle {
-  constructor() {
-    super('write');
-  }
-
-  /** @override @returns {number} */
-  readOnce() {
-    throw new Error('a write descriptor');
-  }
-
-  /** @override @param {Uint8Array} bytes */
-  writeOnce(bytes) {
-    return bytes.length;
-  }
-
-  /** @override @param {Uint8Array} bytes */
-  writeEach(bytes) {
-    return Promise.resolve(bytes.length);
-  }
-
-  /** @override */
-  closeOnce() {
-    // It has nothing to close.
-  }
-}
+import { contest } from './measure.mjs';
+import { PATTERNS } from './migration-ends.mjs';
 
 /**
- * A Unix socket's two ends; the first takes what it receives into one buffer, if `onread` is there to see it.
- *
- * @param {import('node:net').Server} server
- * @param {string} socketPath
- * @param {import('node:net').OnReadOpts} [onread]
+ * @typedef {import('./migration-ends.mjs').Identity} Identity
+ * @typedef {import('./migration-ends.mjs').PatternName} PatternName
+ * @typedef {import('./migration-ends.mjs').Role} Role
  */
-async function openPair(server, socketPath, onread) {
-  const receiving = connect({ path: socketPath, ...(onread === undefined ? {} : { onread }) });
-  const accepted = /** @type {Promise<[import('node:net').Socket]>} */ (once(server, 'connection'));
-  const [sending] = await accepted;
-  return { sending, receiving };
+
+/** @type {readonly Role[]} */
+const BOTH = ['send', 'receive'];
+
+/** @param {string} folder @returns {Identity} */
+function makeIdentity(folder) {
+  const [certificate, key] = [path.join(folder, 'cert.pem'), path.join(folder, 'key.pem')];
+  const newKey = ['-newkey', 'ec', '-pkeyopt', 'ec_paramgen_curve:prime256v1', '-nodes', '-keyout', key];
+  const args = ['req', '-x509', ...newKey, '-out', certificate, '-days', '1', '-subj', '/CN=bench'];
+  execFileSync('openssl', args, { stdio: 'pipe' });
+  return { certificate, key };
 }
 
-async function wholeMigration() {
-  const table = tableOf(ORDER, grouped(0.125));
-  /** @type {Buffer[]} */
-  const reads = [];
-  readTable(table, true, (bytes) => reads.push(Buffer.from(bytes)));
-  const total = reads.reduce((sum, { length }) => sum + length, 0);
+/** A side of a migration, in a process of its own. */
+class Player {
+  role;
+  #process;
+  /** Rejects once it has ended. @type {Promise<never>} */
+  #ended;
 
+  /** @param {import('./migration-player.mjs').Player} player */
+  constructor(player) {
+    this.role = player.role;
+    this.#process = fork(path.join(import.meta.dirname, 'migration-player.mjs'), [JSON.stringify(player)]);
+    this.#ended = once(this.#process, 'exit').then(() => {
+      throw new Error(`the process that was to ${this.role} has ended`);
+    });
+    this.#ended.catch(() => undefined);
+  }
+
+  async ready() {
+    await this.#answer();
+  }
+
+  /** Plays its side once. @param {boolean} ours by the library, not by the baseline @returns CPU time, ns */
+  play(ours) {
+    const answer = this.#answer();
+    this.#process.send(ours);
+    return answer;
+  }
+
+  stop() {
+    this.#process.kill();
+  }
+
+  async #answer() {
+    const message = /** @type {Promise<[number]>} */ (once(this.#process, 'message'));
+    const [answer] = await Promise.race([message, this.#ended]);
+    return answer;
+  }
+}
+
+/** @param {PatternName} pattern @param {readonly Role[]} counted sides whose time counts @param {boolean} secure */
+async function migrations(pattern, counted, secure) {
   const folder = mkdtempSync(path.join(tmpdir(), 'kvm-htab-bench-'));
-  const socketPath = path.join(folder, 'socket');
-  const server = createServer({ pauseOnConnect: false }).listen(socketPath);
-  await once(server, 'listening');
-
-  const migrate = async () => {
-    const { sending, receiving } = await openPair(server, socketPath);
-    const stand = () => Promise.resolve();
-    const [report] = await Promise.all([
-      sendHpt({ handle: new Source(reads), order: ORDER }, sending, {
-        pause: stand,
-        resume: stand,
-        host: 'power9',
-      }),
-      receiveHpt({ handle: new Target(), order: ORDER }, receiving, { host: 'power9' }),
-    ]);
-    if (report.validEntries !== table.validCount)
-      throw new Error(`${report.validEntries} entries were moved`);
-  };
-  const buffer = Buffer.alloc(BUFFER_BYTES);
-  const relay = async () => {
-    let received = 0;
-    const callback = (/** @type {number} */ bytes) => {
-      received += bytes;
-      return true;
-    };
-    const { sending, receiving } = await openPair(server, socketPath, { buffer, callback });
-    for (const bytes of reads) sending.write(bytes);
-    sending.end();
-    await once(receiving, 'close');
-    if (received !== total) throw new Error(`${received} bytes of ${total} were received`);
+  const tls = secure ? { identity: makeIdentity(folder) } : {};
+  const players = BOTH.map((role) => new Player({ role, pattern, folder, ...tls }));
+  let spent = 0;
+  /** @param {boolean} ours */
+  const move = async (ours) => {
+    const times = await Promise.all(players.map((player) => player.play(ours)));
+    players.forEach(({ role }, index) => {
+      if (counted.includes(role)) spent += times[index] ?? 0;
+    });
   };
   try {
-    return await contest({ run: migrate }, { run: relay }, processTime);
+    await Promise.all(players.map((player) => player.ready()));
+    return await contest({ run: () => move(true) }, { run: () => move(false) }, () => spent);
   } finally {
-    server.close();
+    for (const player of players) player.stop();
     rmSync(folder, { recursive: true });
   }
 }
 
 /** @type {import('./cases.mjs').Case[]} */
-export const migration = [
-  { name: 'send and receive, Unix socket, 12.5 %', ...atLeast(0.7), waits: true, run: wholeMigration },
-];
+export const migration = /** @type {PatternName[]} */ (Object.keys(PATTERNS)).flatMap((pattern) => {
+  const goal = { ...atLeast(pattern === '1 % random' ? 0.5 : 0.7, 0.2), waits: true };
+  /** @param {string} name @param {readonly Role[]} counted */
+  const measured = (name, counted, secure = false) => ({
+    name: `${name}, ${secure ? 'TLS' : 'Unix socket'}, ${pattern}`,
+    ...goal,
+    run: () => migrations(pattern, counted, secure),
+  });
+  return [
+    measured('send', ['send']),
+    measured('receive', ['receive']),
+    measured('send and receive', BOTH),
+    measured('send and receive', BOTH, true),
+  ];
+});

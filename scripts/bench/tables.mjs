@@ -11,17 +11,28 @@ const buffer = new Uint8Array(BUFFER_BYTES);
 /** @typedef {import('./patterns.mjs').Pattern} Pattern */
 
 /**
- * A table of the library's.
+ * A table of the library's, filled in an order as random as a guest's.
  *
  * @param {number} order
  * @param {Pattern} pattern
  * @param {(ptex: number, hpte: Uint32Array) => void} [also] sees each entry: vHigh, vLow, rHigh, rLow
  */
 export function tableOf(order, pattern, also) {
+  return tableWith(order, shuffled(pattern, 2 ** (order - 4)), also);
+}
+
+/**
+ * A table of the library's with these entries, filled in this order.
+ *
+ * @param {number} order
+ * @param {Iterable<number>} ptexes
+ * @param {(ptex: number, hpte: Uint32Array) => void} [also]
+ */
+export function tableWith(order, ptexes, also) {
   const table = new HptTable(order);
   const next = numbers(11);
   const hpte = new Uint32Array(4);
-  for (const ptex of shuffled(pattern, table.entryCount)) {
+  for (const ptex of ptexes) {
     makeHpte(next, hpte);
     const [vHigh = 0, vLow = 0, rHigh = 0, rLow = 0] = hpte;
     table.store(ptex, vHigh, vLow, rHigh, rLow);

@@ -2,9 +2,9 @@ import { PassCounter } from '../../records/pass-counter.js';
 import { TableFold } from '../../records/table-fold.js';
 import { RecordCursor } from '../../records/cursor.js';
 import { fillRecords, type PassState } from '../../records/fill-records.js';
+import { differenceIn } from '../../hpt/record-difference.js';
 import { HptTable } from '../../hpt/table.js';
 import { incompletePassError } from '../../io/other-table.js';
-import { differenceIn } from '../../io/read-back.js';
 import type { HptReader } from '../../io/reader.js';
 import { recheckTable } from '../../io/recheck.js';
 import { seemsReplaced } from '../../io/seems-replaced.js';
@@ -12,7 +12,7 @@ import { isVm } from '../../io/vm-or-handle.js';
 import type { Source } from './source.js';
 import type { EntryRules } from '../compatibility.js';
 
-/** Whole records, as one frame carries them. */
+/** Whole records, as one frame carries them; valid until the next chunk is asked for. */
 export interface TableChunk {
   readonly records: Uint8Array;
   readonly validEntries: number;
@@ -101,7 +101,8 @@ export class LiveTable {
     const state = { cursor: 0, firstPass: true, boltedOnly: false };
     const counter = new PassCounter(this.order, incompletePassError);
     counter.beginPass(rules.cursor(this.order));
-    while (state.firstPass) yield this.#chunkOfKnown(state, counter);
+    const buffer = new Uint8Array(this.#frameBytes);
+    while (state.firstPass) yield this.#chunkOfKnown(state, buffer, counter);
     counter.endPass();
   }
 
@@ -120,7 +121,8 @@ export class LiveTable {
     const state = { cursor: 0, firstPass: false, boltedOnly: false };
     const counter = new PassCounter(this.order, incompletePassError);
     counter.beginPass(rules.cursor(this.order));
-    while (this.marked > 0) yield this.#chunkOfKnown(state, counter);
+    const buffer = new Uint8Array(this.#frameBytes);
+    while (this.marked > 0) yield this.#chunkOfKnown(state, buffer, counter);
   }
 
   /**
@@ -152,8 +154,7 @@ export class LiveTable {
     this.#fold.add(records);
   }
 
-  #chunkOfKnown(state: PassState, counter: PassCounter): TableChunk {
-    const buffer = new Uint8Array(this.#frameBytes);
+  #chunkOfKnown(state: PassState, buffer: Uint8Array, counter: PassCounter): TableChunk {
     const records = buffer.subarray(0, fillRecords(this.known, state, buffer));
     const { validEntries, invalidEntries } = counter.add(records);
     return { records, validEntries, invalidEntries, end: counter.reached };

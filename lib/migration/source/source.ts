@@ -57,8 +57,7 @@ class SourceVm implements Source {
   }
 
   open(bufferBytes: number): Promise<HptReader> {
-    // A channel may hold on to the bytes it has taken, so buffers are not used twice.
-    return HptReader.openClaimed(this.fresh, { bufferBytes, recycle: false });
+    return HptReader.openClaimed(this.fresh, { bufferBytes });
   }
 
   release(): void {
@@ -92,7 +91,7 @@ class SourceDescriptor implements Source {
   async open(bufferBytes: number): Promise<HptReader> {
     const handle = this.#used ? await this.#reopen() : this.#table.handle;
     this.#used = true;
-    return new HptReader(handle, { order: this.#table.order, bufferBytes, recycle: false });
+    return new HptReader(handle, { order: this.#table.order, bufferBytes });
   }
 
   async #reopen(): Promise<HtabHandle> {

@@ -59,7 +59,7 @@ export class Connection {
   /**
    * Sends a message, and waits until the channel has taken it.
    *
-   * @param message the records of `data` are the channel's from here on
+   * @param message the bytes of `data` and `state` must not change until then
    * @returns its sequence number, as it stands in the frame
    */
   async send(message: Message): Promise<number> {

@@ -1,3 +1,4 @@
+import { Socket } from 'node:net';
 import type { Duplex } from 'node:stream';
 import type { Message } from './messages.js';
 import { encodeFrame } from './protocol.js';
@@ -17,12 +18,13 @@ export class FrameWriter {
     return this.#frames;
   }
 
-  /** @param written called once the channel has taken it, or failed to */
+  /** @param written called once the channel has taken it, or failed to: the message's bytes are the caller's again */
   write(message: Message, written?: (error: Error | null | undefined) => void): void {
     const { header, payload } = encodeFrame(message, this.#frames++);
     this.#channel.cork();
     this.#channel.write(header);
-    this.#channel.write(payload, written);
+    // A socket has given them to the kernel by then; any other channel may hold on to what it was given.
+    this.#channel.write(this.#channel instanceof Socket ? payload : new Uint8Array(payload), written);
     this.#channel.uncork();
   }
 

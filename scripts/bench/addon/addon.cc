@@ -6,6 +6,8 @@
 
 #include "../../../native/job.h"
 #include "descriptors.h"
+#include "hypercalls.h"
+#include "migration_binding.h"
 #include "stats.h"
 #include "table.h"
 
@@ -25,6 +27,7 @@ class FlatTable final : public Napi::ObjectWrap<FlatTable> {
                        {InstanceMethod<&FlatTable::Read>("read"),
                         InstanceMethod<&FlatTable::ReadOnPool>("readOnPool"),
                         InstanceMethod<&FlatTable::Store>("store"),
+                        InstanceMethod<&FlatTable::Change>("enterAndRemove"),
                         InstanceMethod<&FlatTable::CountAll>("stats")});
   }
 
@@ -76,8 +79,17 @@ class FlatTable final : public Napi::ObjectWrap<FlatTable> {
   // store(records): whether they were good
   Napi::Value Store(const CallbackInfo& info) {
     const auto bytes = info[0].As<Napi::Uint8Array>();
-    return Napi::Boolean::New(info.Env(),
-                              bench::Store(table_, bytes.Data(), bytes.ElementLength()));
+    Counts counts = {};
+    return Napi::Boolean::New(
+        info.Env(), bench::Store(table_, bytes.Data(), bytes.ElementLength(), Host::kAny, &counts));
+  }
+
+  // enterAndRemove(places: Uint32Array, tracked): entries made
+  Napi::Value Change(const CallbackInfo& info) {
+    const auto places = info[0].As<Napi::Uint32Array>();
+    const size_t count =
+        EnterAndRemove(table_, places.Data(), places.ElementLength(), info[1].As<Napi::Boolean>());
+    return Napi::Number::New(info.Env(), static_cast<double>(count));
   }
 
   // stats(): all counts, in the order of struct Stats
@@ -136,6 +148,7 @@ Napi::Object Init(Napi::Env env, Napi::Object exports) {
   exports.Set("writeEach", Napi::Function::New(env, WriteEachRecord));
   exports.Set("decode", Napi::Function::New(env, DecodeRecords));
   exports.Set("threadCpuTime", Napi::Function::New(env, ThreadCpuTime));
+  DefineMigration(env, exports);
   return exports;
 }
 

@@ -10,8 +10,9 @@ namespace {
 constexpr uint64_t kValid = 0x1;
 constexpr uint64_t kLarge = 0x4;
 constexpr unsigned kMaxRun = 65535;
-
-bool IsValid(const Entry& entry) { return (be64toh(entry.v) & kValid) != 0; }
+// Bits of `v` that a POWER9 drops, and those that are the kernel's own.
+constexpr uint64_t kLostOnPower9 = uint64_t{0x3ff} << 52;
+constexpr uint64_t kPrivate = 0x60;
 
 // Whether the next entry goes on with the run of valid (or invalid) ones; if so it is taken.
 bool Take(const Table& table, const Cursor& cursor, uint64_t index, bool valid) {
@@ -36,13 +37,6 @@ bool IsLegalSize(unsigned lp) {
   }
 }
 
-// kernel-abi.md 4.2 and 4.4: V set, no reserved segment, a legal page size.
-bool IsLegal(const Entry& entry) {
-  const uint64_t v = be64toh(entry.v);
-  if ((v & kValid) == 0 || v >> 63 != 0) return false;
-  return (v & kLarge) == 0 || IsLegalSize((be64toh(entry.r) >> 12) & 0xff);
-}
-
 // A header that may stand after a record that ended at `reached`, with its HPTEs in `size` bytes.
 bool IsLegal(const Header& header, uint64_t reached, uint64_t count, size_t size) {
   if (header.valid == 0 && header.invalid == 0) return false;
@@ -52,6 +46,14 @@ bool IsLegal(const Header& header, uint64_t reached, uint64_t count, size_t size
 }
 
 }  // namespace
+
+bool IsValid(const Entry& entry) { return (be64toh(entry.v) & kValid) != 0; }
+
+bool IsLegal(const Entry& entry) {
+  const uint64_t v = be64toh(entry.v);
+  if ((v & kValid) == 0 || v >> 63 != 0) return false;
+  return (v & kLarge) == 0 || IsLegalSize((be64toh(entry.r) >> 12) & 0xff);
+}
 
 size_t Read(const Table& table, Cursor* cursor, uint8_t* out, size_t size) {
   size_t used = 0;
@@ -87,7 +89,7 @@ size_t Read(const Table& table, Cursor* cursor, uint8_t* out, size_t size) {
   return used;
 }
 
-bool Store(const Table& table, const uint8_t* bytes, size_t size) {
+bool Store(const Table& table, const uint8_t* bytes, size_t size, Host host, Counts* counts) {
   uint64_t reached = 0;
   for (size_t at = 0; at < size;) {
     Header header;
@@ -100,12 +102,42 @@ bool Store(const Table& table, const uint8_t* bytes, size_t size) {
       Entry entry;
       memcpy(&entry, bytes + at, sizeof(Entry));
       if (!IsLegal(entry)) return false;
+      if (host == Host::kPower9 && (be64toh(entry.v) & kLostOnPower9) != 0) return false;
       table.entries[index] = entry;
     }
     for (unsigned i = 0; i < header.invalid; i++, index++) {
       if (IsValid(table.entries[index])) table.entries[index] = Entry{0, 0};
     }
     reached = index;
+    counts->valid += header.valid;
+    counts->invalid += header.invalid;
+  }
+  return true;
+}
+
+bool Agrees(const Table& table, const uint8_t* bytes, size_t size, Counts* counts) {
+  const uint64_t compared = htobe64(~kPrivate);
+  uint64_t reached = 0;
+  for (size_t at = 0; at < size;) {
+    Header header;
+    if (size - at < sizeof(Header)) return false;
+    memcpy(&header, bytes + at, sizeof(Header));
+    at += sizeof(Header);
+    if (!IsLegal(header, reached, table.count, size - at)) return false;
+    uint64_t index = header.index;
+    for (unsigned i = 0; i < header.valid; i++, index++, at += sizeof(Entry)) {
+      Entry entry;
+      memcpy(&entry, bytes + at, sizeof(Entry));
+      const Entry& wanted = table.entries[index];
+      if (!IsLegal(entry)) return false;
+      if (((entry.v ^ wanted.v) & compared) != 0 || entry.r != wanted.r) return false;
+    }
+    for (unsigned i = 0; i < header.invalid; i++, index++) {
+      if (IsValid(table.entries[index])) return false;
+    }
+    reached = index;
+    counts->valid += header.valid;
+    counts->invalid += header.invalid;
   }
   return true;
 }

@@ -23,6 +23,12 @@ struct Side {
 
 constexpr uint64_t kDirty = 1;
 
+bool IsValid(const Entry& entry);
+
+// Whether a kernel takes it: V set, no reserved segment, a legal page size
+// (kernel-abi.md 4.2, 4.4).
+bool IsLegal(const Entry& entry);
+
 struct Table {
   Entry* entries;
   Side* sides;
@@ -44,8 +50,20 @@ struct Header {
 // One read(2) as the kernel answers it (kernel-abi.md 2.3): returns the bytes written.
 size_t Read(const Table& table, Cursor* cursor, uint8_t* out, size_t size);
 
-// Checks whole records against a table of `count` entries and applies them. False if one is bad.
-bool Store(const Table& table, const uint8_t* bytes, size_t size);
+// What a host holds: everything, or of `v` only what a POWER9 keeps (kernel-abi.md 3.1).
+enum class Host { kAny, kPower9 };
+
+struct Counts {
+  uint64_t valid;
+  uint64_t invalid;
+};
+
+// Checks whole records against the table, applies them and counts them. False if one is bad.
+bool Store(const Table& table, const uint8_t* bytes, size_t size, Host host, Counts* counts);
+
+// Checks whole records, compares them with the table and counts them. False if one is bad, or says
+// anything else than the table, apart from the bits of `v` that are the kernel's own.
+bool Agrees(const Table& table, const uint8_t* bytes, size_t size, Counts* counts);
 
 struct Totals {
   double records;
