@@ -1,4 +1,4 @@
-import type { Column, Values } from './columns.js';
+import type { Column, Values } from './column.js';
 
 /** Memory outside of V8's heap, which lets four times as much gather as lives before it collects. */
 const MEMORY = {

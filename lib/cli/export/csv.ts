@@ -1,4 +1,4 @@
-import type { Column, Values } from './columns.js';
+import type { Column, Values } from './column.js';
 import type { RowWriter, Sink } from './row-writer.js';
 
 const ROWS_AT_ONCE = 8192;

@@ -1,5 +1,5 @@
 import { ByteWriter, ParquetWriter, type KeyValue, type SchemaElement } from 'hyparquet-writer';
-import type { Column, Values } from './columns.js';
+import type { Column, Values } from './column.js';
 import type { RowWriter, Sink } from './row-writer.js';
 
 /** Parquet's own type of each. */

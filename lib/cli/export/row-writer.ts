@@ -1,4 +1,4 @@
-import type { Values } from './columns.js';
+import type { Values } from './column.js';
 
 /** Where an export goes: a file that appears when it is complete, or a stream. */
 export interface Sink {
