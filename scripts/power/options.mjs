@@ -6,7 +6,8 @@ Usage: npm run test:power -- [options]
 
   --machine powernv8|powernv9  CPU of the machine (powernv9)
   --hash-host                  the host kernel itself uses a hash table instead of a radix tree
-  --kernel 6.1|6.12            stock Debian kernel (6.1: 64 KiB pages, 6.12: 4 KiB pages)
+  --kernel 6.1|6.12|newest     stock Debian kernel (6.1: 64 KiB pages, the others: 4 KiB pages); newest: the newest that is
+                               released, in any of Debian's suites
                                With none of these three: POWER9 radix, POWER9 hash and POWER8 on 6.1, POWER9 on 6.12.
   --qemu                       instead the tests with Debian's QEMU and a Linux guest inside: on a POWER9 hash host unless
                                --machine is powernv8; on 6.1 only
@@ -110,7 +111,7 @@ export function parseOptions(args) {
     machine: oneOf('machine', machine ?? 'powernv9', ['powernv8', 'powernv9']),
     // On a radix host the POWER9 that an older QEMU emulates runs radix guests only.
     hashHost: hashHost ?? (qemu !== undefined && !radixHost),
-    kernel: oneOf('kernel', kernel ?? '6.1', qemu === undefined ? ['6.1', '6.12'] : ['6.1']),
+    kernel: oneOf('kernel', kernel ?? '6.1', qemu === undefined ? ['6.1', '6.12', 'newest'] : ['6.1']),
     ...(qemu && { qemu }),
     ...(radixHost && { newEmulator: true }),
   };

@@ -53,6 +53,9 @@ describe('the options', () => {
     expect(parseOptions(['--kernel', '6.12', '--hash-host']).configurations.map(nameOf)).toEqual([
       'POWER9 hash host, Linux 6.12',
     ]);
+    expect(parseOptions(['--kernel', 'newest']).configurations.map(nameOf)).toEqual([
+      'POWER9 radix host, Linux newest',
+    ]);
     expect(parseOptions(['--shell']).configurations).toHaveLength(1);
   });
 
@@ -75,7 +78,7 @@ describe('the options', () => {
     [['--radix-host'], /--qemu/],
     [['--qemu', '--radix-host', '--hash-host'], /no --hash-host/],
     [['--qemu', '--radix-host', '--machine', 'powernv8'], /powernv9/],
-    [['--kernel', '5.10'], /6\.1 or 6\.12/],
+    [['--kernel', '5.10'], /6\.1 or 6\.12 or newest/],
     [['--seed', '-1'], /--seed/],
     [['--operations', 'many'], /whole number/],
     [['--kills', '-1'], /--kills/],
