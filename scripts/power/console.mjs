@@ -4,6 +4,8 @@
 
 const BEGIN = /^power-begin (.*)$/;
 const END = /^power-end (\d+)$/;
+/** Not a skipped one. */
+const RESULT = /^(ok|not ok) \d+ - (?!.* # SKIP)(.*)$/i;
 
 export class Console {
   /** What the guest runs on, once its tests begin. @type {string | undefined} */
@@ -12,6 +14,8 @@ export class Console {
   verdict;
   /** @type {Counts} */
   counts = { passed: 0, failed: 0, skipped: 0 };
+  /** The tests that ran, by name. @type {{ name: string, passed: boolean }[]} */
+  results = [];
   #rest = '';
   /** @type {(line: string) => void} */ #show;
 
@@ -37,9 +41,12 @@ export class Console {
     } else if (this.begun === undefined || this.verdict !== undefined) return;
     else if (verdict !== undefined) this.verdict = Number(verdict);
     else {
-      if (/^ok \d+ .* # skip/i.test(line)) this.counts.skipped++;
-      else if (/^ok \d+ /.test(line)) this.counts.passed++;
-      else if (/^not ok \d+ /.test(line)) this.counts.failed++;
+      const [, word, name = ''] = RESULT.exec(line) ?? [];
+      if (word !== undefined) {
+        const passed = word === 'ok';
+        this.counts[passed ? 'passed' : 'failed']++;
+        this.results.push({ name, passed });
+      } else if (/^ok \d+ /.test(line)) this.counts.skipped++;
       this.#show(line);
     }
   }

@@ -80,16 +80,23 @@ export class DebianRelease {
   }
 
   /**
-   * The package that a meta package stands for.
-   *
    * @param {string} name
-   * @returns {Promise<string>} the first package it depends on
+   * @returns {Promise<string>} the version that this release has
    */
-  async resolve(name) {
-    const depends = await run('apt-cache', [...this.#options, 'depends', name]);
-    const found = /Depends: (\S+)/.exec(depends)?.[1];
-    if (found === undefined) throw new Error(`${name} depends on nothing in this release:\n${depends}`);
+  async versionOf(name) {
+    const policy = await run('apt-cache', [...this.#options, 'policy', name]);
+    const found = /Candidate: (?!\(none\))(\S+)/.exec(policy)?.[1];
+    if (found === undefined) throw new MissingError(`this release has no ${name}`);
     return found;
+  }
+
+  /**
+   * @param {string} name
+   * @returns {Promise<string[]>} the packages that one depends on, through others too
+   */
+  async dependenciesOf(name) {
+    const depends = await run('apt-cache', [...this.#options, 'depends', '--recurse', '--important', name]);
+    return depends.split('\n').filter((line) => /^\w/.test(line));
   }
 
   /**

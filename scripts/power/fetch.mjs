@@ -1,15 +1,21 @@
 // What the guest is made of, fetched once and kept: kernels with their kvm modules, busybox, Node.
 import { existsSync } from 'node:fs';
-import { copyFile, mkdir, readdir, rename, rm, symlink, writeFile } from 'node:fs/promises';
+import { copyFile, mkdir, readdir, readFile, rename, rm, symlink, writeFile } from 'node:fs/promises';
 import { basename, join } from 'node:path';
 import { MissingError, say } from './command.mjs';
 import { DebianRelease } from './debian.mjs';
+import { newestFirst } from './newest.mjs';
 
-/** @typedef {'6.1' | '6.12'} KernelSeries */
+/** @typedef {'6.1' | '6.12' | 'newest'} KernelSeries */
+
+/** The meta package of the stock kernel. */
+const KERNEL = 'linux-image-powerpc64le';
+/** What of all that it depends on has kernel and modules: newer ones have a package for each. */
+const KERNEL_PACKAGE = /^linux-(image|binary|modules)-\d/;
 
 // Of each list the first release that the mirror can give: for days after a point release mirrors name packages of this
 // architecture that they do not have yet.
-/** @type {Readonly<Record<KernelSeries, readonly string[]>>} */
+/** @type {Readonly<Record<Exclude<KernelSeries, 'newest'>, readonly string[]>>} */
 const KERNEL_RELEASES = { 6.1: ['bookworm'], 6.12: ['trixie', 'bookworm-backports'] };
 /** Trixie's Node is 20.19, the oldest that this package takes; bookworm's is older. */
 const NODE_RELEASES = ['trixie', 'forky'];
@@ -51,24 +57,44 @@ export async function once(folder, suites, fill, architecture = 'ppc64el') {
  */
 export async function fetchKernel(cache, series) {
   const folder = join(cache, `kernel-${series}`);
-  await once(folder, KERNEL_RELEASES[series], async (release, result, scratch) => {
-    const name = await release.resolve('linux-image-powerpc64le');
-    say(`fetching ${name} (ppc64el)`);
+  const releases = series === 'newest' ? await newestReleases(folder) : KERNEL_RELEASES[series];
+  await once(folder, releases, async (release, result, scratch) => {
+    const version = await release.versionOf(KERNEL);
+    say(`fetching ${KERNEL} ${version} (ppc64el)`);
     const root = join(scratch, 'root');
-    await release.unpack(name, root);
+    const packages = await release.dependenciesOf(KERNEL);
+    for (const name of packages.filter((each) => KERNEL_PACKAGE.test(each))) await release.unpack(name, root);
     const files = await readdir(root, { recursive: true });
     for (const file of files) {
-      if (/^boot\/vmlinu[xz]-/.test(file)) await copyFile(join(root, file), join(result, 'vmlinux'));
+      if (/^boot\/vmlinu[xz]-|modules\/[^/]+\/vmlinuz$/.test(file))
+        await copyFile(join(root, file), join(result, 'vmlinux'));
       if (/arch\/powerpc\/kvm\/kvm(-hv)?\.ko(\.xz)?$/.test(file)) {
         await copyFile(join(root, file), join(result, basename(file)));
       }
     }
-    await writeFile(join(result, 'package'), `${name}\n`);
+    await writeFile(join(result, 'version'), version);
     const fetched = await readdir(result);
     if (fetched.length !== 4)
-      throw new Error(`${name} has not the files looked for, only ${fetched.join(' ')}`);
+      throw new Error(`${KERNEL} ${version} has not the files looked for, only ${fetched.join(' ')}`);
   });
   return folder;
+}
+
+/**
+ * Removes a kept kernel that is not the newest any more. Where the mirror cannot be asked it stays.
+ *
+ * @param {string} folder where it is kept
+ * @returns {Promise<string[]>} releases with a kernel, that with the newest one first
+ */
+async function newestReleases(folder) {
+  const found = await newestFirst(KERNEL, `${folder}.lists`);
+  const kept = existsSync(folder) ? await readFile(join(folder, 'version'), 'utf8') : undefined;
+  const newest = found[0]?.version;
+  if (newest === undefined && kept === undefined)
+    throw new MissingError(`Debian's mirror gives no ${KERNEL} (ppc64el)`);
+  say(`the newest released kernel is ${newest ?? 'not known'}, kept is ${kept ?? 'none'}`);
+  if (newest !== undefined && newest !== kept) await rm(folder, { recursive: true, force: true });
+  return found.map(({ suite }) => suite);
 }
 
 /**

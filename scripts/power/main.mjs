@@ -9,6 +9,7 @@ import { MissingError, say } from './command.mjs';
 import { fetchKernel, fetchRoot } from './fetch.mjs';
 import { prepareHost } from './host.mjs';
 import { buildInitramfs } from './initramfs.mjs';
+import { measuredOf, store } from './measured.mjs';
 import { HELP, nameOf, parseOptions } from './options.mjs';
 import { fetchEmulator, fetchQemu } from './qemu.mjs';
 
@@ -107,7 +108,9 @@ async function main(options) {
     for (let next = rest.shift(); next !== undefined; next = rest.shift()) {
       const [index, run] = next;
       const prefix = runs.length === 1 ? '' : `${index + 1}| `;
-      const { verdict, counts } = await runTests(run, prefix, options.keep);
+      const output = await runTests(run, prefix, options.keep);
+      const { verdict, counts } = output;
+      if (options.record && verdict !== undefined) store(nameOf(run.configuration), measuredOf(output));
       total.passed += counts.passed;
       total.failed += counts.failed;
       total.skipped += counts.skipped;

@@ -6,7 +6,8 @@ Usage: npm run test:power -- [options]
 
   --machine powernv8|powernv9  CPU of the machine (powernv9)
   --hash-host                  the host kernel itself uses a hash table instead of a radix tree
-  --kernel 6.1|6.12            stock Debian kernel (6.1: 64 KiB pages, 6.12: 4 KiB pages)
+  --kernel 6.1|6.12|newest     stock Debian kernel (6.1: 64 KiB pages, the others: 4 KiB pages); newest: the newest that is
+                               released, in any of Debian's suites
                                With none of these three: POWER9 radix, POWER9 hash and POWER8 on 6.1, POWER9 on 6.12.
   --qemu                       instead the tests with Debian's QEMU and a Linux guest inside: on a POWER9 hash host unless
                                --machine is powernv8; on 6.1 only
@@ -18,6 +19,8 @@ Usage: npm run test:power -- [options]
   --moves N                    moves of a whole guest, there and back (1)
   --kills N                    migrations in which a receiver or an agent is killed, each (1)
   --may-crash                  run the reproducers that stop the kernel, too
+  --record                     keep in test/power/measured how each kernel stands to kernel-abi.md; with none of the first three
+                               options on every machine with every kernel. "npm run matrix" then writes the page's table
   --keep                       leave the files of the boots in .cache/power/run
   --shell                      boot to a prompt instead of the tests
   --refresh                    fetch kernel and Node anew
@@ -35,7 +38,8 @@ Exit status: that of the tests inside; 2 for a wrong option; 3 if the machine di
  *   qemu?: import('./qemu.mjs').QemuSeries
  * }} TestOptions what the tests inside are told
  * @typedef {{
- *   configurations: Configuration[], tests: TestOptions, keep: boolean, shell: boolean, refresh: boolean, help: boolean
+ *   configurations: Configuration[], tests: TestOptions, record: boolean, keep: boolean, shell: boolean, refresh: boolean,
+ *   help: boolean
  * }} Options
  */
 
@@ -52,19 +56,25 @@ const OPTIONS = /** @type {const} */ ({
   moves: { type: 'string', default: '1' },
   kills: { type: 'string', default: '1' },
   'may-crash': { type: 'boolean', default: false },
+  record: { type: 'boolean', default: false },
   keep: { type: 'boolean', default: false },
   shell: { type: 'boolean', default: false },
   refresh: { type: 'boolean', default: false },
   help: { type: 'boolean', default: false },
 });
 
-/** @type {readonly Configuration[]} */
-const EVERY = [
-  { machine: 'powernv9', hashHost: false, kernel: '6.1' },
-  { machine: 'powernv9', hashHost: true, kernel: '6.1' },
-  { machine: 'powernv8', hashHost: false, kernel: '6.1' },
-  { machine: 'powernv9', hashHost: false, kernel: '6.12' },
+const KERNELS = /** @type {const} */ (['6.1', '6.12', 'newest']);
+
+/** @param {import('./fetch.mjs').KernelSeries} kernel @returns {Configuration[]} */
+const machinesWith = (kernel) => [
+  { machine: 'powernv9', hashHost: false, kernel },
+  { machine: 'powernv9', hashHost: true, kernel },
+  { machine: 'powernv8', hashHost: false, kernel },
 ];
+/** @type {readonly Configuration[]} */
+const USUAL = [...machinesWith('6.1'), { machine: 'powernv9', hashHost: false, kernel: '6.12' }];
+/** What holds a kernel to sections of kernel-abi.md. */
+const RECORDED = '^(host|conformance|kernel bugs)';
 
 /**
  * @template {string} T
@@ -98,34 +108,39 @@ export function parseOptions(args) {
     args,
     options: OPTIONS,
   });
-  const { machine, kernel, keep, shell, refresh, help } = values;
+  const { machine, kernel, record, keep, shell, refresh, help } = values;
   const hashHost = values['hash-host'];
   const qemu = qemuOf(values);
   const radixHost = values['radix-host'];
   if (radixHost && (qemu === undefined || hashHost === true || (machine ?? 'powernv9') !== 'powernv9')) {
     throw new TypeError('--radix-host is for --qemu, on a powernv9 that is no --hash-host');
   }
+  if (record && (qemu !== undefined || shell || values.filter !== '')) {
+    throw new TypeError('--record chooses the tests itself');
+  }
   /** @type {Configuration} */
   const chosen = {
     machine: oneOf('machine', machine ?? 'powernv9', ['powernv8', 'powernv9']),
     // On a radix host the POWER9 that an older QEMU emulates runs radix guests only.
     hashHost: hashHost ?? (qemu !== undefined && !radixHost),
-    kernel: oneOf('kernel', kernel ?? '6.1', qemu === undefined ? ['6.1', '6.12'] : ['6.1']),
+    kernel: oneOf('kernel', kernel ?? '6.1', qemu === undefined ? KERNELS : ['6.1']),
     ...(qemu && { qemu }),
     ...(radixHost && { newEmulator: true }),
   };
   const isChosen = shell || [machine, hashHost, kernel, qemu].some((choice) => choice !== undefined);
+  const all = record ? KERNELS.flatMap(machinesWith) : [...USUAL];
   return {
-    configurations: isChosen ? [chosen] : [...EVERY],
+    configurations: isChosen ? [chosen] : all,
     tests: {
-      filter: new RegExp(values.filter).source === '(?:)' ? '' : values.filter,
+      filter: record ? RECORDED : new RegExp(values.filter).source === '(?:)' ? '' : values.filter,
       seed: count('seed', values.seed),
       operations: count('operations', values.operations),
       moves: count('moves', values.moves),
       kills: count('kills', values.kills),
       ...(qemu && { qemu }),
-      mayCrash: values['may-crash'],
+      mayCrash: values['may-crash'] || record,
     },
+    record,
     keep,
     shell,
     refresh,

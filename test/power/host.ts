@@ -62,7 +62,7 @@ export function hostSuite(test: Test, host: Host): void {
     assert.equal(capabilities.PPC_MMU_HASH_V3, host.processor === 'power9' && host.mmu === 'hash' ? 1 : 0);
   });
 
-  test('GET_SMMU_INFO tells the page sizes of kernel-abi.md 1.4', async () => {
+  test('GET_SMMU_INFO tells the page sizes that every kernel has told (1.4)', async () => {
     await using vm = await KvmVm.create();
     const info = await vm.getSmmuInfo();
     assert.deepEqual(
@@ -118,7 +118,7 @@ export function hostSuite(test: Test, host: Host): void {
       assert.equal(Buffer.from(buffer.subarray(0, 8)).toString('hex'), '0000000000000040');
     });
 
-  test('the addon itself refuses orders for which the kernel would free the table or crash (0 #5)', async () => {
+  test('the addon itself refuses orders for which the kernel would free the table or crash (contract, 0 #5)', async () => {
     const addon = loadAddon();
     const kvm = await addon.openKvm('/dev/kvm');
     const vm = await addon.createVm(kvm, 1);

@@ -1,7 +1,9 @@
 // The host side of the rig, as far as it runs without a POWER machine.
+import { readFileSync } from 'node:fs';
 import { describe, expect, test } from 'vitest';
 import { Console } from '../../scripts/power/console.mjs';
 import { cpio, folderEntry, linkEntry, MODE } from '../../scripts/power/cpio.mjs';
+import { KERNEL_ABI, measuredOf, withTable } from '../../scripts/power/measured.mjs';
 import { nameOf, parseOptions } from '../../scripts/power/options.mjs';
 
 describe('the console', () => {
@@ -23,6 +25,10 @@ describe('the console', () => {
     expect(output.begun).toBe('6.1.0 MMU : Radix');
     expect(output.verdict).toBe(1);
     expect(output.counts).toEqual({ passed: 1, failed: 1, skipped: 1 });
+    expect(output.results).toEqual([
+      { name: 'a', passed: true },
+      { name: 'b', passed: false },
+    ]);
     expect(shown).toEqual([
       '# Linux 6.1.0 MMU : Radix',
       'ok 1 - a',
@@ -53,6 +59,9 @@ describe('the options', () => {
     expect(parseOptions(['--kernel', '6.12', '--hash-host']).configurations.map(nameOf)).toEqual([
       'POWER9 hash host, Linux 6.12',
     ]);
+    expect(parseOptions(['--kernel', 'newest']).configurations.map(nameOf)).toEqual([
+      'POWER9 radix host, Linux newest',
+    ]);
     expect(parseOptions(['--shell']).configurations).toHaveLength(1);
   });
 
@@ -67,6 +76,14 @@ describe('the options', () => {
     expect(radix.configurations[0]!.newEmulator).toBe(true);
   });
 
+  test('to record ask for every machine with every kernel, and for what may crash', () => {
+    const { configurations, tests } = parseOptions(['--record']);
+    expect(configurations).toHaveLength(9);
+    expect(configurations.map(nameOf)).toContain('POWER8 hash host, Linux newest');
+    expect(tests).toMatchObject({ mayCrash: true, filter: '^(host|conformance|kernel bugs)' });
+    expect(parseOptions(['--record', '--kernel', 'newest']).configurations).toHaveLength(1);
+  });
+
   test.each([
     [['--machine', 'powernv10'], /powernv8 or powernv9/],
     [['--qemu', '--kernel', '6.12'], /6\.1, not 6\.12/],
@@ -75,7 +92,9 @@ describe('the options', () => {
     [['--radix-host'], /--qemu/],
     [['--qemu', '--radix-host', '--hash-host'], /no --hash-host/],
     [['--qemu', '--radix-host', '--machine', 'powernv8'], /powernv9/],
-    [['--kernel', '5.10'], /6\.1 or 6\.12/],
+    [['--kernel', '5.10'], /6\.1 or 6\.12 or newest/],
+    [['--record', '--filter', 'guest'], /--record/],
+    [['--record', '--qemu'], /--record/],
     [['--seed', '-1'], /--seed/],
     [['--operations', 'many'], /whole number/],
     [['--kills', '-1'], /--kills/],
@@ -83,6 +102,35 @@ describe('the options', () => {
     [['--faster'], /--faster/],
   ])('%s is refused', (args, message) => {
     expect(() => parseOptions(args)).toThrow(message);
+  });
+});
+
+describe('what was measured', () => {
+  test('is counted by the sections that the tests of a machine cite', () => {
+    const output = new Console(() => undefined);
+    const text = [
+      'power-begin 6.1.0-50-powerpc64le Debian 6.1.176-1 KernelPageSize: 64 kB MMU : Radix cpu : POWER9, altivec supported',
+      'ok 1 - conformance: a write of 16 bytes (0 #2, 11 #12) (0.1 s)',
+      'ok 2 - kernel bugs: return-beyond-count shows its fault (0 #2) (1.0 s)',
+      'not ok 3 - conformance: a record is cut (2.3) (0.2 s)',
+      'ok 4 - conformance: a guest (6) # SKIP no guest',
+      'ok 5 - host: a test of none (yet)',
+      'power-end 1',
+      '',
+    ];
+    output.push(text.join('\r\n'));
+    expect(measuredOf(output)).toEqual({
+      machine: 'POWER9 radix',
+      kernel: '6.1.176-1',
+      pageKiB: 64,
+      passed: { '0 #2': 2, '11': 1 },
+      failed: { '2.3': 1 },
+    });
+  });
+
+  test('is what kernel-abi.md shows ("npm run matrix" writes its table)', () => {
+    const page = readFileSync(KERNEL_ABI, 'utf8');
+    expect(withTable(page)).toBe(page);
   });
 });
 

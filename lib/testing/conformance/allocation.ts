@@ -19,7 +19,7 @@ export const allocationCases: readonly ConformanceCase[] = [
   },
   {
     name: 'an order that no table has is refused before the kernel frees the table',
-    section: '0 #5',
+    section: 'contract, 0 #5',
     async run(t) {
       const vm = await t.vm(18);
       await t.put(vm, run(3, 1));
@@ -34,7 +34,7 @@ export const allocationCases: readonly ConformanceCase[] = [
   },
   {
     name: 'order 0 is refused without a table too, where the kernel would crash',
-    section: '0 #5',
+    section: 'contract, 0 #5',
     async run(t) {
       const vm = await t.vm();
       assert.ok((await rejectionOf(vm.allocateHpt(0))) instanceof RangeError);

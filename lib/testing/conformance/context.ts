@@ -73,7 +73,7 @@ export interface ConformanceCase {
   readonly name: string;
   /**
    * The sections of kernel-abi.md that state it, with commas between them: `0 #n` is a trap, `11 #n` a golden vector. Or
-   * `contract`, the interface of `HtabVm`.
+   * `contract`, the interface of `HtabVm`; with a trap beside it where the kernel is not asked.
    */
   readonly section: string;
   readonly requires?: readonly Capability[];

@@ -160,7 +160,7 @@ export const resizingCases: readonly ConformanceCase[] = [
   },
   {
     name: 'a resize that would crash the kernel is refused, and the table stays',
-    section: '0 #12',
+    section: 'contract, 0 #12',
     requires: resize(),
     async run(t) {
       const vm = await t.vm(18);
