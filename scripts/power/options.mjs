@@ -16,7 +16,7 @@ Usage: npm run test:power -- [options]
   --filter PATTERN             only tests whose name matches this regular expression
   --seed N                     first seed of the random programs (default: from the clock, printed)
   --operations N               operations of the random programs (20000)
-  --moves N                    moves of a whole guest, there and back (1)
+  --moves N                    moves of a guest of two vcpus, its table alone and whole (1)
   --kills N                    migrations in which a receiver or an agent is killed, each (1)
   --may-crash                  run the reproducers that stop the kernel, too
   --record                     keep in test/power/measured how each kernel stands to kernel-abi.md; with none of the first three
