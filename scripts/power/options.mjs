@@ -17,6 +17,8 @@ Usage: npm run test:power -- [options]
   --operations N               operations of the random programs (20000)
   --moves N                    moves of a whole guest, there and back (1)
   --kills N                    migrations in which a receiver or an agent is killed, each (1)
+  --soak-minutes N             instead of the tests, moves of a guest for so long (npm run soak tells more)
+  --soak-moves N               end that after so many moves
   --may-crash                  run the reproducers that stop the kernel, too
   --keep                       leave the files of the boots in .cache/power/run
   --shell                      boot to a prompt instead of the tests
@@ -32,7 +34,7 @@ Exit status: that of the tests inside; 2 for a wrong option; 3 if the machine di
  * }} Configuration
  * @typedef {{
  *   filter: string, seed: number, operations: number, moves: number, kills: number, mayCrash: boolean,
- *   qemu?: import('./qemu.mjs').QemuSeries
+ *   qemu?: import('./qemu.mjs').QemuSeries, soak?: { minutes: number, moves: number }
  * }} TestOptions what the tests inside are told
  * @typedef {{
  *   configurations: Configuration[], tests: TestOptions, keep: boolean, shell: boolean, refresh: boolean, help: boolean
@@ -51,6 +53,8 @@ const OPTIONS = /** @type {const} */ ({
   operations: { type: 'string', default: '20000' },
   moves: { type: 'string', default: '1' },
   kills: { type: 'string', default: '1' },
+  'soak-minutes': { type: 'string' },
+  'soak-moves': { type: 'string', default: '999999999' },
   'may-crash': { type: 'boolean', default: false },
   keep: { type: 'boolean', default: false },
   shell: { type: 'boolean', default: false },
@@ -124,6 +128,7 @@ export function parseOptions(args) {
       moves: count('moves', values.moves),
       kills: count('kills', values.kills),
       ...(qemu && { qemu }),
+      ...soakOf(values),
       mayCrash: values['may-crash'],
     },
     keep,
@@ -141,6 +146,12 @@ function qemuOf({ qemu, 'qemu-version': version }) {
   if (qemu) return oneOf('qemu-version', version ?? '7.2', /** @type {const} */ (['7.2', '10.0']));
   if (version !== undefined) throw new TypeError('--qemu-version is for --qemu');
   return undefined;
+}
+
+/** @param {{ 'soak-minutes'?: string | undefined, 'soak-moves': string }} values */
+function soakOf({ 'soak-minutes': minutes, 'soak-moves': moves }) {
+  if (minutes === undefined) return {};
+  return { soak: { minutes: count('soak-minutes', minutes), moves: count('soak-moves', moves) } };
 }
 
 /** @param {Configuration} configuration */
