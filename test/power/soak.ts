@@ -1,5 +1,5 @@
 import assert from 'node:assert/strict';
-import { mkdtempSync, statSync } from 'node:fs';
+import { mkdtempSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { SeededRandom } from '../../lib/base/random.js';
@@ -10,6 +10,7 @@ import { saveSnapshot } from '../../lib/snapshot/save.js';
 import { attachHtab } from '../../lib/vm/kvm/attach.js';
 import { receiveHtab } from '../../lib/vm/kvm/handover.js';
 import { soak, type Counts, type SoakOptions } from '../soak/soak.js';
+import { processOf } from '../soak/usage.js';
 import { CHECKER_ORDER, checkGoesOn, compareWithUnmoved, startChecker } from './checker.js';
 import { tryTable } from './fit.js';
 import type { Host } from './host.js';
@@ -59,10 +60,9 @@ export function soakSuite(test: Test, host: Host, seed: number, { minutes, moves
         round: (each) => new Round(each, folder, host, t).run(),
         watched: () => {
           globalThis.gc!();
-          const { size: journalBytes } = statSync(join(folder, 'destination'));
-          return Promise.resolve([{ name: 'agents', pid: process.pid, journalBytes }]);
+          return Promise.resolve([processOf('agents', process.pid, join(folder, 'destination'))]);
         },
-        again: (each) => `npm run soak -- --seed ${each} --moves 1, on this machine`,
+        again: (each) => `npm run soak -- ${optionsOf(host)} --seed ${each} --moves 1`,
         say: (line) => {
           t.note(line);
         },
@@ -189,6 +189,12 @@ class Round {
   #descriptors(): number {
     return this.#vmms.reduce((sum, { pid }) => sum + openDescriptors(pid).length, 0);
   }
+}
+
+/** What boots this machine again. */
+function optionsOf({ processor, mmu, pageShift }: Host): string {
+  const hash = processor === 'power9' && mmu === 'hash' ? ' --hash-host' : '';
+  return `--machine ${processor.replace('power', 'powernv')}${hash} --kernel ${pageShift === 12 ? '6.12' : '6.1'}`;
 }
 
 function startIncoming(): Promise<Vmm> {

@@ -1,5 +1,5 @@
 // Guests of one emulated host that are moved to another, many at once. Argument: settings as JSON.
-import { mkdtempSync, rmSync, statSync } from 'node:fs';
+import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { SeededRandom } from '../../lib/base/random.js';
@@ -7,6 +7,7 @@ import { openJournal } from '../../lib/migration/journal/journal-file.js';
 import { SoakGuest } from './guest.js';
 import { Host } from './host.js';
 import { soak, type SoakOptions } from './soak.js';
+import { processOf } from './usage.js';
 
 const GUESTS = 20;
 /** Moves of each guest in a round. */
@@ -44,7 +45,6 @@ async function round(host: Host, seed: number): Promise<Record<string, number>> 
 
 try {
   await using host = await Host.start(journals.destination);
-  const bytes = (file: string): number => statSync(file).size;
   await soak({
     ...settings,
     round: (seed) => round(host, seed),
@@ -52,8 +52,8 @@ try {
       await host.collect();
       globalThis.gc!();
       return [
-        { name: 'sources', pid: process.pid, journalBytes: bytes(journals.source) },
-        { name: 'destination', pid: host.pid, journalBytes: bytes(journals.destination) },
+        processOf('sources', process.pid, journals.source),
+        processOf('destination', host.pid, journals.destination),
       ];
     },
     again: (seed) => `npm run soak -- --emulated --seed ${seed} --moves 1`,
