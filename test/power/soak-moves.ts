@@ -18,7 +18,8 @@ import { goOn } from './whole-migration.js';
 const TABLE = 'tcp://127.0.0.1:7000';
 const MEMORY = 'tcp://127.0.0.1:7001';
 /** Guest, agents and VMMs share one slow processor: no stop is too long here, and a word takes its time. */
-const LIMITS = { timeoutMs: 120_000, reconnectMs: 3000, downtimeMs: 600_000, stopLimitMs: 600_000 };
+const TIMEOUTS = { timeoutMs: 120_000, reconnectMs: 3000, guestTimeoutMs: 120_000 };
+const LIMITS = { ...TIMEOUTS, downtimeMs: 600_000, stopLimitMs: 600_000 };
 
 /** What goes wrong in a move: a line is cut after so many bytes, or the destination's VMM dies at so many changes of state. */
 export interface MoveFault {
@@ -146,12 +147,11 @@ export class SoakMoves {
     over: AbortSignal,
     tell: Tell,
   ): Promise<void> {
-    const { timeoutMs, reconnectMs } = LIMITS;
     await using journal = await openJournal(this.#journal('destination'));
     using listener = await listen(TABLE);
     const rest = await requestDestinationRest(socketPath);
     tell({ event: 'listening' });
-    const options = { migrationId, journal, rest, timeoutMs, reconnectMs, signal: over };
+    const options = { ...TIMEOUTS, migrationId, journal, rest, signal: over };
     await receiveHpt(() => requestTarget(socketPath), listener, options);
   }
 

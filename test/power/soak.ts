@@ -24,6 +24,8 @@ import { killAgent } from './whole-guest.js';
 const DEEDS = 20;
 /** Longest time beyond the soak's own: its last round. */
 const ROUND_MS = 3_600_000;
+/** A VMM that still has a descriptor of a move after this time keeps it. */
+const SETTLE_MS = 300_000;
 /** Cuts are drawn from so many bytes; most moves have fewer. */
 const TABLE_BYTES = 150_000;
 const MEMORY_BYTES = 30_000_000;
@@ -103,8 +105,7 @@ class Round {
         this.#count(`${name}: ${outcome}`);
         if (outcome === 'moved') this.#count('moved');
         if (outcome === 'lost') return this.#counts;
-        // A VMM notices a little later that an agent has hung up.
-        await until(() => this.#descriptors() <= descriptors || undefined, AbortSignal.timeout(60_000));
+        await this.#settle(descriptors, name);
       }
       await compareWithUnmoved(this.#vmms[0]);
       return this.#counts;
@@ -176,6 +177,17 @@ class Round {
     return 'the same';
   }
 
+  /** A VMM notices a little later that an agent has hung up. */
+  async #settle(most: number, deed: Deed): Promise<void> {
+    const signal = AbortSignal.timeout(SETTLE_MS);
+    await until(() => this.#descriptors() <= most || undefined, signal).catch(() => {
+      const open = this.#vmms.flatMap(({ pid }) => openDescriptors(pid));
+      throw new Error(
+        `${deed}: the VMMs had ${most} descriptors, and keep ${open.length}: ${open.join(', ')}`,
+      );
+    });
+  }
+
   #draw(): Deed {
     const entries = Object.entries(WEIGHTS) as [Deed, number][];
     let rest = this.#random.below(entries.reduce((sum, [, weight]) => sum + weight, 0));
@@ -197,6 +209,9 @@ function optionsOf({ processor, mmu, pageShift }: Host): string {
   return `--machine ${processor.replace('power', 'powernv')}${hash} --kernel ${pageShift === 12 ? '6.12' : '6.1'}`;
 }
 
-function startIncoming(): Promise<Vmm> {
-  return Vmm.start('live', ['incoming', CHECKER_ORDER]);
+async function startIncoming(): Promise<Vmm> {
+  const vmm = await Vmm.start('live', ['incoming', CHECKER_ORDER]);
+  // By its answer it has accepted this connection, which counts among its descriptors.
+  await vmm.ask('stats');
+  return vmm;
 }

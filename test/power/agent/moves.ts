@@ -10,6 +10,8 @@ import { connect, listen } from '../../../lib/transport/transport.js';
 import { requestSource, requestTarget } from '../../../lib/vm/kvm/vmm-tables.js';
 import { VmmGuest } from './vmm-guest.js';
 
+type Timeouts = 'timeoutMs' | 'reconnectMs' | 'guestTimeoutMs';
+
 /** What the agent of one host must know of a move. */
 export interface AgentSettings {
   readonly migrationId: string;
@@ -21,8 +23,8 @@ export interface AgentSettings {
   readonly tableAddress: string;
   readonly memoryAddress: string;
   readonly tls: SecurityOptions;
-  /** Longest time without a word of the other agent, and without a connection; longest stop of the guest to aim at, and at all. */
-  readonly limits: Pick<SendOptions, 'timeoutMs' | 'reconnectMs' | 'downtimeMs' | 'stopLimitMs'>;
+  /** Longest time without a word of the other agent, without a connection, and for a word of the VMM; longest stop of the guest to aim at, and at all. */
+  readonly limits: Pick<SendOptions, Timeouts | 'downtimeMs' | 'stopLimitMs'>;
 }
 
 /** How long a source that has lost its connection can ask what became of the guest. */
@@ -69,9 +71,9 @@ export async function receive(
     for await (const channel of memories) agent.take(channel);
   })();
   const discard = (reason: unknown): Promise<void> => agent.rest.discard(reason).then(() => guest.drop());
-  const { timeoutMs, reconnectMs } = limits;
+  const { timeoutMs, reconnectMs, guestTimeoutMs } = limits;
   const rest = { ...agent.rest, discard };
-  const options = { migrationId, journal, rest, timeoutMs, reconnectMs, signal: over };
+  const options = { migrationId, journal, rest, timeoutMs, reconnectMs, guestTimeoutMs, signal: over };
   tell({ event: 'listening' });
   await receiveHpt(() => requestTarget(vmm), tables, options);
   tell({ event: 'done' });
