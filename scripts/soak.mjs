@@ -8,15 +8,15 @@ import { root } from './native/toolchain.mjs';
 
 const HELP = `Moves guests for hours while connections are cut and processes killed, and stops at the first thing that must not be.
 
-Usage: npm run soak -- [options] [options of test:power that choose a machine]
+Usage: npm run soak -- [options]
 
   --hours N      how long (1)
   --minutes N    the same, in minutes
   --moves N      end earlier, once so many guests have moved
   --seed N       seed of the first round; each round has the next one (default: from the clock, printed)
   --emulated     20 guests at once, from one process into another, on the emulated kernel
-                 Without it: a guest that checks itself, on the real kernel of the machines of test:power (--machine,
-                 --hash-host, --kernel), two at a time.
+                 Without it: a guest that checks itself, on the real kernel of the machines of test:power, two at a time.
+                 Its options --machine, --hash-host, --kernel and --keep count here too.
 
 Each hour has a line: what was done, descriptors, memory and journal of each process. A shorter soak has six.
 

@@ -54,13 +54,16 @@ const OPTIONS = /** @type {const} */ ({
   moves: { type: 'string', default: '1' },
   kills: { type: 'string', default: '1' },
   'soak-minutes': { type: 'string' },
-  'soak-moves': { type: 'string', default: '999999999' },
+  'soak-moves': { type: 'string' },
   'may-crash': { type: 'boolean', default: false },
   keep: { type: 'boolean', default: false },
   shell: { type: 'boolean', default: false },
   refresh: { type: 'boolean', default: false },
   help: { type: 'boolean', default: false },
 });
+
+/** More moves than a soak makes. */
+const ENDLESS = 999_999_999;
 
 /** @type {readonly Configuration[]} */
 const EVERY = [
@@ -148,8 +151,8 @@ function qemuOf({ qemu, 'qemu-version': version }) {
   return undefined;
 }
 
-/** @param {{ 'soak-minutes'?: string | undefined, 'soak-moves': string }} values */
-function soakOf({ 'soak-minutes': minutes, 'soak-moves': moves }) {
+/** @param {{ 'soak-minutes'?: string | undefined, 'soak-moves'?: string | undefined }} values */
+function soakOf({ 'soak-minutes': minutes, 'soak-moves': moves = String(ENDLESS) }) {
   if (minutes === undefined) return {};
   return { soak: { minutes: count('soak-minutes', minutes), moves: count('soak-moves', moves) } };
 }

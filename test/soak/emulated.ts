@@ -12,7 +12,8 @@ import { processOf } from './usage.js';
 const GUESTS = 20;
 /** Moves of each guest in a round. */
 const MOVES = 10;
-/** In every other round the destination is killed after some of these frames. */
+/** In some rounds the destination is a process of its own, which is killed after some of these frames. */
+const KILLED = 1 / 6;
 const FRAMES = 1200;
 
 const settings = JSON.parse(process.argv[2] ?? '') as Pick<SoakOptions, 'seed' | 'minutes' | 'moves'>;
@@ -20,12 +21,14 @@ const folder = mkdtempSync(join(tmpdir(), 'soak-'));
 const journals = { source: join(folder, 'source'), destination: join(folder, 'destination') };
 
 /** Guests that live for one round, so that its seed alone decides what they do and what is done to them. */
-async function round(host: Host, seed: number): Promise<Record<string, number>> {
+async function round(lasting: Host, seed: number): Promise<Record<string, number>> {
   const random = new SeededRandom(seed);
   const counts: Record<string, number> = {};
   const count = (name: string): void => void (counts[name] = (counts[name] ?? 0) + 1);
   await using journal = await openJournal(journals.source);
-  let killAfter = random.chance(0.5) ? random.below(FRAMES) : Infinity;
+  await using mortal = random.chance(KILLED) ? await Host.start(journals.destination) : undefined;
+  const host = mortal ?? lasting;
+  let killAfter = mortal === undefined ? Infinity : random.below(FRAMES);
   const onFrame = (): void => {
     if (killAfter-- !== 0) return;
     count('kills');

@@ -20,7 +20,7 @@ const JOURNAL_BYTES = 2 << 20;
  * A process that does not leak has the same memory after the collections of each period, but for what its heap and its
  * allocator keep back: the least of a period may be so much more than that of the second one. The first warms up.
  */
-const GROWTH_BYTES = 16 << 20;
+const GROWTH_BYTES = 32 << 20;
 /** A connection that has been closed is gone from the other process a little later. */
 const SETTLE_MS = 10_000;
 const LOOK_MS = 20;
