@@ -36,14 +36,20 @@ export type MoveOutcome = 'moved' | 'stayed' | 'lost';
 /** Moves of guests by agents in this process, which takes a tenth of the time that starting others does here. */
 export class SoakMoves {
   readonly #folder: string;
+  readonly #say: (line: string) => void;
 
-  /** @param folder of the journals */
-  constructor(folder: string) {
+  /**
+   * @param folder of the journals
+   * @param say told why a guest has stayed though nothing went wrong on purpose, as on a machine without time
+   */
+  constructor(folder: string, say: (line: string) => void) {
     this.#folder = folder;
+    this.#say = say;
   }
 
   /** The table alone, to the next VM of the same VMM, with the registers. */
-  async table(guest: Vmm, { tableCut = Infinity, forGood = false }: MoveFault): Promise<MoveOutcome> {
+  async table(guest: Vmm, fault: MoveFault): Promise<MoveOutcome> {
+    const { tableCut = Infinity, forGood = false } = fault;
     const migrationId = randomUUID();
     const { commits } = await checkedStats(guest);
     using line = await CutLine.to(TABLE, tableCut, forGood);
@@ -52,6 +58,7 @@ export class SoakMoves {
       (over, tell) => this.#receiveTable(guest, migrationId, over, tell),
     );
     const hasMoved = await this.#hasMoved(migrationId, sent);
+    if (!hasMoved && Object.keys(fault).length === 0) this.#say(`a guest has stayed: ${String(sent)}`);
     const { commits: now, state } = await checkedStats(guest);
     assert.equal(now - commits, hasMoved ? 1 : 0);
     if (state !== 'running') {
@@ -96,6 +103,7 @@ export class SoakMoves {
       (over, tell) => receive(destination, tell, over),
     ).finally(() => channels.state.unsubscribe(count));
     const hasMoved = await this.#hasMoved(migrationId, sent);
+    if (!hasMoved && Object.keys(fault).length === 0) this.#say(`a guest has stayed: ${String(sent)}`);
     if (!isDead) await goOn([from, to], hasMoved);
     else if (hasMoved) return 'lost';
     else {

@@ -3,6 +3,7 @@ import { mkdtempSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { SeededRandom } from '../../lib/base/random.js';
+import { within } from '../../lib/base/time.js';
 import { compareTables } from '../../lib/hpt/compare.js';
 import { readTable } from '../../lib/io/read-table.js';
 import { readSnapshot } from '../../lib/snapshot/read.js';
@@ -24,6 +25,8 @@ import { killAgent } from './whole-guest.js';
 const DEEDS = 20;
 /** Longest time beyond the soak's own: its last round. */
 const ROUND_MS = 3_600_000;
+/** A deed that takes longer hangs, also on a busy machine. */
+const DEED_MS = 900_000;
 /** A VMM that still has a descriptor of a move after this time keeps it. */
 const SETTLE_MS = 300_000;
 /** Cuts are drawn from so many bytes; most moves have fewer. */
@@ -92,7 +95,9 @@ class Round {
     this.#folder = folder;
     this.#host = host;
     this.#t = t;
-    this.#moves = new SoakMoves(folder);
+    this.#moves = new SoakMoves(folder, (line) => {
+      t.note(line);
+    });
   }
 
   async run(): Promise<Counts> {
@@ -101,7 +106,7 @@ class Round {
       const descriptors = this.#descriptors();
       for (let deed = 0; deed < DEEDS; deed++) {
         const name = this.#draw();
-        const outcome = await this.#do(name);
+        const outcome = await within(this.#do(name), DEED_MS, undefined, () => new Error(`${name}: hangs`));
         this.#count(`${name}: ${outcome}`);
         if (outcome === 'moved') this.#count('moved');
         if (outcome === 'lost') return this.#counts;
