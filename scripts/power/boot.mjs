@@ -7,13 +7,11 @@ import { Console } from './console.mjs';
 /**
  * @typedef {{ machine: 'powernv8' | 'powernv9', hashHost: boolean }} Machine
  * @typedef {Machine & {
- *   emulator?: readonly string[], kernel: string, initramfs: string, log: string, memoryMiB: number
+ *   emulator?: readonly string[], kernel: string, initramfs: string, log: string, memoryMiB: number,
+ *   silenceMs: number
  * }} BootOptions `emulator` is the command that begins QEMU; `kernel` and `initramfs` are files; everything the console says
- *   goes into the file `log`
+ *   goes into the file `log`; a guest that says nothing for `silenceMs` hangs
  */
-
-/** A guest that says nothing for so long hangs: the slowest single step of the tests takes a fraction of it. */
-const SILENCE_MS = 900_000;
 
 const INSTALLED = ['qemu-system-ppc64'];
 
@@ -49,7 +47,7 @@ export async function boot(options, show) {
   process.once('exit', stop);
   const log = createWriteStream(options.log);
   const output = new Console(show);
-  const silence = setTimeout(stop, SILENCE_MS);
+  const silence = setTimeout(stop, options.silenceMs);
   const take = (/** @type {string} */ text) => {
     silence.refresh();
     log.write(text);

@@ -18,6 +18,10 @@ const EXIT = /** @type {const} */ ({ passed: 0, failed: 1, usage: 2, machine: 3,
 /** Machines that run side by side: each takes a CPU and 2 GiB of memory. */
 const AT_ONCE = 2;
 
+/** Longest silence of a machine, in ms: the slowest single step of the tests takes a fraction of it; a soak has a line an hour. */
+const SILENCE_MS = 900_000;
+const SOAK_SILENCE_MS = 3 * 3_600_000;
+
 const repository = fileURLToPath(new URL('../..', import.meta.url));
 const cache = join(repository, '.cache/power');
 const app = join(cache, 'app');
@@ -33,7 +37,7 @@ const app = join(cache, 'app');
 /**
  * @param {import('./options.mjs').Configuration} configuration
  * @param {string} folder where the files of this boot go
- * @returns {Promise<import('./boot.mjs').BootOptions>}
+ * @returns {Promise<Omit<import('./boot.mjs').BootOptions, 'silenceMs'>>}
  */
 async function prepareBoot({ machine, hashHost, kernel: series, qemu: qemuSeries, newEmulator }, folder) {
   const kernel = await fetchKernel(cache, series);
@@ -89,12 +93,17 @@ async function main(options) {
   await prepareHost();
   if (options.refresh) await rm(cache, { recursive: true, force: true });
   await buildApp(repository, app, options.tests);
+  const silenceMs = options.tests.soak === undefined ? SILENCE_MS : SOAK_SILENCE_MS;
   /** @type {Run[]} */
   const runs = [];
   for (const [index, configuration] of options.configurations.entries()) {
     const folder = join(cache, 'run', String(index + 1));
     await mkdir(folder, { recursive: true });
-    runs.push({ configuration, folder, bootOptions: await prepareBoot(configuration, folder) });
+    runs.push({
+      configuration,
+      folder,
+      bootOptions: { ...(await prepareBoot(configuration, folder)), silenceMs },
+    });
   }
   if (options.shell) {
     for (const { bootOptions } of runs) await bootShell(bootOptions);

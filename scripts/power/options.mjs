@@ -18,6 +18,8 @@ Usage: npm run test:power -- [options]
   --operations N               operations of the random programs (20000)
   --moves N                    moves of a guest of two vcpus, its table alone and whole (1)
   --kills N                    migrations in which a receiver or an agent is killed, each (1)
+  --soak-minutes N             instead of the tests, moves of a guest for so long (npm run soak tells more)
+  --soak-moves N               end that after so many moves
   --may-crash                  run the reproducers that stop the kernel, too
   --record                     keep in test/power/measured how each kernel stands to kernel-abi.md; with none of the first three
                                options on every machine with every kernel. "npm run matrix" then writes the page's table
@@ -35,7 +37,7 @@ Exit status: that of the tests inside; 2 for a wrong option; 3 if the machine di
  * }} Configuration
  * @typedef {{
  *   filter: string, seed: number, operations: number, moves: number, kills: number, mayCrash: boolean,
- *   qemu?: import('./qemu.mjs').QemuSeries
+ *   qemu?: import('./qemu.mjs').QemuSeries, soak?: { minutes: number, moves: number }
  * }} TestOptions what the tests inside are told
  * @typedef {{
  *   configurations: Configuration[], tests: TestOptions, record: boolean, keep: boolean, shell: boolean, refresh: boolean,
@@ -55,6 +57,8 @@ const OPTIONS = /** @type {const} */ ({
   operations: { type: 'string', default: '20000' },
   moves: { type: 'string', default: '1' },
   kills: { type: 'string', default: '1' },
+  'soak-minutes': { type: 'string' },
+  'soak-moves': { type: 'string' },
   'may-crash': { type: 'boolean', default: false },
   record: { type: 'boolean', default: false },
   keep: { type: 'boolean', default: false },
@@ -62,6 +66,9 @@ const OPTIONS = /** @type {const} */ ({
   refresh: { type: 'boolean', default: false },
   help: { type: 'boolean', default: false },
 });
+
+/** More moves than a soak makes. */
+const ENDLESS = 999_999_999;
 
 const KERNELS = /** @type {const} */ (['6.1', '6.12', 'newest']);
 
@@ -138,6 +145,7 @@ export function parseOptions(args) {
       moves: count('moves', values.moves),
       kills: count('kills', values.kills),
       ...(qemu && { qemu }),
+      ...soakOf(values),
       mayCrash: values['may-crash'] || record,
     },
     record,
@@ -156,6 +164,12 @@ function qemuOf({ qemu, 'qemu-version': version }) {
   if (qemu) return oneOf('qemu-version', version ?? '7.2', /** @type {const} */ (['7.2', '10.0']));
   if (version !== undefined) throw new TypeError('--qemu-version is for --qemu');
   return undefined;
+}
+
+/** @param {{ 'soak-minutes'?: string | undefined, 'soak-moves'?: string | undefined }} values */
+function soakOf({ 'soak-minutes': minutes, 'soak-moves': moves = String(ENDLESS) }) {
+  if (minutes === undefined) return {};
+  return { soak: { minutes: count('soak-minutes', minutes), moves: count('soak-moves', moves) } };
 }
 
 /** @param {Configuration} configuration */

@@ -16,6 +16,7 @@ import type { QemuSeries } from './qemu/qemu.js';
 import { qemuSuite } from './qemu/suite.js';
 import { Runner } from './runner.js';
 import { snapshotSuite } from './snapshot.js';
+import { soakSuite, type SoakSettings } from './soak.js';
 import { speedSuite } from './speed.js';
 import { wholeGuestSuite } from './whole-guest.js';
 
@@ -30,6 +31,8 @@ export interface PowerOptions {
   readonly moves: number;
   /** Migrations whose receiver is killed, and moves of a whole guest in which an agent is. */
   readonly kills: number;
+  /** Instead of all tests, a soak (npm run soak). */
+  readonly soak?: SoakSettings;
   /** Instead of all others, the tests with this QEMU. */
   readonly qemu?: QemuSeries;
   /** Whether to run what stops a kernel. */
@@ -39,8 +42,9 @@ export interface PowerOptions {
 const options = JSON.parse(readFileSync('options.json', 'utf8')) as PowerOptions;
 const host = describeHost();
 const runner = new Runner(options.filter);
-if (options.qemu === undefined) addSuites();
-else qemuSuite(runner.suite('qemu'), options.qemu);
+if (options.soak !== undefined) soakSuite(runner.suite('soak'), host, options.seed, options.soak);
+else if (options.qemu !== undefined) qemuSuite(runner.suite('qemu'), options.qemu);
+else addSuites();
 process.exit((await runner.run()) ? 0 : 1);
 
 function addSuites(): void {

@@ -84,6 +84,14 @@ describe('the options', () => {
     expect(parseOptions(['--record', '--kernel', 'newest']).configurations).toHaveLength(1);
   });
 
+  test('with a soak tell the program inside how long it is, and after how many moves it may end', () => {
+    expect(parseOptions(['--soak-minutes', '60', '--soak-moves', '250']).tests.soak).toEqual({
+      minutes: 60,
+      moves: 250,
+    });
+    expect(parseOptions([]).tests.soak).toBeUndefined();
+  });
+
   test.each([
     [['--machine', 'powernv10'], /powernv8 or powernv9/],
     [['--qemu', '--kernel', '6.12'], /6\.1, not 6\.12/],
@@ -98,6 +106,7 @@ describe('the options', () => {
     [['--seed', '-1'], /--seed/],
     [['--operations', 'many'], /whole number/],
     [['--kills', '-1'], /--kills/],
+    [['--soak-minutes', 'long'], /--soak-minutes/],
     [['--filter', '('], /regular expression/i],
     [['--faster'], /--faster/],
   ])('%s is refused', (args, message) => {

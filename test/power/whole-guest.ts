@@ -4,14 +4,14 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { setTimeout as delay } from 'node:timers/promises';
 import { SeededRandom } from '../../lib/base/random.js';
-import { CHECKER_ORDER, checkGoesOn, compareWithUnmoved, isRunning, startChecker } from './checker.js';
+import { CHECKER_ORDER, checkGoesOn, compareWithUnmoved, startChecker } from './checker.js';
 import type { Side } from '../../lib/migration/journal/journal.js';
 import type { DestinationState, SourceState } from '../../lib/migration/states.js';
 import type { CommandEnd, CommandEvent } from './command.js';
 import type { PowerOptions } from './main.js';
 import type { Test } from './runner.js';
 import { Vmm } from './vmm.js';
-import { WholeMigration } from './whole-migration.js';
+import { goOn, WholeMigration } from './whole-migration.js';
 
 const SIDES = ['source', 'destination'] as const;
 const MOVE_MS = 240_000;
@@ -88,8 +88,12 @@ export function wholeGuestSuite(test: Test, { seed, moves, kills }: PowerOptions
   );
 }
 
-/** Begins to move the guest, kills an agent, and does what an operator would: goes by the journals. */
-async function killAgent(
+/**
+ * Begins to move the guest, kills an agent, and does what an operator would: goes by the journals.
+ *
+ * @param turn which of the agents, and when
+ */
+export async function killAgent(
   [from, to]: readonly [Vmm, Vmm],
   folder: string,
   { random, turn }: { readonly random: SeededRandom; readonly turn: number },
@@ -110,11 +114,7 @@ async function killAgent(
 
   const hasMoved = await migration.hasMoved();
   if (victim === 'destination') checkSource(end, hasMoved);
-  const [here, elsewhere] = hasMoved ? [to, from] : [from, to];
-  if (!(await isRunning(here))) await here.control.words(hasMoved ? 'commit' : 'resume');
-  await elsewhere.control.words(hasMoved ? 'leave' : 'drop');
-  await checkGoesOn(here);
-  assert.equal(await isRunning(elsewhere), false);
+  await goOn([from, to], hasMoved);
   const moment = `${afterMs} ms after ${state}`;
   return {
     hasMoved,

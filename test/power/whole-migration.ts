@@ -3,8 +3,9 @@ import { randomUUID } from 'node:crypto';
 import { join } from 'node:path';
 import { openJournal } from '../../lib/migration/journal/journal-file.js';
 import type { JournalEntry, Side } from '../../lib/migration/journal/journal.js';
-import type { AgentSettings } from './agent/agent.js';
+import type { AgentSettings } from './agent/moves.js';
 import { Command, type CommandEvent } from './command.js';
+import { checkGoesOn, isRunning } from './checker.js';
 import type { Vmm } from './vmm.js';
 
 /** No stop is too long here. */
@@ -92,4 +93,13 @@ export class WholeMigration implements AsyncDisposable {
       },
     };
   }
+}
+
+/** Lets a guest go on where it is, whatever the agents came to, and nowhere else: what an operator does by the journals. */
+export async function goOn([from, to]: readonly [Vmm, Vmm], hasMoved: boolean): Promise<void> {
+  const [here, elsewhere] = hasMoved ? [to, from] : [from, to];
+  if (!(await isRunning(here))) await here.control.words(hasMoved ? 'commit' : 'resume');
+  await elsewhere.control.words(hasMoved ? 'leave' : 'drop');
+  await checkGoesOn(here);
+  assert.equal(await isRunning(elsewhere), false);
 }
