@@ -185,14 +185,15 @@ test('every option that a README names is one of a command, and every option of 
     'advise',
     'export',
   );
-  const power = await helpOf('scripts/power/main.mjs');
-  const bench = await helpOf('scripts/bench/main.mjs');
+  const scripts = await Promise.all(
+    ['power/main', 'bench/main', 'soak'].map((script) => helpOf(`scripts/${script}.mjs`)),
+  );
   // Those of npm, npx, openssl and the like stand where these are called.
   const ours = everything.replaceAll(
     /\b(npm install|npx (?!kvm-htab)|ppc64_cpu|systemctl|tsc|virsh) ?[^`\n]*/g,
     '',
   );
-  const known = optionsIn([...migration, ...others, power, bench].join('\n'));
+  const known = optionsIn([...migration, ...others, ...scripts].join('\n'));
   expect(optionsIn(ours).filter((option) => !known.includes(option))).toEqual([]);
   expect(optionsIn(migration.join('\n')).filter((option) => !optionsIn(ours).includes(option))).toEqual([]);
 });
