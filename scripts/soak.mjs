@@ -6,11 +6,11 @@ import { parseArgs } from 'node:util';
 import { build } from 'esbuild';
 import { root } from './native/toolchain.mjs';
 
-const HELP = `Moves guests for hours while connections are cut and processes killed, and stops at the first thing that must not be.
+const HELP = `Moves guests for hours while connections are cut and processes killed, and stops at the first failure.
 
 Usage: npm run soak -- [options]
 
-  --hours N      how long (1)
+  --hours N      how long, on each machine (1)
   --minutes N    the same, in minutes
   --moves N      end earlier, once so many guests have moved
   --seed N       seed of the first round; each round has the next one (default: from the clock, printed)
@@ -47,6 +47,12 @@ function parse(args) {
   });
   const { hours, minutes, ...others } = values;
   if (hours !== undefined && minutes !== undefined) throw new TypeError('--hours or --minutes, not both');
+  const { emulated, machine, 'hash-host': hashHost, kernel, keep } = others;
+  if (emulated && (machine !== undefined || hashHost || kernel !== undefined || keep)) {
+    throw new TypeError(
+      '--emulated boots no machine: --machine, --hash-host, --kernel and --keep are not for it',
+    );
+  }
   const chosen = minutes === undefined ? number('hours', hours ?? '1') * 60 : number('minutes', minutes);
   return {
     ...others,

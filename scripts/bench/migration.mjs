@@ -89,7 +89,7 @@ async function migrations(pattern, counted, secure) {
 
 /** @type {import('./cases.mjs').Case[]} */
 export const migration = /** @type {PatternName[]} */ (Object.keys(PATTERNS)).flatMap((pattern) => {
-  const goal = { ...atLeast(pattern === '1 % random' ? 0.5 : 0.7, 0.2), waits: true };
+  const goal = { ...atLeast(pattern === '1 % random' ? 0.5 : 0.7), waits: true };
   /** @param {string} name @param {readonly Role[]} counted */
   const measured = (name, counted, secure = false) => ({
     name: `${name}, ${secure ? 'TLS' : 'Unix socket'}, ${pattern}`,

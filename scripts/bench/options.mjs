@@ -1,6 +1,6 @@
 import { parseArgs } from 'node:util';
 
-export const HELP = `Measures the library against plain C++ loops, both in one process and in turns; prints medians.
+export const HELP = `Measures the library against plain C++ programs, in turns; prints medians.
 
 Usage: npm run bench -- [options]
 

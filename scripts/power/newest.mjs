@@ -1,4 +1,5 @@
 // Which Debian release has the newest version of a package.
+import { spawnSync } from 'node:child_process';
 import { rm } from 'node:fs/promises';
 import { join } from 'node:path';
 import { MissingError, say } from './command.mjs';
@@ -8,6 +9,19 @@ import { DebianRelease } from './debian.mjs';
 const SUITES = ['experimental', 'unstable', 'testing', 'stable-backports', 'stable'];
 /** A candidate for a release is none. */
 const CANDIDATE = /~rc/;
+
+/**
+ * By Debian's rules, in which `1~bpo` comes before `1`.
+ *
+ * @param {string} a
+ * @param {string} b
+ * @returns {number} above 0 if `a` is the newer one, below if `b` is
+ */
+export function compareVersions(a, b) {
+  const holds = (/** @type {string} */ relation) =>
+    spawnSync('dpkg', ['--compare-versions', a, relation, b]).status === 0;
+  return Number(holds('gt')) - Number(holds('lt'));
+}
 
 /**
  * @param {string} name of a package
@@ -29,5 +43,5 @@ export async function newestFirst(name, scratch) {
   });
   const found = (await Promise.all(asked)).flat();
   await rm(scratch, { recursive: true, force: true });
-  return found.toSorted((a, b) => b.version.localeCompare(a.version, 'en', { numeric: true }));
+  return found.sort((a, b) => compareVersions(b.version, a.version));
 }

@@ -122,8 +122,12 @@ export function parseOptions(args) {
   if (radixHost && (qemu === undefined || hashHost === true || (machine ?? 'powernv9') !== 'powernv9')) {
     throw new TypeError('--radix-host is for --qemu, on a powernv9 that is no --hash-host');
   }
-  if (record && (qemu !== undefined || shell || values.filter !== '')) {
+  const soak = soakOf(values);
+  if (record && (qemu !== undefined || soak !== undefined || shell || values.filter !== '')) {
     throw new TypeError('--record chooses the tests itself');
+  }
+  if (soak !== undefined && (qemu !== undefined || values.filter !== '')) {
+    throw new TypeError('--soak-minutes is for a run without other tests');
   }
   /** @type {Configuration} */
   const chosen = {
@@ -145,7 +149,7 @@ export function parseOptions(args) {
       moves: count('moves', values.moves),
       kills: count('kills', values.kills),
       ...(qemu && { qemu }),
-      ...soakOf(values),
+      ...(soak && { soak }),
       mayCrash: values['may-crash'] || record,
     },
     record,
@@ -167,9 +171,15 @@ function qemuOf({ qemu, 'qemu-version': version }) {
 }
 
 /** @param {{ 'soak-minutes'?: string | undefined, 'soak-moves'?: string | undefined }} values */
-function soakOf({ 'soak-minutes': minutes, 'soak-moves': moves = String(ENDLESS) }) {
-  if (minutes === undefined) return {};
-  return { soak: { minutes: count('soak-minutes', minutes), moves: count('soak-moves', moves) } };
+function soakOf({ 'soak-minutes': minutes, 'soak-moves': moves }) {
+  if (minutes === undefined) {
+    if (moves !== undefined) throw new TypeError('--soak-moves is for --soak-minutes');
+    return undefined;
+  }
+  return {
+    minutes: count('soak-minutes', minutes),
+    moves: moves === undefined ? ENDLESS : count('soak-moves', moves),
+  };
 }
 
 /** @param {Configuration} configuration */

@@ -14,7 +14,7 @@ const { EINVAL } = constants.errno;
 export interface Host {
   readonly processor: 'power8' | 'power9';
   readonly mmu: 'hash' | 'radix';
-  /** log2 of the page size: 16 on Linux 6.1, 12 on 6.12. */
+  /** log2 of the page size: 16 on Linux 6.1, 12 on all others. */
   readonly pageShift: number;
 }
 

@@ -1,9 +1,11 @@
 // The host side of the rig, as far as it runs without a POWER machine.
+import { spawnSync } from 'node:child_process';
 import { readFileSync } from 'node:fs';
 import { describe, expect, test } from 'vitest';
 import { Console } from '../../scripts/power/console.mjs';
 import { cpio, folderEntry, linkEntry, MODE } from '../../scripts/power/cpio.mjs';
 import { KERNEL_ABI, measuredOf, withTable } from '../../scripts/power/measured.mjs';
+import { compareVersions } from '../../scripts/power/newest.mjs';
 import { nameOf, parseOptions } from '../../scripts/power/options.mjs';
 
 describe('the console', () => {
@@ -103,6 +105,10 @@ describe('the options', () => {
     [['--kernel', '5.10'], /6\.1 or 6\.12 or newest/],
     [['--record', '--filter', 'guest'], /--record/],
     [['--record', '--qemu'], /--record/],
+    [['--record', '--soak-minutes', '5'], /--record/],
+    [['--qemu', '--soak-minutes', '5'], /--soak-minutes/],
+    [['--filter', 'guest', '--soak-minutes', '5'], /--soak-minutes/],
+    [['--soak-moves', '3'], /--soak-moves is for --soak-minutes/],
     [['--seed', '-1'], /--seed/],
     [['--operations', 'many'], /whole number/],
     [['--kills', '-1'], /--kills/],
@@ -112,6 +118,19 @@ describe('the options', () => {
   ])('%s is refused', (args, message) => {
     expect(() => parseOptions(args)).toThrow(message);
   });
+});
+
+const hasDpkg = spawnSync('dpkg', ['--version']).status === 0;
+
+test.skipIf(!hasDpkg)('the newest kernel is the newest by the rules of Debian (skipped without dpkg)', () => {
+  const versions = ['7.2.13-1~bpo13+1', '7.2.9-1', '7.2.13-1', '7.2.13-1+b1', '6.12.107-1'];
+  expect(versions.sort(compareVersions)).toEqual([
+    '6.12.107-1',
+    '7.2.9-1',
+    '7.2.13-1~bpo13+1',
+    '7.2.13-1',
+    '7.2.13-1+b1',
+  ]);
 });
 
 describe('what was measured', () => {

@@ -17,7 +17,7 @@ import { goOn } from './whole-migration.js';
 
 const TABLE = 'tcp://127.0.0.1:7000';
 const MEMORY = 'tcp://127.0.0.1:7001';
-/** Guest, agents and VMMs share one slow processor: no stop is too long here, and a word takes its time. */
+/** Guest, agents and VMMs share one slow processor: no stop is too long here, and an answer takes long. */
 const TIMEOUTS = { timeoutMs: 120_000, reconnectMs: 3000, guestTimeoutMs: 120_000 };
 const LIMITS = { ...TIMEOUTS, downtimeMs: 600_000, stopLimitMs: 600_000 };
 
@@ -30,8 +30,8 @@ export interface MoveFault {
   readonly killAt?: number;
 }
 
-/** Where the guest is; `lost`: it had moved to the VMM that was killed. */
-export type MoveOutcome = 'moved' | 'stayed' | 'lost';
+/** Where the guest is, or was when its VMM was killed. */
+export type MoveOutcome = 'moved' | 'stayed' | 'killed after its move';
 
 /** Moves of guests by agents in this process, which takes a tenth of the time that starting others does here. */
 export class SoakMoves {
@@ -57,8 +57,7 @@ export class SoakMoves {
       () => this.#sendTable(guest, migrationId, line.address),
       (over, tell) => this.#receiveTable(guest, migrationId, over, tell),
     );
-    const hasMoved = await this.#hasMoved(migrationId, sent);
-    if (!hasMoved && Object.keys(fault).length === 0) this.#say(`a guest has stayed: ${String(sent)}`);
+    const hasMoved = await this.#hasMoved(migrationId, sent, fault);
     const { commits: now, state } = await checkedStats(guest);
     assert.equal(now - commits, hasMoved ? 1 : 0);
     if (state !== 'running') {
@@ -102,10 +101,9 @@ export class SoakMoves {
       () => send(source, () => undefined),
       (over, tell) => receive(destination, tell, over),
     ).finally(() => channels.state.unsubscribe(count));
-    const hasMoved = await this.#hasMoved(migrationId, sent);
-    if (!hasMoved && Object.keys(fault).length === 0) this.#say(`a guest has stayed: ${String(sent)}`);
+    const hasMoved = await this.#hasMoved(migrationId, sent, fault);
     if (!isDead) await goOn([from, to], hasMoved);
-    else if (hasMoved) return 'lost';
+    else if (hasMoved) return 'killed after its move';
     else {
       if (isInDoubt(sent)) await from.control.words('resume');
       await checkGoesOn(from);
@@ -164,10 +162,11 @@ export class SoakMoves {
   }
 
   /** What the destination's journal says, which must not contradict the source. */
-  async #hasMoved(migrationId: string, sent: unknown): Promise<boolean> {
+  async #hasMoved(migrationId: string, sent: unknown, fault: MoveFault): Promise<boolean> {
     await using journal = await openJournal(this.#journal('destination'));
     const hasMoved = (await journal.find('destination', migrationId))?.state === 'committed';
     if (!isInDoubt(sent)) assert.equal(hasMoved, sent === undefined, `the source ended with ${String(sent)}`);
+    if (!hasMoved && Object.keys(fault).length === 0) this.#say(`a guest has stayed: ${String(sent)}`);
     return hasMoved;
   }
 

@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
 import { mkdtempSync } from 'node:fs';
-import { tmpdir } from 'node:os';
+import { release, tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { SeededRandom } from '../../lib/base/random.js';
 import { within } from '../../lib/base/time.js';
@@ -65,7 +65,10 @@ export function soakSuite(test: Test, host: Host, seed: number, { minutes, moves
         round: (each) => new Round(each, folder, host, t).run(),
         watched: () => {
           globalThis.gc!();
-          return Promise.resolve([processOf('agents', process.pid, join(folder, 'destination'))]);
+          return Promise.resolve([
+            processOf('agents, by source', process.pid, join(folder, 'source')),
+            processOf('agents, by destination', process.pid, join(folder, 'destination')),
+          ]);
         },
         again: (each) => `npm run soak -- ${optionsOf(host)} --seed ${each} --moves 1`,
         say: (line) => {
@@ -80,7 +83,6 @@ export function soakSuite(test: Test, host: Host, seed: number, { minutes, moves
 /** One guest, and what is done to it: its seed decides that. */
 class Round {
   readonly #random: SeededRandom;
-  readonly #seed: number;
   readonly #folder: string;
   readonly #host: Host;
   readonly #t: TestContext;
@@ -91,7 +93,6 @@ class Round {
 
   constructor(seed: number, folder: string, host: Host, t: TestContext) {
     this.#random = new SeededRandom(seed);
-    this.#seed = seed;
     this.#folder = folder;
     this.#host = host;
     this.#t = t;
@@ -109,7 +110,7 @@ class Round {
         const outcome = await within(this.#do(name), DEED_MS, undefined, () => new Error(`${name}: hangs`));
         this.#count(`${name}: ${outcome}`);
         if (outcome === 'moved') this.#count('moved');
-        if (outcome === 'lost') return this.#counts;
+        if (outcome === 'killed after its move') return this.#counts;
         await this.#settle(descriptors, name);
       }
       await compareWithUnmoved(this.#vmms[0]);
@@ -148,7 +149,7 @@ class Round {
       case 'attached and saved':
         return this.#save();
       case 'resized':
-        return tryTable(this.#seed, this.#host, this.#t.signal);
+        return tryTable(random.below(2 ** 16), this.#host, this.#t.signal);
     }
   }
 
@@ -209,9 +210,10 @@ class Round {
 }
 
 /** What boots this machine again. */
-function optionsOf({ processor, mmu, pageShift }: Host): string {
+function optionsOf({ processor, mmu }: Host): string {
   const hash = processor === 'power9' && mmu === 'hash' ? ' --hash-host' : '';
-  return `--machine ${processor.replace('power', 'powernv')}${hash} --kernel ${pageShift === 12 ? '6.12' : '6.1'}`;
+  const kernel = /^6\.12?\b/.exec(release())?.[0] ?? 'newest';
+  return `--machine ${processor.replace('power', 'powernv')}${hash} --kernel ${kernel}`;
 }
 
 async function startIncoming(): Promise<Vmm> {

@@ -39,7 +39,7 @@ export function wholeGuestSuite(test: Test, { seed, moves, kills }: PowerOptions
   const folder = (): string => mkdtempSync(join(tmpdir(), 'whole-'));
 
   test(
-    'a whole guest of two vcpus moves to another VMM, and back, and computes what it computes unmoved',
+    'a whole guest of two vcpus moves between VMMs, and computes what it computes unmoved',
     async (t) => {
       await using first = await startChecker(0, 2);
       await using second = await Vmm.start('live', ['incoming', CHECKER_ORDER]);

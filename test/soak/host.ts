@@ -1,5 +1,5 @@
 import { fork, type ChildProcess } from 'node:child_process';
-import { once } from 'node:events';
+import { on, once } from 'node:events';
 import { fileURLToPath } from 'node:url';
 import type { Request, Told } from './messages.js';
 
@@ -21,6 +21,11 @@ export class Host implements AsyncDisposable {
   readonly #journal: string;
   readonly #waiting = new Set<() => void>();
   #lives = 0;
+  /** Of the process that runs. */
+  #gone!: Promise<unknown>;
+  #isKilled = false;
+  /** Why there is no process, though this one has not killed it. */
+  #failure: Error | undefined;
 
   private constructor(journal: string) {
     this.#journal = journal;
@@ -65,39 +70,46 @@ export class Host implements AsyncDisposable {
   /** Waits until the process has told how the migration ended there, or is dead. */
   async ended(id: string, life: number): Promise<Arrival> {
     const arrival = this.arrivals.get(id) ?? {};
-    while (this.#lives === life && arrival.later === undefined && arrival.failed === undefined)
+    while (this.#lives === life && arrival.later === undefined && arrival.failed === undefined) {
+      if (this.#failure !== undefined) throw this.#failure;
       await new Promise<void>((resolve) => this.#waiting.add(resolve));
+    }
     return arrival;
   }
 
   /** Kills the process, and starts another one at the same port. */
   kill(): void {
-    const child = this.#child;
     this.#starting = this.#end().then(() => {
       this.#lives++;
       this.#wake();
       return this.#start();
     });
-    child.kill('SIGKILL');
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
     await this.#starting;
-    const ended = this.#end();
-    this.#child.kill('SIGKILL');
-    await ended;
+    await this.#end();
   }
 
-  /** All that the process has told is here. */
+  /** Kills the process. Afterwards all that it has told is here. */
   async #end(): Promise<void> {
-    await Promise.all([once(this.#child, 'exit'), once(this.#child, 'disconnect')]);
+    this.#isKilled = true;
+    this.#child.kill('SIGKILL');
+    await this.#gone;
   }
 
   async #start(): Promise<void> {
     const program = fileURLToPath(new URL('destination.js', import.meta.url));
-    this.#child = fork(program, [String(this.#port), this.#journal]);
-    this.#child.on('message', (told: Told) => {
+    const child = fork(program, [String(this.#port), this.#journal]);
+    this.#child = child;
+    this.#isKilled = false;
+    child.on('message', (told: Told) => {
       this.#take(told);
+    });
+    this.#gone = Promise.all([once(child, 'exit'), once(child, 'disconnect')]).then(([[status]]) => {
+      if (this.#isKilled) return;
+      this.#failure = new Error(`the destination ended by itself, with ${String(status)}`);
+      this.#wake();
     });
     const { listening } = await this.#told((told): told is ToldOf<'listening'> => 'listening' in told);
     this.#port = listening;
@@ -120,13 +132,8 @@ export class Host implements AsyncDisposable {
 
   async #told<T extends Told>(isWanted: (told: Told) => told is T): Promise<T> {
     const child = this.#child;
-    return new Promise((resolve) => {
-      const take = (told: Told): void => {
-        if (!isWanted(told)) return;
-        child.off('message', take);
-        resolve(told);
-      };
-      child.on('message', take);
-    });
+    const messages = on(child, 'message', { close: ['exit'] });
+    for await (const [told] of messages as AsyncIterable<[Told]>) if (isWanted(told)) return told;
+    throw new Error('the destination ended before it answered');
   }
 }

@@ -21,7 +21,7 @@ describe('a soak', () => {
     await soak(options);
     expect(lines).toEqual([
       '0.00 h, seeds 7 to 9; moved 30; kills 3; agent: 20 descriptors, 102400 KiB, journal 1 KiB',
-      '30 moves, and nothing that must not be',
+      '30 moves, no failure',
     ]);
   });
 
@@ -52,7 +52,7 @@ describe('a process that is watched', () => {
   test('must not keep one that a round has opened', async () => {
     const usage = new Usage(watched());
     const looking = expect(usage.look(watched({ descriptors: 21 }))).rejects.toThrow(
-      'agent has 21 descriptors, and had 20 after the first round',
+      'agent has 21 descriptors, but had 20 after the first round',
     );
     await vi.runAllTimersAsync();
     await looking;
@@ -72,6 +72,6 @@ describe('a process that is watched', () => {
     await period(50);
     await period(200, 120);
     expect(await period(300, 152)).toContain('155648 KiB');
-    await expect(period(153)).rejects.toThrow('agent takes 160432128 bytes of memory at least');
+    await expect(period(153)).rejects.toThrow('agent uses at least 160432128 bytes of memory');
   });
 });

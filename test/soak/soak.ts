@@ -24,7 +24,7 @@ const PERIODS = 6;
 /**
  * Makes rounds until the time is over or enough guests have moved. Each has the next seed.
  *
- * @throws Error at the first thing that must not be, with the command that makes the round again
+ * @throws Error at the first failure, with the command that makes the round again
  */
 export async function soak({ round, watched, again, say, ...options }: SoakOptions): Promise<void> {
   const begun = performance.now();
@@ -60,5 +60,5 @@ export async function soak({ round, watched, again, say, ...options }: SoakOptio
       cause: error,
     });
   }
-  say(`${counts['moved']} moves, and nothing that must not be`);
+  say(`${counts['moved']} moves, no failure`);
 }

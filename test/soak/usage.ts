@@ -48,7 +48,7 @@ export class Usage {
     for (let waited = 0; this.#last.descriptors > descriptors; waited += LOOK_MS) {
       if (waited >= SETTLE_MS)
         throw new Error(
-          `${this.#name} has ${this.#last.descriptors} descriptors, and had ${descriptors} after the first round`,
+          `${this.#name} has ${this.#last.descriptors} descriptors, but had ${descriptors} after the first round`,
         );
       await new Promise((resolve) => setTimeout(resolve, LOOK_MS));
       this.#last = take();
@@ -56,7 +56,7 @@ export class Usage {
     const { memoryBytes, journalBytes } = this.#last;
     if (journalBytes > JOURNAL_BYTES)
       throw new Error(
-        `the journal of ${this.#name} has ${journalBytes} bytes, and may have ${JOURNAL_BYTES}`,
+        `the journal of ${this.#name} has ${journalBytes} bytes; its limit is ${JOURNAL_BYTES}`,
       );
     this.#leastBytes = Math.min(this.#leastBytes, memoryBytes);
   }
@@ -66,7 +66,7 @@ export class Usage {
     const least = Math.min(this.#leastBytes, this.#last.memoryBytes);
     if (least > this.#mostBytes)
       throw new Error(
-        `${this.#name} takes ${least} bytes of memory at least, and may take ${this.#mostBytes} by its second period`,
+        `${this.#name} uses at least ${least} bytes of memory; its limit since the second period is ${this.#mostBytes}`,
       );
     if (++this.#periods === 2) this.#mostBytes = least + GROWTH_BYTES;
     this.#leastBytes = Infinity;
