@@ -12,7 +12,9 @@ namespace kvm_htab {
 //
 // A script can take the memory of an ArrayBuffer away at any moment, and Node-API cannot prevent it
 // (ArrayBuffer.prototype.transfer heeds no mark). So this memory is freed by whoever lets go of it
-// last: JavaScript, when no ArrayBuffer has it any more, or a call that reads into it.
+// last: JavaScript, when no ArrayBuffer has it any more or its environment ends, or a call that
+// reads into it. A worker must not use it: what a script transfers from there to another thread
+// would be freed under that thread's hands when the worker ends.
 //
 // Everything here runs on the JavaScript thread of its environment, also what JavaScript calls when
 // it lets go; only the bytes cross to the pool, inside a Use.

@@ -3,35 +3,6 @@ import { fileURLToPath } from 'node:url';
 
 const dist = fileURLToPath(new URL('../dist/', import.meta.url));
 
-/**
- * Has each asynchronous function of the library load its module when it is first called: a program that looks at a
- * snapshot does not wait for what migrates. Classes and other functions are there at once.
- *
- * @param {string} entry the library's compiled entry
- * @returns {Promise<import('rolldown').Plugin>}
- */
-export async function lazyLibrary(entry) {
-  /** @type {unknown} */
-  const exports = await import(entry);
-  const library = /** @type {Record<string, unknown>} */ (exports);
-  /** @param {string} name @param {string} module */
-  const exported = (name, module) =>
-    Object.prototype.toString.call(library[name]) === '[object AsyncFunction]'
-      ? `export async function ${name}(...args) { return (await import('${module}')).${name}(...args); }`
-      : `export { ${name} } from '${module}';`;
-  return {
-    name: 'lazy-library',
-    transform: (code, id) =>
-      id !== entry
-        ? undefined
-        : code.replace(
-            /^export \{(.*)\} from '(.*)';$/gm,
-            (_, /** @type {string} */ names, /** @type {string} */ module) =>
-              (names.match(/\w+/g) ?? []).map((name) => exported(name, module)).join('\n'),
-          ),
-  };
-}
-
 /** @typedef {import('rolldown').ChunkingContext} Modules */
 
 /** What runs before a module of dist does, itself included. @param {string} module @param {Modules} modules */

@@ -5,7 +5,7 @@ import path from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { build } from 'rolldown';
 import { dts } from 'rolldown-plugin-dts';
-import { chunks, lazyLibrary } from './bundle-chunks.mjs';
+import { chunks } from './bundle-chunks.mjs';
 
 const root = fileURLToPath(new URL('..', import.meta.url));
 // Files of an earlier bundle would be published with this one.
@@ -21,7 +21,6 @@ await build({
   logLevel: 'warn',
   // Some of what the library loads late, the command or a class of the library needs at once.
   checks: { ineffectiveDynamicImport: false },
-  plugins: [await lazyLibrary(`${root}dist/index.js`)],
   output: {
     dir: 'dist/bundle',
     // The types have them.

@@ -1,3 +1,4 @@
+import { createHash } from 'node:crypto';
 import { forEachValid } from './entries.js';
 import { HPTE_V_PRIVATE } from './hpte-bits.js';
 import { checkTable, type HptTable } from './table.js';
@@ -16,8 +17,6 @@ const PRIVATE_WORD = swapBigEndian(HPTE_V_PRIVATE);
  */
 export function digestTable(table: HptTable): string {
   checkTable('table', table);
-  // Not an import: a program that wants no digest would wait 2 ms for node:crypto.
-  const { createHash } = process.getBuiltinModule('node:crypto');
   const hash = createHash('sha256').update(`hpt order ${table.order}\n`);
   const batch = new Uint32Array(BATCH_ENTRIES * ENTRY_WORDS);
   let used = 0;

@@ -53,8 +53,8 @@ export interface HtabVm extends AsyncDisposable {
 /**
  * One open HTAB descriptor. Calls on one handle run one after the other, in the order they were made.
  *
- * Memory given to a call is lent until its promise settles: what it holds meanwhile is not defined. If it is transferred
- * away or shrunk, the call rejects, and what a read brought is lost (EFAULT).
+ * Memory given to a call is lent until its promise settles: it must not be touched meanwhile, as another thread may write to
+ * it. If it is transferred away or shrunk, the call rejects, and what a read brought is lost (EFAULT).
  */
 export interface HtabHandle extends AsyncDisposable {
   readonly access: 'read' | 'write';
@@ -65,9 +65,9 @@ export interface HtabHandle extends AsyncDisposable {
    */
   read(buffer: Uint8Array): Promise<number>;
   /**
-   * Memory for {@link read} that is filled without a copy. Other memory is copied into, because JavaScript could have it
-   * freed while the kernel writes to it. It is not for `postMessage`: another thread gets a copy, or an error. Missing
-   * where all memory is alike.
+   * New memory for {@link read} on each call, which is filled without a copy. Other memory is copied into, because JavaScript
+   * could have it freed while the kernel writes to it. It is not for `postMessage`: another thread gets a copy, or an error.
+   * Missing where all memory is alike.
    *
    * @param bytes its length
    */

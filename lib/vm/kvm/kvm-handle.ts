@@ -1,3 +1,4 @@
+import { isMainThread } from 'node:worker_threads';
 import { checkPath } from '../../base/arguments.js';
 import { checkOptions } from '../../base/options.js';
 import { BaseHandle, cutRecordError, partialWriteError } from '../base-handle.js';
@@ -49,7 +50,9 @@ export class KvmHandle extends BaseHandle {
   }
 
   readBuffer(bytes: number): Uint8Array {
-    return this.#addon.allocate(bytes) ?? new Uint8Array(bytes);
+    // A worker may end while another thread has what it transferred there: the addon's memory ends with its thread.
+    const lent = isMainThread ? this.#addon.allocate(bytes) : undefined;
+    return lent ?? new Uint8Array(bytes);
   }
 
   protected readOnce(buffer: Uint8Array): Promise<number> {
