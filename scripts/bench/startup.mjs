@@ -39,12 +39,12 @@ async function addedToNode(args) {
 export const startup = [
   {
     name: "import 'kvm-htab', and node -e 0",
-    ...atMost(0.25, 'of it added'),
+    ...atMost(0.25, 'of it added', 1.1),
     run: () => addedToNode(['--input-type=module', '--eval', "import 'kvm-htab'"]),
   },
   {
     name: 'kvm-htab --help, and node -e 0',
-    ...atMost(0.5, 'of it added'),
+    ...atMost(0.5, 'of it added', 1.5),
     run: () => addedToNode(['dist/bundle/main.js', '--help']),
   },
 ];
