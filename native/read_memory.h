@@ -11,10 +11,11 @@ namespace kvm_htab {
 // Memory that the kernel reads into and JavaScript looks at, with no copy in between.
 //
 // A script can take the memory of an ArrayBuffer away at any moment, and Node-API cannot prevent it
-// (ArrayBuffer.prototype.transfer heeds no mark). So this memory is freed by whoever lets go of it
-// last: JavaScript, when no ArrayBuffer has it any more or its environment ends, or a call that
-// reads into it. A worker must not use it: what a script transfers from there to another thread
-// would be freed under that thread's hands when the worker ends.
+// (ArrayBuffer.prototype.transfer heeds no mark). So the last holder frees this memory: JavaScript,
+// when no ArrayBuffer has it any more or its environment ends, or a call that reads into it.
+//
+// A worker must not use it. A script can transfer it to another thread, and the end of the worker
+// frees it there too.
 //
 // Everything here runs on the JavaScript thread of its environment, also what JavaScript calls when
 // it lets go; only the bytes cross to the pool, inside a Use.

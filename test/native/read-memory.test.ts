@@ -15,7 +15,7 @@ import { addonFile, addonIfBuilt, openFifo, scratchFolder } from './support.js';
 const built = addonIfBuilt();
 const { EFAULT } = os.errno;
 
-// Node 20 has it behind a flag, for new contexts.
+// Node 20 needs this flag for it, and heeds the flag in new contexts only.
 setFlagsFromString('--harmony-rab-gsab-transfer');
 const transfer = runInNewContext(
   'ArrayBuffer.prototype.transfer.call.bind(ArrayBuffer.prototype.transfer)',
@@ -114,7 +114,7 @@ describe.skipIf(built === undefined)('memory of the addon', () => {
     }).toThrow(TypeError);
   });
 
-  test('stays while a read fills it that nobody waits for', async () => {
+  test('stays while a read fills it, also if no caller awaits the read', async () => {
     using fifo = await openFifo(addon, folder);
     let isCollected = false;
     const registry = new FinalizationRegistry(() => (isCollected = true));
