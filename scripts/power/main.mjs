@@ -119,7 +119,7 @@ async function main(options) {
       const prefix = runs.length === 1 ? '' : `${index + 1}| `;
       const output = await runTests(run, prefix, options.keep);
       const { verdict, counts } = output;
-      if (options.record && verdict !== undefined) store(nameOf(run.configuration), measuredOf(output));
+      if (options.measure && verdict !== undefined) store(nameOf(run.configuration), measuredOf(output));
       total.passed += counts.passed;
       total.failed += counts.failed;
       total.skipped += counts.skipped;

@@ -1,7 +1,7 @@
-// What the kernels of the rig were found to do, section by section of kernel-abi.md: kept by `--record`, one file a machine,
-// and shown in a table of that page, which this program writes.
+// What the kernels of the rig were found to do, section by section of kernel-abi.md: kept by `--measure`, one file a machine,
+// and shown in a table of that page.
 import { readdirSync, readFileSync, writeFileSync } from 'node:fs';
-import { basename, join } from 'node:path';
+import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 
 const repository = fileURLToPath(new URL('../..', import.meta.url));
@@ -12,7 +12,7 @@ const SECTION = String.raw`\d+(?:\.\d+)?(?: #\d+)?`;
 /** A test's name ends with the sections that it holds a kernel to. */
 const CITED = new RegExp(String.raw`\((${SECTION}(?:, ${SECTION})*)\)(?: \([\d.]+ s\))?$`);
 const BEGUN = /^\S+ Debian (?<kernel>\S+) .*KernelPageSize: (?<pageKiB>\d+) kB .*cpu : POWER(?<processor>\d)/;
-const BEGIN = '<!-- measured: npm run matrix -->\n';
+const BEGIN = '<!-- npm run test:power -- --measure -->\n';
 const END = '<!-- end -->';
 
 /**
@@ -41,12 +41,15 @@ export function measuredOf({ begun = '', results }) {
 }
 
 /**
+ * Keeps it, and writes the page's table anew.
+ *
  * @param {string} name of the configuration
  * @param {Measured} measured
  */
 export function store(name, measured) {
   const file = `${name.toLowerCase().replaceAll(/[^a-z0-9.]+/g, '-')}.json`;
   writeFileSync(join(FOLDER, file), `${JSON.stringify(measured, undefined, 2)}\n`);
+  writeFileSync(KERNEL_ABI, withTable(readFileSync(KERNEL_ABI, 'utf8')));
 }
 
 /**
@@ -103,9 +106,8 @@ function tableOf(all, rows) {
     ...all.map((each) => cellOf(each, section)),
   ]);
   const asked = lines.filter(([, ...cells]) => cells.some((cell) => cell !== '-'));
-  const heading = ['section', ...all.map(({ kernel, machine, pageKiB }) => `${kernel}, ${machine}, ${pageKiB}K`)]; // prettier-ignore
+  const nameOf = (/** @type {Measured} */ { kernel, machine, pageKiB }) =>
+    `${kernel}, ${machine}, ${pageKiB}K`;
+  const heading = ['section', ...all.map(nameOf)];
   return [heading, heading.map(() => '---'), ...asked].map((cells) => `| ${cells.join(' | ')} |`).join('\n');
 }
-
-if (basename(process.argv[1] ?? '') === 'measured.mjs')
-  writeFileSync(KERNEL_ABI, withTable(readFileSync(KERNEL_ABI, 'utf8')));

@@ -21,8 +21,8 @@ Usage: npm run test:power -- [options]
   --soak-minutes N             instead of the tests, moves of a guest for so long (npm run soak tells more)
   --soak-moves N               end that after so many moves
   --may-crash                  run the reproducers that stop the kernel, too
-  --record                     keep in test/power/measured how each kernel stands to kernel-abi.md; with none of the first three
-                               options on every machine with every kernel. "npm run matrix" then writes the page's table
+  --measure                    measure how each kernel stands to kernel-abi.md, for test/power/measured and a table of that page;
+                               with none of the first three options on every machine with every kernel
   --keep                       leave the files of the boots in .cache/power/run
   --shell                      boot to a prompt instead of the tests
   --refresh                    fetch kernel and Node anew
@@ -40,7 +40,7 @@ Exit status: that of the tests inside; 2 for a wrong option; 3 if the machine di
  *   qemu?: import('./qemu.mjs').QemuSeries, soak?: { minutes: number, moves: number }
  * }} TestOptions what the tests inside are told
  * @typedef {{
- *   configurations: Configuration[], tests: TestOptions, record: boolean, keep: boolean, shell: boolean, refresh: boolean,
+ *   configurations: Configuration[], tests: TestOptions, measure: boolean, keep: boolean, shell: boolean, refresh: boolean,
  *   help: boolean
  * }} Options
  */
@@ -60,7 +60,7 @@ const OPTIONS = /** @type {const} */ ({
   'soak-minutes': { type: 'string' },
   'soak-moves': { type: 'string' },
   'may-crash': { type: 'boolean', default: false },
-  record: { type: 'boolean', default: false },
+  measure: { type: 'boolean', default: false },
   keep: { type: 'boolean', default: false },
   shell: { type: 'boolean', default: false },
   refresh: { type: 'boolean', default: false },
@@ -81,7 +81,7 @@ const machinesWith = (kernel) => [
 /** @type {readonly Configuration[]} */
 const USUAL = [...machinesWith('6.1'), { machine: 'powernv9', hashHost: false, kernel: '6.12' }];
 /** What holds a kernel to sections of kernel-abi.md. */
-const RECORDED = '^(host|conformance|kernel bugs)';
+const MEASURED = '^(host|conformance|kernel bugs)';
 
 /**
  * @template {string} T
@@ -115,7 +115,7 @@ export function parseOptions(args) {
     args,
     options: OPTIONS,
   });
-  const { machine, kernel, record, keep, shell, refresh, help } = values;
+  const { machine, kernel, measure, keep, shell, refresh, help } = values;
   const hashHost = values['hash-host'];
   const qemu = qemuOf(values);
   const radixHost = values['radix-host'];
@@ -123,8 +123,8 @@ export function parseOptions(args) {
     throw new TypeError('--radix-host is for --qemu, on a powernv9 that is no --hash-host');
   }
   const soak = soakOf(values);
-  if (record && (qemu !== undefined || soak !== undefined || shell || values.filter !== '')) {
-    throw new TypeError('--record chooses the tests itself');
+  if (measure && (qemu !== undefined || soak !== undefined || shell || values.filter !== '')) {
+    throw new TypeError('--measure chooses the tests itself');
   }
   if (soak !== undefined && (qemu !== undefined || values.filter !== '')) {
     throw new TypeError('--soak-minutes is for a run without other tests');
@@ -139,20 +139,20 @@ export function parseOptions(args) {
     ...(radixHost && { newEmulator: true }),
   };
   const isChosen = shell || [machine, hashHost, kernel, qemu].some((choice) => choice !== undefined);
-  const all = record ? KERNELS.flatMap(machinesWith) : [...USUAL];
+  const all = measure ? KERNELS.flatMap(machinesWith) : [...USUAL];
   return {
     configurations: isChosen ? [chosen] : all,
     tests: {
-      filter: record ? RECORDED : new RegExp(values.filter).source === '(?:)' ? '' : values.filter,
+      filter: measure ? MEASURED : new RegExp(values.filter).source === '(?:)' ? '' : values.filter,
       seed: count('seed', values.seed),
       operations: count('operations', values.operations),
       moves: count('moves', values.moves),
       kills: count('kills', values.kills),
       ...(qemu && { qemu }),
       ...(soak && { soak }),
-      mayCrash: values['may-crash'] || record,
+      mayCrash: values['may-crash'] || measure,
     },
-    record,
+    measure,
     keep,
     shell,
     refresh,
