@@ -17,7 +17,7 @@ import { hostTarget, missingFor, rebuild, root, targets } from '../native/toolch
  *   then removes all of them; how many that were
  *
  * @typedef {object} Addon
- * @property {new (entries: Uint32Array, sides: Uint32Array) => FlatTable} FlatTable four words an entry in both
+ * @property {new (entries: Uint32Array, marks: Uint32Array) => FlatTable} FlatTable four words an entry in both
  * @property {(records: Uint8Array, entryCount: number, totals: Float64Array) => boolean} decode checks whole records and
  *   adds records, valid entries, invalid entries and indexes to `totals`; false if one is bad
  * @property {(fd: number) => number} readAll one read(2) of 1 MiB after the other up to the file's end; bytes

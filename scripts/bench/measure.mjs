@@ -3,6 +3,7 @@ import { readFileSync, writeFileSync } from 'node:fs';
 import { setFlagsFromString } from 'node:v8';
 import { runInNewContext } from 'node:vm';
 import { addon } from './baseline.mjs';
+import { median } from './figures.mjs';
 
 /** Odd, so that the median is one of them. */
 const ROUNDS = 9;
@@ -34,9 +35,6 @@ export const processTime = () => {
 };
 /** For deeds that wait. @type {Clock} */
 export const wallTime = () => performance.now() * 1e6;
-
-/** @param {number[]} values */
-const median = (values) => values.toSorted((a, b) => a - b)[values.length >>> 1] ?? NaN;
 
 /**
  * Mean time of `runs` runs, ns.

@@ -1,17 +1,17 @@
 // Whole migrations, and each side of them, against a C++ program that does the same work.
-import { execFileSync, fork } from 'node:child_process';
-import { once } from 'node:events';
+import { execFileSync } from 'node:child_process';
 import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
 import { atLeast } from './cases.mjs';
 import { contest } from './measure.mjs';
-import { PATTERNS } from './migration-ends.mjs';
+import { SideProcess } from './side-process.mjs';
+import { PATTERNS } from './table-migration.mjs';
 
 /**
- * @typedef {import('./migration-ends.mjs').Identity} Identity
- * @typedef {import('./migration-ends.mjs').PatternName} PatternName
- * @typedef {import('./migration-ends.mjs').Role} Role
+ * @typedef {import('./table-migration.mjs').Identity} Identity
+ * @typedef {import('./table-migration.mjs').PatternName} PatternName
+ * @typedef {import('./table-migration.mjs').Role} Role
  */
 
 /** @type {readonly Role[]} */
@@ -26,63 +26,28 @@ function makeIdentity(folder) {
   return { certificate, key };
 }
 
-/** A side of a migration, in a process of its own. */
-class Player {
-  role;
-  #process;
-  /** Rejects once it has ended. @type {Promise<never>} */
-  #ended;
-
-  /** @param {import('./migration-player.mjs').Player} player */
-  constructor(player) {
-    this.role = player.role;
-    this.#process = fork(path.join(import.meta.dirname, 'migration-player.mjs'), [JSON.stringify(player)]);
-    this.#ended = once(this.#process, 'exit').then(() => {
-      throw new Error(`the process that was to ${this.role} has ended`);
-    });
-    this.#ended.catch(() => undefined);
-  }
-
-  async ready() {
-    await this.#answer();
-  }
-
-  /** Plays its side once. @param {boolean} ours by the library, not by the baseline @returns CPU time, ns */
-  play(ours) {
-    const answer = this.#answer();
-    this.#process.send(ours);
-    return answer;
-  }
-
-  stop() {
-    this.#process.kill();
-  }
-
-  async #answer() {
-    const message = /** @type {Promise<[number]>} */ (once(this.#process, 'message'));
-    const [answer] = await Promise.race([message, this.#ended]);
-    return answer;
-  }
-}
-
 /** @param {PatternName} pattern @param {readonly Role[]} counted sides whose time counts @param {boolean} secure */
 async function migrations(pattern, counted, secure) {
   const folder = mkdtempSync(path.join(tmpdir(), 'kvm-htab-bench-'));
   const tls = secure ? { identity: makeIdentity(folder) } : {};
-  const players = BOTH.map((role) => new Player({ role, pattern, folder, ...tls }));
+  /** Each answers with its CPU time, ns. @type {[Role, SideProcess<number>][]} */
+  const sides = BOTH.map((role) => [
+    role,
+    new SideProcess('migration-side.mjs', { role, pattern, folder, ...tls }),
+  ]);
   let spent = 0;
-  /** @param {boolean} ours */
-  const move = async (ours) => {
-    const times = await Promise.all(players.map((player) => player.play(ours)));
-    players.forEach(({ role }, index) => {
+  /** @param {import('./migration-side.mjs').By} by */
+  const migrate = async (by) => {
+    const times = await Promise.all(sides.map(([, side]) => side.ask(by)));
+    sides.forEach(([role], index) => {
       if (counted.includes(role)) spent += times[index] ?? 0;
     });
   };
   try {
-    await Promise.all(players.map((player) => player.ready()));
-    return await contest({ run: () => move(true) }, { run: () => move(false) }, () => spent);
+    await Promise.all(sides.map(([, side]) => side.ready()));
+    return await contest({ run: () => migrate('library') }, { run: () => migrate('baseline') }, () => spent);
   } finally {
-    for (const player of players) player.stop();
+    for (const [, side] of sides) side.stop();
     rmSync(folder, { recursive: true });
   }
 }

@@ -1,31 +1,31 @@
 // Eight migrations at once on one host, in one process a side and in eight, against each of them alone: how long the guests
 // stand still, how fast their tables move, and what that takes.
-import { move } from './sides.mjs';
+import { mebibytes, median } from './figures.mjs';
+import { moveGuests } from './move-guests.mjs';
 
 const GUESTS = 8;
 /** As fast as eight of them leave CPU to spare: a stop that waits for a CPU says nothing about the library. */
 const TASK = { order: 24, bytesPerSecond: 500_000 };
+const APART_MS = 250;
 
-const guests = Array.from({ length: GUESTS }, (_, seed) => ({ seed, steps: 40_000, stepsPerSecond: 500 }));
+const guests = Array.from({ length: GUESTS }, (_, seed) => ({ seed, steps: 200_000, stepsPerSecond: 500 }));
+const apart = guests.map((guest) => ({ ...guest, beginAfterMs: guest.seed * APART_MS }));
 
 /** @param {number[]} values */
 const sum = (values) => values.reduce((total, value) => total + value, 0);
-/** @param {number[]} values */
-const median = (values) => values.toSorted((a, b) => a - b)[values.length >>> 1] ?? NaN;
-const mebibytes = (/** @type {number} */ bytes) => `${(bytes / 2 ** 20).toFixed(0)} MiB`;
 
 /** @param {(typeof guests)[]} processes */
 async function measure(processes) {
-  const { sources, destinations } = await move(TASK, processes);
+  const { sources, destinations } = await moveGuests(TASK, processes);
   const sides = [...sources, ...destinations];
-  const moved = sources.flatMap(({ answers }) =>
-    answers.toSorted((a, b) => (a.socketPath < b.socketPath ? -1 : 1)),
+  const moved = sources.flatMap((side) =>
+    side.guests.toSorted((a, b) => (a.socketPath < b.socketPath ? -1 : 1)),
   );
-  const ms = Math.max(...moved.map((each) => each.ms));
+  const ms = Math.max(...moved.map(({ ended }) => ended)) - Math.min(...moved.map(({ began }) => began));
   return {
     stops: moved.map(({ stopMs = NaN }) => stopMs),
     bytesPerSecond:
-      (sum(destinations.flatMap(({ answers }) => answers.map(({ bytes = 0 }) => bytes))) / ms) * 1000,
+      (sum(destinations.flatMap((side) => side.guests.map(({ bytes = 0 }) => bytes))) / ms) * 1000,
     cpus: sum(sides.map(({ cpuMs }) => cpuMs)) / ms,
     memory: sum(sides.map(({ peakBytes }) => peakBytes)),
   };
@@ -54,5 +54,10 @@ report(
   },
   stops,
 );
-report('eight in one process', await measure([guests]), stops);
-report('eight in eight processes', await measure(guests.map((guest) => [guest])), stops);
+for (const [when, each] of Object.entries({
+  [`each ${APART_MS} ms after the last`]: apart,
+  together: guests,
+})) {
+  report(`eight in one process, ${when}`, await measure([each]), stops);
+  report(`eight in eight processes, ${when}`, await measure(each.map((guest) => [guest])), stops);
+}

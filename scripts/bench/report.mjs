@@ -1,5 +1,6 @@
 // The table: one line per case.
 import { reaches } from './cases.mjs';
+import { mebibytes } from './figures.mjs';
 
 /** @typedef {import('./cases.mjs').Case} Case */
 
@@ -23,9 +24,6 @@ function duration(ns) {
   if (ns < 1e6) return `${(ns / 1e3).toFixed(1)} µs`;
   return `${(ns / 1e6).toFixed(1)} ms`;
 }
-
-/** @param {number} bytes */
-const mebibytes = (bytes) => `${(bytes / 2 ** 20).toFixed(0)} MiB`;
 
 /** @param {number} number three digits of it, or all before the point */
 const short = (number) => (number >= 100 ? number.toFixed(0) : number.toPrecision(3));

@@ -61,9 +61,9 @@ export class Twin {
   table;
   entryCount;
   flat;
-  /** HPTE words of the baseline's table, and of the marks beside it: bit 0 of every entry's first word. */
+  /** HPTE words of the baseline's table, and of its marks: bit 0 of every entry's first word. */
   flatEntries;
-  #flatSides;
+  #flatMarks;
   #flatState = new Float64Array(2);
 
   /**
@@ -73,8 +73,8 @@ export class Twin {
   constructor(order, pattern) {
     this.entryCount = 2 ** (order - 4);
     this.flatEntries = new Uint32Array(this.entryCount * 4);
-    this.#flatSides = new Uint32Array(this.entryCount * 4);
-    this.flat = new addon.FlatTable(this.flatEntries, this.#flatSides);
+    this.#flatMarks = new Uint32Array(this.entryCount * 4);
+    this.flat = new addon.FlatTable(this.flatEntries, this.#flatMarks);
     const bytes = new DataView(this.flatEntries.buffer);
     this.table = tableOf(order, pattern, (ptex, hpte) => {
       for (let word = 0; word < 4; word++) bytes.setUint32(ptex * 16 + word * 4, hpte[word] ?? 0);
@@ -89,8 +89,8 @@ export class Twin {
 
   /** Marks entries dirty in the baseline's. @param {Uint32Array} list */
   markFlat(list) {
-    const sides = this.#flatSides;
-    for (let at = 0; at < list.length; at++) sides[(list[at] ?? 0) * 4] = 1;
+    const marks = this.#flatMarks;
+    for (let at = 0; at < list.length; at++) marks[(list[at] ?? 0) * 4] = 1;
   }
 
   /**

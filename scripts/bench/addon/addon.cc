@@ -19,7 +19,7 @@ namespace {
 
 using Napi::CallbackInfo;
 
-// A table made of two Uint32Arrays, four words an entry and four for what is beside it.
+// A table made of two Uint32Arrays, four words an entry and four for its marks.
 class FlatTable final : public Napi::ObjectWrap<FlatTable> {
  public:
   static Napi::Function Define(Napi::Env env) {
@@ -33,10 +33,10 @@ class FlatTable final : public Napi::ObjectWrap<FlatTable> {
 
   explicit FlatTable(const CallbackInfo& info) : ObjectWrap(info) {
     auto entries = info[0].As<Napi::Uint32Array>();
-    auto sides = info[1].As<Napi::Uint32Array>();
+    auto marks = info[1].As<Napi::Uint32Array>();
     entries_ = Napi::Persistent(entries);
-    sides_ = Napi::Persistent(sides);
-    table_ = {reinterpret_cast<Entry*>(entries.Data()), reinterpret_cast<Side*>(sides.Data()),
+    marks_ = Napi::Persistent(marks);
+    table_ = {reinterpret_cast<Entry*>(entries.Data()), reinterpret_cast<Mark*>(marks.Data()),
               entries.ElementLength() / 4};
   }
 
@@ -103,7 +103,7 @@ class FlatTable final : public Napi::ObjectWrap<FlatTable> {
   }
 
   Napi::Reference<Napi::Uint32Array> entries_;
-  Napi::Reference<Napi::Uint32Array> sides_;
+  Napi::Reference<Napi::Uint32Array> marks_;
   Table table_;
 };
 
@@ -112,12 +112,12 @@ Napi::Value DecodeRecords(const CallbackInfo& info) {
   const auto bytes = info[0].As<Napi::Uint8Array>();
   const auto count = static_cast<uint64_t>(info[1].As<Napi::Number>().DoubleValue());
   double* sums = info[2].As<Napi::Float64Array>().Data();
-  Totals totals = {sums[0], sums[1], sums[2], sums[3]};
-  const bool good = Decode(bytes.Data(), bytes.ElementLength(), count, &totals);
-  sums[0] = totals.records;
-  sums[1] = totals.valid;
-  sums[2] = totals.invalid;
-  sums[3] = totals.index_sum;
+  Counts counts = {};
+  const bool good = Decode(bytes.Data(), bytes.ElementLength(), count, &counts);
+  sums[0] += static_cast<double>(counts.records);
+  sums[1] += static_cast<double>(counts.valid);
+  sums[2] += static_cast<double>(counts.invalid);
+  sums[3] += static_cast<double>(counts.index_sum);
   return Napi::Boolean::New(info.Env(), good);
 }
 

@@ -17,7 +17,7 @@ int64_t Enter(const Table& table, uint64_t place, const Entry& entry, bool track
   for (uint64_t index = group; index < group + kGroup; index++) {
     if (IsValid(table.entries[index])) continue;
     table.entries[index] = entry;
-    if (tracked) table.sides[index].marks |= kDirty;
+    if (tracked) table.marks[index].bits |= kDirty;
     return static_cast<int64_t>(index);
   }
   return kRefused;
@@ -28,7 +28,7 @@ bool Remove(const Table& table, uint64_t index, Entry* removed, bool tracked) {
   if (index >= table.count || !IsValid(table.entries[index])) return false;
   *removed = table.entries[index];
   table.entries[index] = Entry{0, 0};
-  if (tracked) table.sides[index].marks |= kDirty;
+  if (tracked) table.marks[index].bits |= kDirty;
   return true;
 }
 

@@ -16,11 +16,11 @@ constexpr uint64_t kPrivate = 0x60;
 
 // Whether the next entry goes on with the run of valid (or invalid) ones; if so it is taken.
 bool Take(const Table& table, const Cursor& cursor, uint64_t index, bool valid) {
-  Side* side = &table.sides[index];
-  const bool dirty = (side->marks & kDirty) != 0;
+  Mark* mark = &table.marks[index];
+  const bool dirty = (mark->bits & kDirty) != 0;
   if (!cursor.first && !dirty) return false;
   if (IsValid(table.entries[index]) != valid) return false;
-  if (dirty) side->marks &= ~kDirty;
+  if (dirty) mark->bits &= ~kDirty;
   return true;
 }
 
@@ -45,6 +45,37 @@ bool IsLegal(const Header& header, uint64_t reached, uint64_t count, size_t size
   return header.valid * sizeof(Entry) <= size;
 }
 
+// Checks whole records against a table of `count` entries and counts them; `on_valid` gets each
+// legal entry, `on_invalid` the place of each that is not valid. False if a record is bad or one of
+// the two says so.
+template <typename OnValid, typename OnInvalid>
+bool ForEachEntry(const uint8_t* bytes, size_t size, uint64_t count, Counts* counts,
+                  OnValid on_valid, OnInvalid on_invalid) {
+  uint64_t reached = 0;
+  for (size_t at = 0; at < size;) {
+    Header header;
+    if (size - at < sizeof(Header)) return false;
+    memcpy(&header, bytes + at, sizeof(Header));
+    at += sizeof(Header);
+    if (!IsLegal(header, reached, count, size - at)) return false;
+    uint64_t index = header.index;
+    for (unsigned i = 0; i < header.valid; i++, index++, at += sizeof(Entry)) {
+      Entry entry;
+      memcpy(&entry, bytes + at, sizeof(Entry));
+      if (!IsLegal(entry) || !on_valid(index, entry)) return false;
+    }
+    for (unsigned i = 0; i < header.invalid; i++, index++) {
+      if (!on_invalid(index)) return false;
+    }
+    reached = index;
+    counts->records++;
+    counts->valid += header.valid;
+    counts->invalid += header.invalid;
+    counts->index_sum += header.index;
+  }
+  return true;
+}
+
 }  // namespace
 
 bool IsValid(const Entry& entry) { return (be64toh(entry.v) & kValid) != 0; }
@@ -60,7 +91,7 @@ size_t Read(const Table& table, Cursor* cursor, uint8_t* out, size_t size) {
   uint64_t index = cursor->index;
   while (used + sizeof(Header) + sizeof(Entry) < size) {
     if (!cursor->first) {
-      while (index < table.count && (table.sides[index].marks & kDirty) == 0) index++;
+      while (index < table.count && (table.marks[index].bits & kDirty) == 0) index++;
     }
     Header header = {static_cast<uint32_t>(index), 0, 0};
     size_t end = used + sizeof(Header);
@@ -90,86 +121,32 @@ size_t Read(const Table& table, Cursor* cursor, uint8_t* out, size_t size) {
 }
 
 bool Store(const Table& table, const uint8_t* bytes, size_t size, Host host, Counts* counts) {
-  uint64_t reached = 0;
-  for (size_t at = 0; at < size;) {
-    Header header;
-    if (size - at < sizeof(Header)) return false;
-    memcpy(&header, bytes + at, sizeof(Header));
-    at += sizeof(Header);
-    if (!IsLegal(header, reached, table.count, size - at)) return false;
-    uint64_t index = header.index;
-    for (unsigned i = 0; i < header.valid; i++, index++, at += sizeof(Entry)) {
-      Entry entry;
-      memcpy(&entry, bytes + at, sizeof(Entry));
-      if (!IsLegal(entry)) return false;
-      if (host == Host::kPower9 && (be64toh(entry.v) & kLostOnPower9) != 0) return false;
-      table.entries[index] = entry;
-    }
-    for (unsigned i = 0; i < header.invalid; i++, index++) {
-      if (IsValid(table.entries[index])) table.entries[index] = Entry{0, 0};
-    }
-    reached = index;
-    counts->valid += header.valid;
-    counts->invalid += header.invalid;
-  }
-  return true;
+  const auto store = [&](uint64_t index, const Entry& entry) {
+    if (host == Host::kPower9 && (be64toh(entry.v) & kLostOnPower9) != 0) return false;
+    table.entries[index] = entry;
+    return true;
+  };
+  const auto clear = [&](uint64_t index) {
+    if (IsValid(table.entries[index])) table.entries[index] = Entry{0, 0};
+    return true;
+  };
+  return ForEachEntry(bytes, size, table.count, counts, store, clear);
 }
 
 bool Agrees(const Table& table, const uint8_t* bytes, size_t size, Counts* counts) {
   const uint64_t compared = htobe64(~kPrivate);
-  uint64_t reached = 0;
-  for (size_t at = 0; at < size;) {
-    Header header;
-    if (size - at < sizeof(Header)) return false;
-    memcpy(&header, bytes + at, sizeof(Header));
-    at += sizeof(Header);
-    if (!IsLegal(header, reached, table.count, size - at)) return false;
-    uint64_t index = header.index;
-    for (unsigned i = 0; i < header.valid; i++, index++, at += sizeof(Entry)) {
-      Entry entry;
-      memcpy(&entry, bytes + at, sizeof(Entry));
-      const Entry& wanted = table.entries[index];
-      if (!IsLegal(entry)) return false;
-      if (((entry.v ^ wanted.v) & compared) != 0 || entry.r != wanted.r) return false;
-    }
-    for (unsigned i = 0; i < header.invalid; i++, index++) {
-      if (IsValid(table.entries[index])) return false;
-    }
-    reached = index;
-    counts->valid += header.valid;
-    counts->invalid += header.invalid;
-  }
-  return true;
+  const auto is_same = [&](uint64_t index, const Entry& entry) {
+    const Entry& wanted = table.entries[index];
+    return ((entry.v ^ wanted.v) & compared) == 0 && entry.r == wanted.r;
+  };
+  const auto is_clear = [&](uint64_t index) { return !IsValid(table.entries[index]); };
+  return ForEachEntry(bytes, size, table.count, counts, is_same, is_clear);
 }
 
-bool Decode(const uint8_t* bytes, size_t size, uint64_t count, Totals* totals) {
-  uint64_t reached = 0;
-  uint64_t records = 0;
-  uint64_t valid = 0;
-  uint64_t invalid = 0;
-  uint64_t index_sum = 0;
-  for (size_t at = 0; at < size;) {
-    Header header;
-    if (size - at < sizeof(Header)) return false;
-    memcpy(&header, bytes + at, sizeof(Header));
-    at += sizeof(Header);
-    if (!IsLegal(header, reached, count, size - at)) return false;
-    for (unsigned i = 0; i < header.valid; i++, at += sizeof(Entry)) {
-      Entry entry;
-      memcpy(&entry, bytes + at, sizeof(Entry));
-      if (!IsLegal(entry)) return false;
-    }
-    reached = uint64_t{header.index} + header.valid + header.invalid;
-    records++;
-    valid += header.valid;
-    invalid += header.invalid;
-    index_sum += header.index;
-  }
-  totals->records += records;
-  totals->valid += valid;
-  totals->invalid += invalid;
-  totals->index_sum += index_sum;
-  return true;
+bool Decode(const uint8_t* bytes, size_t size, uint64_t count, Counts* counts) {
+  const auto any_entry = [](uint64_t, const Entry&) { return true; };
+  const auto any_index = [](uint64_t) { return true; };
+  return ForEachEntry(bytes, size, count, counts, any_entry, any_index);
 }
 
 }  // namespace kvm_htab::bench

@@ -16,8 +16,8 @@ struct Entry {
 };
 
 // What the owner of a table keeps beside each entry.
-struct Side {
-  uint64_t marks;
+struct Mark {
+  uint64_t bits;
   uint64_t spare;
 };
 
@@ -31,7 +31,7 @@ bool IsLegal(const Entry& entry);
 
 struct Table {
   Entry* entries;
-  Side* sides;
+  Mark* marks;
   uint64_t count;
 };
 
@@ -54,8 +54,10 @@ size_t Read(const Table& table, Cursor* cursor, uint8_t* out, size_t size);
 enum class Host { kAny, kPower9 };
 
 struct Counts {
+  uint64_t records;
   uint64_t valid;
   uint64_t invalid;
+  uint64_t index_sum;
 };
 
 // Checks whole records against the table, applies them and counts them. False if one is bad.
@@ -65,15 +67,8 @@ bool Store(const Table& table, const uint8_t* bytes, size_t size, Host host, Cou
 // anything else than the table, apart from the bits of `v` that are the kernel's own.
 bool Agrees(const Table& table, const uint8_t* bytes, size_t size, Counts* counts);
 
-struct Totals {
-  double records;
-  double valid;
-  double invalid;
-  double index_sum;
-};
-
-// Checks whole records against a table of `count` entries and adds them up. False if one is bad.
-bool Decode(const uint8_t* bytes, size_t size, uint64_t count, Totals* totals);
+// Checks whole records against a table of `count` entries and counts them. False if one is bad.
+bool Decode(const uint8_t* bytes, size_t size, uint64_t count, Counts* counts);
 
 }  // namespace kvm_htab::bench
 

@@ -1,5 +1,5 @@
-// Both sides of a migration, as the library plays them and as the C++ baseline does. The descriptors are the same for both:
-// reading costs a copy, writing a write(2) to /dev/null per record.
+// The migration of a table, each side by the library and by the C++ baseline. The descriptors are the same for both: reading
+// costs a copy, writing a write(2) to /dev/null per record.
 import { closeSync, constants, openSync } from 'node:fs';
 import { addon } from './baseline.mjs';
 import { BaseHandle, KvmHandle, loadAddon, receiveHpt, sendHpt } from './library.mjs';
@@ -48,8 +48,7 @@ class Source extends BaseHandle {
 
 const openNull = () => openSync('/dev/null', constants.O_WRONLY);
 
-/** The sides that can be played of the migration of one table. */
-export class Ends {
+export class TableMigration {
   #reads;
   #validCount;
   #bytes;
@@ -73,7 +72,7 @@ export class Ends {
   }
 
   /** @param {Role} role @param {import('node:stream').Duplex} channel */
-  async playOurs(role, channel) {
+  async byLibrary(role, channel) {
     const { validEntries } = await (role === 'send' ? this.#send(channel) : this.#receive(channel));
     if (validEntries !== this.#validCount) throw new Error(`${validEntries} entries were moved`);
   }
@@ -93,8 +92,8 @@ export class Ends {
     return receiveHpt({ handle, order: ORDER, openRead }, channel, { host: 'power9' });
   }
 
-  /** The same of the baseline's. @param {Role} role @param {number} fd @param {Identity} [identity] */
-  async playFlat(role, fd, identity) {
+  /** @param {Role} role @param {number} fd @param {Identity} [identity] */
+  async byBaseline(role, fd, identity) {
     const table = /** @type {const} */ ([fd, this.#bytes, this.#lengths, this.#entries[role]]);
     if (role === 'send') {
       if (!(await addon.sendTable(...table, identity !== undefined))) throw new Error('the source fails');

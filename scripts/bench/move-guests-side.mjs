@@ -1,6 +1,6 @@
-// One side of migrations in a process of its own. Its argument is a Task as JSON; it prints an Answer for each guest as a
-// line of JSON, and a last line about the process.
-import { readFileSync } from 'node:fs';
+// One side of the migrations of guests. Its argument is a Task as JSON; once it is told to begin, it answers with a Side.
+import { once } from 'node:events';
+import { setTimeout } from 'node:timers/promises';
 
 /** @param {string} name @returns {Promise<unknown>} */
 const load = (name) => import(new URL(`../../dist/bundle/${name}.js`, import.meta.url).href);
@@ -14,6 +14,7 @@ const { GuestWorkload } = /** @type {typeof import('../../lib/testing.js')} */ (
  * @property {number} [steps] that it has worked; else every group of its table has one entry, and it stands still
  * @property {number} [stepsPerSecond] that it goes on with
  * @property {number} [seed]
+ * @property {number} [beginAfterMs] how long after the others its migration begins
  *
  * @typedef {object} Task
  * @property {'source' | 'destination'} side
@@ -21,14 +22,18 @@ const { GuestWorkload } = /** @type {typeof import('../../lib/testing.js')} */ (
  * @property {number} [bytesPerSecond]
  * @property {Guest[]} guests all at once
  *
- * @typedef {object} Answer
+ * @typedef {object} Moved
  * @property {string} socketPath
  * @property {number} validEntries
- * @property {number} ms
+ * @property {number} began ms since the epoch
+ * @property {number} ended
  * @property {number | undefined} [stopMs] of a source
  * @property {number} [bytes] of records, of a destination
  *
- * @typedef {{ peakBytes: number, cpuMs: number }} OfProcess CPU: from when the guests were there
+ * @typedef {object} Side
+ * @property {Moved[]} guests
+ * @property {number} peakBytes the most memory that the process has had
+ * @property {number} cpuMs since the guests were there
  */
 
 /** @type {unknown} */
@@ -84,11 +89,12 @@ async function makeGuest({ seed = 1, steps, stepsPerSecond = 0 }) {
   return { vm, pause, resume };
 }
 
-/** @param {Guest} guest @returns {Promise<() => Promise<Answer>>} what moves it */
-async function source({ socketPath, ...spec }) {
+/** @param {Guest} guest @returns {Promise<() => Promise<Moved>>} what moves it */
+async function source({ socketPath, beginAfterMs = 0, ...spec }) {
   const { vm, pause, resume } = await makeGuest(spec);
   return async () => {
-    const begun = performance.now();
+    await setTimeout(beginAfterMs);
+    const began = Date.now();
     const channel = () => connect(`unix:${socketPath}`);
     const report = await sendHpt(vm, channel, {
       pause,
@@ -98,32 +104,28 @@ async function source({ socketPath, ...spec }) {
       waitMs: timeoutMs,
     });
     const { validEntries, stopMs } = report;
-    return { socketPath, validEntries, stopMs, ms: performance.now() - begun };
+    return { socketPath, validEntries, stopMs, began, ended: Date.now() };
   };
 }
 
-/** @param {Guest} guest @returns {Promise<() => Promise<Answer>>} what takes it */
+/** @param {Guest} guest @returns {Promise<() => Promise<Moved>>} what takes it */
 async function destination({ socketPath }) {
   const listener = await listen(`unix:${socketPath}`);
   return async () => {
-    const begun = performance.now();
+    const began = Date.now();
     const { bytes, validEntries } = await receiveHpt(new EmulatedVm({ host: 'power9' }), listener, {
       timeoutMs,
     });
     listener[Symbol.dispose]();
-    return { socketPath, validEntries, bytes, ms: performance.now() - begun };
+    return { socketPath, validEntries, bytes, began, ended: Date.now() };
   };
 }
 
 const moves = await Promise.all(guests.map(side === 'source' ? source : destination));
+process.send?.('ready');
+await once(process, 'message');
 const before = process.cpuUsage();
-await Promise.all(
-  moves.map(async (move) => {
-    process.stdout.write(`${JSON.stringify(await move())}\n`);
-  }),
-);
+const moved = await Promise.all(moves.map((move) => move()));
 const { user, system } = process.cpuUsage(before);
-const [, peak] = /^VmHWM:\s+(\d+) kB$/m.exec(readFileSync('/proc/self/status', 'utf8')) ?? [];
-process.stdout.write(
-  `${JSON.stringify({ peakBytes: Number(peak) * 1024, cpuMs: (user + system) / 1000 })}\n`,
-);
+const peakBytes = process.resourceUsage().maxRSS * 1024;
+process.send?.({ guests: moved, peakBytes, cpuMs: (user + system) / 1000 });
