@@ -1,45 +1,13 @@
 import { type BitmapBlock, BLOCK_BITS, BLOCK_WORDS, type SparseBitmap, popcount } from './bitmap.js';
 import { copyHptes } from './copy-hptes.js';
+import { PackedWords } from './packed-words.js';
 import type { RecordCounts, RecordSource } from './record-source.js';
 
-const FULL = 0xffffffff;
-const WORDS = BLOCK_WORDS;
-const MIN_PLACES = 64;
-/** Places that make room for every entry of a block. */
-const MAX_PLACES = 65_536;
-
-/**
- * The valid entries among 65,536 neighbouring ones: a block of the bitmap of valid entries, and their HPTEs.
- *
- * The HPTEs of 32 entries (a word of the bitmap) stand packed, in ascending order, so memory costs what is
- * there, not what could be. Words stand side by side in one array. One that outgrows its place moves to the end, and
- * when the array is full all of them move to a larger one, in ascending order again: so a pass reads memory forward, in
- * whatever order a guest has made its entries. Where a third of the entries is valid, each word gets room for all of
- * its own and stays there.
- */
-export class PackedBlock {
-  /** The HPTEs, two doublewords a place, in the byte order of the stream. */
-  longs: BigUint64Array;
-  /** The same memory in words. */
-  words: Uint32Array;
-  /** The same memory, for single entries: V8 makes one instruction of a big-endian load. */
-  view: DataView;
-  /** By word: place of its first HPTE << 12 | places it has << 6 | places in use. */
-  readonly #extents = new Uint32Array(WORDS);
+/** The valid entries among 65,536 neighbouring ones: a block of the bitmap of valid entries, and their HPTEs. */
+export class PackedBlock extends PackedWords {
   readonly #valid: SparseBitmap;
   /** Its block of the bitmap. */
   readonly #bits: BitmapBlock;
-  #places: number;
-  /** Places given to words, from 0 on. */
-  #used = 0;
-  /** No entry from this one on is valid. */
-  #reached = 0;
-  /** The HPTEs of each word follow those of the word before it. */
-  #inOrder = true;
-  /** Valid entries. */
-  #held = 0;
-  /** Valid entries when words last moved to another array. */
-  #heldBefore = 0;
 
   /**
    * @param valid the bitmap: from here on the block's bits are changed here only
@@ -48,29 +16,21 @@ export class PackedBlock {
    *   as the one before. Without the guess arrays grow and are copied, a fifth more time for a first pass
    */
   constructor(valid: SparseBitmap, ptex: number, before: PackedBlock | undefined) {
-    this.#places = before === undefined ? MIN_PLACES : likelySize(before.#held);
-    this.longs = new BigUint64Array(this.#places * 2);
-    this.words = new Uint32Array(this.longs.buffer);
-    this.view = new DataView(this.longs.buffer);
+    super(before?.held ?? 0);
     this.#valid = valid;
     this.#bits = valid.open(ptex);
   }
 
   /** Number of valid entries. */
   get validCount(): number {
-    return this.#held;
-  }
-
-  /** Place of a word's first HPTE; the others follow in ascending order. */
-  placeOf(word: number): number {
-    return this.#extents[word]! >>> 12;
+    return this.held;
   }
 
   /** Number of full words whose HPTEs follow directly those of this one, which is full too. */
   fullAfter(word: number): number {
     let next = word + 1;
     let place = this.placeOf(word);
-    while (next < WORDS && this.#bits[next] === FULL) {
+    while (next < BLOCK_WORDS && this.#bits[next] === 0xffffffff) {
       place += 32;
       if (this.placeOf(next) !== place) break;
       next++;
@@ -80,7 +40,7 @@ export class PackedBlock {
 
   /** @param more valid entries; negative: fewer */
   #adjustCount(more: number): void {
-    this.#held = (this.#held + more) | 0;
+    this.held = (this.held + more) | 0;
     this.#valid.adjust(more);
   }
 
@@ -100,21 +60,14 @@ export class PackedBlock {
   }
 
   /**
-   * Makes `validCount` entries of the block valid, from number `first` on, and then `invalidCount` invalid.
+   * Makes `valid` entries of the block valid, from number `first` on, and then `invalid` more invalid.
    *
    * @param longs holds the HPTEs, from `long` on
    */
-  applyRecord(
-    first: number,
-    validCount: number,
-    invalidCount: number,
-    longs: BigUint64Array,
-    long: number,
-  ): void {
+  applyRecord(first: number, valid: number, invalid: number, longs: BigUint64Array, long: number): void {
     // Above all valid entries none has to become invalid.
-    if (first >= this.#reached && (validCount === 0 || this.#appendRun(first, validCount, longs, long)))
-      return;
-    const end = (first + validCount) | 0;
+    if (first >= this.reached && (valid === 0 || this.#appendRun(first, valid, longs, long))) return;
+    const end = (first + valid) | 0;
     for (let entry = first, from = long; entry < end;) {
       const length = Math.min(32 - (entry & 31), end - entry);
       const place = this.#insert(entry, length);
@@ -122,7 +75,7 @@ export class PackedBlock {
       entry += length;
       from += length << 1;
     }
-    if (invalidCount > 0) this.#remove(end, (end + invalidCount) | 0);
+    if (invalid > 0) this.#remove(end, (end + invalid) | 0);
   }
 
   /**
@@ -136,10 +89,10 @@ export class PackedBlock {
    */
   applyRecords(records: RecordSource, block: number, counts: RecordCounts): boolean {
     const { longs } = this;
-    const places = this.#places | 0;
-    const begun = this.#used | 0;
+    const places = this.places | 0;
+    const begun = this.used | 0;
     let used = begun;
-    let reached = this.#reached | 0;
+    let reached = this.reached | 0;
     let word = -1;
     let bits = 0;
     let start = 0;
@@ -160,7 +113,7 @@ export class PackedBlock {
             this.#endAppended(word, bits, start, used);
             word = first >>> 5;
             bits = this.#bits[word]! | 0;
-            const extent = this.#extents[word]! | 0;
+            const extent = this.extents[word]! | 0;
             start = bits === 0 ? used : extent >>> 12;
             if (bits !== 0 && ((start + (extent & 63)) | 0) !== used) {
               word = -1;
@@ -179,8 +132,8 @@ export class PackedBlock {
     } finally {
       // Also where the next record is a bad one.
       this.#endAppended(word, bits, start, used);
-      this.#used = used;
-      this.#reached = reached;
+      this.used = used;
+      this.reached = reached;
       this.#adjustCount(used - begun);
       counts.records += applied;
       counts.validEntries += used - begun;
@@ -193,7 +146,7 @@ export class PackedBlock {
   #endAppended(word: number, bits: number, start: number, end: number): void {
     if (word === -1) return;
     const length = (end - start) | 0;
-    this.#extents[word] = (start << 12) | (length << 6) | length;
+    this.extents[word] = (start << 12) | (length << 6) | length;
     this.#bits[word] = bits;
     this.#bits[BLOCK_WORDS + (word >>> 5)]! |= 1 << (word & 31);
   }
@@ -205,32 +158,31 @@ export class PackedBlock {
    * @returns false if they cannot: the first one's word ends elsewhere, or the array is full
    */
   #appendRun(first: number, count: number, longs: BigUint64Array, long: number): boolean {
-    const begun = this.#bits[first >>> 5] === 0 ? -1 : this.#extents[first >>> 5]! | 0;
-    let place = this.#used | 0;
+    const begun = this.#bits[first >>> 5] === 0 ? -1 : this.extents[first >>> 5]! | 0;
+    let place = this.used | 0;
     if (begun !== -1 && (begun >>> 12) + (begun & 63) !== place) return false;
-    if (((place + count) | 0) > this.#places) return false;
+    if (((place + count) | 0) > this.places) return false;
     copyHptes(longs, long, this.longs, place << 1, count);
     const end = (first + count) | 0;
     for (let entry = first | 0; entry < end;) {
       const word = entry >>> 5;
       const length = Math.min(32 - (entry & 31), (end - entry) | 0) | 0;
       const bits = this.#bits[word]! | 0;
-      const extent = bits === 0 ? place << 12 : this.#extents[word]! | 0;
-      this.#extents[word] = (extent + (length << 6) + length) | 0;
+      const extent = bits === 0 ? place << 12 : this.extents[word]! | 0;
+      this.extents[word] = (extent + (length << 6) + length) | 0;
       this.#bits[word] = bits | ((-1 >>> (32 - length)) << entry);
       this.#bits[BLOCK_WORDS + (word >>> 5)]! |= 1 << (word & 31);
       place = (place + length) | 0;
       entry = (entry + length) | 0;
     }
-    this.#used = place;
-    this.#reached = end;
+    this.used = place;
+    this.reached = end;
     this.#adjustCount(count);
     return true;
   }
 
-  /** Makes the entries `from` up to but without `to` invalid. */
+  /** Makes the entries `from` up to but without `to`, one at least, invalid. */
   #remove(from: number, to: number): void {
-    if (from === to) return;
     const last = (to - 1) >>> 5;
     for (let word = from >>> 5; word <= last; word++) {
       let gone = this.#bits[word]! | 0;
@@ -257,17 +209,11 @@ export class PackedBlock {
       longs[to + 1] = longs[from + 1]!;
       to += 2;
     }
-    this.#extents[word]! -= count;
+    this.extents[word]! -= count;
     this.#bits[word] = bits & ~gone;
     if (bits === gone) this.#bits[BLOCK_WORDS + (word >>> 5)]! &= ~(1 << (word & 31));
     this.#adjustCount(-count);
-    if (this.#held === 0) {
-      // What comes next stands in a row again.
-      this.#extents.fill(0);
-      this.#used = 0;
-      this.#reached = 0;
-      this.#inOrder = true;
-    }
+    if (this.held === 0) this.clear();
   }
 
   /**
@@ -283,123 +229,21 @@ export class PackedBlock {
     const before = popcount(bits & ~(-1 << bit));
     const replaced = popcount(bits & mask);
     const added = length - replaced;
-    let extent = this.#extents[word]! | 0;
+    let extent = this.extents[word]! | 0;
     if (added === 0) return (extent >>> 12) + before;
     const held = extent & 63;
     if (held + added > ((extent >>> 6) & 63)) {
-      if (first < this.#reached) this.#inOrder = false;
-      extent = this.#room(word, added) | 0;
+      if (first < this.reached) this.inOrder = false;
+      extent = this.room(word, added) | 0;
     }
-    this.#extents[word] = extent + added;
+    this.extents[word] = extent + added;
     const place = (extent >>> 12) + before;
     const after = held - before - replaced;
-    if (after > 0) this.#moveUp(place + replaced, after, added);
+    if (after > 0) this.moveUp(place + replaced, after, added);
     this.#bits[word] = bits | mask;
     this.#bits[BLOCK_WORDS + (word >>> 5)]! |= 1 << (word & 31);
-    this.#reached = Math.max(this.#reached, first + length);
+    this.reached = Math.max(this.reached, first + length);
     this.#adjustCount(added);
     return place;
   }
-
-  /** Moves `count` HPTEs up by some places. A call of `copyWithin` takes longer than all 31 that there can be. */
-  #moveUp(place: number, count: number, by: number): void {
-    const { longs } = this;
-    const start = place << 1;
-    const distance = by << 1;
-    for (let long = start + (count << 1) - 1; long >= start; long--) longs[long + distance] = longs[long]!;
-  }
-
-  /** Gives a word room for `more` HPTEs; returns its extent. */
-  #room(word: number, more: number): number {
-    const extent = this.#extents[word]! | 0;
-    const needed = (extent & 63) + more;
-    const has = (extent >>> 6) & 63;
-    const used = this.#used;
-    const place = has === 0 ? used : extent >>> 12;
-    if (place + has === used && place + needed <= this.#places) {
-      // No HPTEs follow: words filled in ascending order never move.
-      this.#used = place + needed;
-      return (place << 12) | (needed << 6) | (extent & 63);
-    }
-    return this.#move(word, needed);
-  }
-
-  /** {@link #room} for a word that cannot stay where it is. */
-  #move(word: number, needed: number): number {
-    const held = this.#extents[word]! & 63;
-    const places = held === 0 ? needed : roomy(needed);
-    if (this.#used + places > this.#places) {
-      this.#rebuild(places);
-      const extent = this.#extents[word]! | 0;
-      return needed <= ((extent >>> 6) & 63) ? extent : this.#room(word, needed - held);
-    }
-    const place = this.#used;
-    copyHptes(this.longs, this.placeOf(word) << 1, this.longs, place << 1, held);
-    this.#used += places;
-    return (place << 12) | (places << 6) | held;
-  }
-
-  /** Moves all words to an array with room for `more` HPTEs, in ascending order. */
-  #rebuild(more: number): void {
-    // A block that fills up is packed tightly; in one where entries come and go, words keep a place for the next to come.
-    const spare = this.#held > this.#heldBefore * 1.25 ? 0 : 1;
-    this.#heldBefore = this.#held;
-    const inRow = this.#inOrder && this.#used === this.#held && this.#held + more <= MAX_PLACES;
-    const places = sizeFor(more + (inRow ? this.#held : this.#placesToKeep(spare)));
-    const longs = new BigUint64Array(places * 2);
-    if (inRow) longs.set(this.longs.subarray(0, this.#used << 1));
-    else this.#moveAll(longs, spare);
-    this.#inOrder = true;
-    this.#places = places;
-    this.longs = longs;
-    this.words = new Uint32Array(longs.buffer);
-    this.view = new DataView(longs.buffer);
-  }
-
-  #placesToKeep(spare: number): number {
-    let places = 0;
-    const end = (this.#reached + 31) >>> 5;
-    for (let word = 0; word < end; word++) places += placesToKeep(this.#extents[word]!, spare);
-    return places;
-  }
-
-  #moveAll(longs: BigUint64Array, spare: number): void {
-    const extents = this.#extents;
-    // Where there is room for all entries of the block, each word gets its own.
-    const isFull = longs.length === MAX_PLACES * 2;
-    const end = isFull ? WORDS : (this.#reached + 31) >>> 5;
-    this.#used = 0;
-    for (let word = 0; word < end; word++) {
-      const held = extents[word]! & 63;
-      const has = isFull ? 32 : placesToKeep(extents[word]!, spare);
-      copyHptes(this.longs, this.placeOf(word) << 1, longs, this.#used << 1, held);
-      extents[word] = has === 0 ? 0 : (this.#used << 12) | (has << 6) | held;
-      this.#used += has;
-    }
-  }
-}
-
-/**
- * Places of an array that has to hold so many: half as many again, in sizes that recur, so that what one block has
- * outgrown serves another and the heap stays whole.
- */
-function sizeFor(wanted: number): number {
-  const places = Math.ceil((wanted * 1.5) / MIN_PLACES) * MIN_PLACES;
-  return places > MAX_PLACES / 2 ? MAX_PLACES : places;
-}
-
-/** Places of an array for about so many, in sizes that recur. */
-function likelySize(held: number): number {
-  return Math.min(Math.ceil((held * 1.0625 + 1) / MIN_PLACES) * MIN_PLACES, MAX_PLACES);
-}
-
-/** Places for a word that has outgrown its own: some more than it needs, so that the next entry does not move it again. */
-function roomy(needed: number): number {
-  return 1 << (32 - Math.clz32(needed - 1));
-}
-
-/** Places of a word in a new array: as many as it holds HPTEs, and spare ones if it has them. */
-function placesToKeep(extent: number, spare: number): number {
-  const held = extent & 63;
-  return held === 0 ? 0 : Math.min((extent >>> 6) & 63, held + spare);
 }

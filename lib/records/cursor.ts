@@ -1,15 +1,11 @@
-import { checkBytes, invalidValueError } from '../base/arguments.js';
+import { checkBytes } from '../base/arguments.js';
 import { type FormatErrorDetails, HtabFormatError, HtabStateError } from '../base/errors.js';
 import { checkOptions, type OptionNames } from '../base/options.js';
-import { HPTE_BYTES, MAX_STREAM_ORDER, checkOrder, entryCount } from '../hpt/geometry.js';
 import { checkLittleEndian, swapBigEndian } from '../hpt/byte-order.js';
-import {
-  HEADER_BYTES,
-  MAX_STREAM_ENTRIES,
-  type HeaderByteOrder,
-  checkHeaderByteOrder,
-  readHeader,
-} from './header.js';
+import { HPTE_BYTES, MAX_STREAM_ORDER, checkOrder, entryCount } from '../hpt/geometry.js';
+import { ChunkWindows } from './chunk-windows.js';
+import { HEADER_BYTES, MAX_STREAM_ENTRIES, type HeaderByteOrder, checkHeaderByteOrder } from './header.js';
+import { whatIsWrong } from './header-check.js';
 import { HPTE_WORDS, legalPair, legalRun, whatIsIllegal } from './hpte-check.js';
 
 export interface RecordCursorOptions {
@@ -30,20 +26,10 @@ const CURSOR_NAMES: OptionNames<RecordCursorOptions> = {
   check: true,
 };
 const HEADER_WORDS = HEADER_BYTES / 4;
-/** Alignment of all HPTEs of a stream, and so of memory that is read as u32 and u64. */
-const ALIGNMENT = 8;
 
 /**
  * Walks a stream of records that comes in chunks cut anywhere. Before it shows a record it checks all that the kernel
  * would: the range, and of every HPTE the V bit, segment code and page-size code (kernel-abi.md 4.2, 4.4).
- *
- * ```ts
- * for (const chunk of chunks) {
- *   cursor.push(chunk);
- *   while (cursor.next()) use(cursor.index, cursor.validCount, cursor.invalidCount, cursor.bytes, cursor.byteOffset);
- * }
- * cursor.finish();
- * ```
  *
  * The cursor itself is the record: each `next()` that returns true sets its fields, and nothing is allocated. HPTEs
  * stay where they are, in the chunk; only a chunk that does not begin at a multiple of 8 in its ArrayBuffer is copied. A
@@ -80,34 +66,22 @@ export class RecordCursor {
   wordOffset = 0;
 
   // Every field begins as a number, and flags are numbers: so V8 keeps them unboxed, which is worth a tenth of next().
-  readonly #headerByteOrder: HeaderByteOrder;
   readonly #bigEndianHeaders: number = 0;
   readonly #ascending: number = 0;
   readonly #check: ((record: RecordCursor) => void) | undefined;
   /** End of the last record. */
   #reached = 0;
 
-  // The window is what next() walks: a chunk, its aligned copy, or the carry. It begins with a header or an HPTE.
+  /** What next() walks. */
+  readonly #windows: ChunkWindows;
   #at = 0;
   #end = 0;
-  /** Bytes after `#end`, fewer than a word. */
-  #tailBytes = 0;
-  /** Offset of the window in the stream. */
-  #windowOffset = 0;
-  /** The rest of a chunk whose first bytes went into the carry. */
-  #rest: Uint8Array | undefined;
-  #hungry = true;
 
   // A cut record: where its header was, and what is still to come of it.
   #cutOffset = 0;
   #owedIndex = 0;
   #owedValid = 0;
   #owedInvalid = 0;
-
-  // A header, an HPTE, or a header and its first HPTE, that two chunks share.
-  readonly #carry = new Uint8Array(HEADER_BYTES + HPTE_BYTES);
-  #carried = 0;
-  #copy = new Uint8Array(0);
 
   /**
    * @throws RangeError for an order outside 18..36
@@ -122,7 +96,7 @@ export class RecordCursor {
       this.entryLimit = entryCount(order);
     }
     checkHeaderByteOrder(headerByteOrder);
-    this.#headerByteOrder = headerByteOrder;
+    this.#windows = new ChunkWindows(headerByteOrder);
     if (headerByteOrder === 'BE') this.#bigEndianHeaders = 1;
     if (ascending) this.#ascending = 1;
     this.#check = check;
@@ -137,7 +111,7 @@ export class RecordCursor {
   get streamOffset(): number {
     // Only what goes on with a cut record has no header before it in its window.
     if (this.wordOffset < HEADER_WORDS) return this.#cutOffset;
-    return this.#windowOffset + this.byteOffset - HEADER_BYTES;
+    return this.#windows.offset + this.byteOffset - HEADER_BYTES;
   }
 
   /** False where more parts of this record follow, in the next chunk. */
@@ -153,24 +127,10 @@ export class RecordCursor {
    */
   push(chunk: Uint8Array): void {
     checkBytes('chunk', chunk);
-    if (!this.#hungry) throw new HtabStateError('busy', 'push() was called before next() had returned false');
-    if (this.#carried === 0) {
-      this.#hungry = false;
-      this.#open(chunk);
-      return;
+    if (!this.#windows.hungry) {
+      throw new HtabStateError('busy', 'push() was called before next() had returned false');
     }
-    let taken = 0;
-    for (let wanted = this.#unitBytes(); this.#carried < wanted; wanted = this.#unitBytes()) {
-      if (taken === chunk.length) return;
-      const part = chunk.subarray(taken, taken + wanted - this.#carried);
-      this.#carry.set(part, this.#carried);
-      this.#carried += part.length;
-      taken += part.length;
-    }
-    this.#hungry = false;
-    this.#rest = chunk.subarray(taken);
-    this.#open(this.#carry.subarray(0, this.#carried));
-    this.#carried = 0;
+    if (this.#windows.push(chunk, this.#owedValid > 0)) this.#enter();
   }
 
   /**
@@ -227,22 +187,22 @@ export class RecordCursor {
    * @throws HtabStateError (`busy`) while there are records left of the last chunk
    */
   finish(): void {
-    if (!this.#hungry) {
+    if (!this.#windows.hungry) {
       throw new HtabStateError('busy', 'finish() was called before next() had returned false');
     }
-    if (this.#carried === 0 && this.#owedValid === 0) return;
-    const byteOffset = this.#windowOffset + this.#carried;
+    const { carry, offset } = this.#windows;
+    const carried = carry.length;
+    if (carried === 0 && this.#owedValid === 0) return;
+    const byteOffset = offset + carried;
     if (this.#owedValid > 0) {
-      const missing = this.#owedValid * HPTE_BYTES - this.#carried;
+      const missing = this.#owedValid * HPTE_BYTES - carried;
       throw cutShortError(missing, { byteOffset, recordIndex: this.recordIndex, ptex: this.#owedIndex });
     }
     const recordIndex = this.recordIndex + 1;
-    if (this.#carried < HEADER_BYTES) {
-      throw cutShortError(HEADER_BYTES - this.#carried, { byteOffset, recordIndex });
-    }
-    const { index, validCount, invalidCount } = readHeader(this.#carry, 0, this.#headerByteOrder);
+    if (carried < HEADER_BYTES) throw cutShortError(HEADER_BYTES - carried, { byteOffset, recordIndex });
+    const { index, validCount, invalidCount } = carry.header;
     this.#checkHeader(index, index + validCount + invalidCount);
-    const missing = HEADER_BYTES + validCount * HPTE_BYTES - this.#carried;
+    const missing = HEADER_BYTES + validCount * HPTE_BYTES - carried;
     throw cutShortError(missing, { byteOffset, recordIndex, ptex: index });
   }
 
@@ -257,7 +217,7 @@ export class RecordCursor {
     const first = this.#at + HEADER_WORDS;
     if (this.#end - first < HPTE_WORDS) return this.#nextWindow() && this.next();
     this.recordIndex++;
-    this.#cutOffset = this.#windowOffset + this.#at * 4;
+    this.#cutOffset = this.#windows.offset + this.#at * 4;
     this.#reached = index + validCount + invalidCount;
     this.#at = first;
     this.#owedIndex = index;
@@ -268,7 +228,7 @@ export class RecordCursor {
 
   /** Shows what the window holds of the cut record; one HPTE at least. */
   #showPart(): boolean {
-    this.#checkMemory();
+    this.#windows.checkMemory();
     const first = this.#at;
     const count = Math.min(this.#owedValid, Math.floor((this.#end - first) / HPTE_WORDS));
     if (!legalRun(this.words, this.longs, first, count)) {
@@ -285,78 +245,36 @@ export class RecordCursor {
     return true;
   }
 
-  /** Leaves the window: for the rest of the chunk, or with what is left of it in the carry and false. */
+  /** Leaves the window; false if the next chunk is wanted. */
   #nextWindow(): boolean {
-    if (this.#hungry) return false;
-    this.#checkMemory();
-    const rest = this.#rest;
-    if (rest !== undefined) checkBytes('chunk', rest);
-    this.#windowOffset += this.#at * 4;
-    if (rest !== undefined) {
-      this.#rest = undefined;
-      this.#open(rest);
+    if (this.#windows.hungry) return false;
+    if (this.#windows.leave(this.#at)) {
+      this.#enter();
       return true;
     }
-    this.#carried = (this.#end - this.#at) * 4 + this.#tailBytes;
-    this.#carry.set(this.bytes.subarray(this.#at * 4, this.#at * 4 + this.#carried));
     this.#at = 0;
     this.#end = 0;
-    this.#tailBytes = 0;
-    this.#hungry = true;
     return false;
   }
 
-  /** Makes these bytes the window. */
-  #open(chunk: Uint8Array): void {
-    let bytes = chunk;
-    if (chunk.byteOffset % ALIGNMENT !== 0) {
-      if (this.#copy.length < chunk.length) this.#copy = new Uint8Array(chunk.length);
-      bytes = this.#copy;
-      bytes.set(chunk);
-    }
+  /** Begins with another window. */
+  #enter(): void {
+    const { bytes, words, longs } = this.#windows;
     this.bytes = bytes;
-    this.words = new Uint32Array(bytes.buffer, bytes.byteOffset, Math.floor(chunk.length / 4));
-    this.longs = new BigUint64Array(bytes.buffer, bytes.byteOffset, Math.floor(chunk.length / 8));
+    this.words = words;
+    this.longs = longs;
     this.#at = 0;
-    this.#end = this.words.length;
-    this.#tailBytes = chunk.length % 4;
-  }
-
-  /** Bytes that must be in the carry before anything of it can be shown. */
-  #unitBytes(): number {
-    if (this.#owedValid > 0) return HPTE_BYTES;
-    if (this.#carried < HEADER_BYTES) return HEADER_BYTES;
-    const { validCount } = readHeader(this.#carry, 0, this.#headerByteOrder);
-    return validCount === 0 ? HEADER_BYTES : HEADER_BYTES + HPTE_BYTES;
-  }
-
-  /** Throws if the window's memory has gone since it was opened. */
-  #checkMemory(): void {
-    if (this.bytes.length >= this.#end * 4 + this.#tailBytes) return;
-    throw invalidValueError('The memory of the "chunk" argument was transferred away');
+    this.#end = words.length;
   }
 
   /** Throws if the header at the window's place is not right. */
   #checkHeader(index: number, stop: number): void {
-    this.#checkMemory();
-    const place = {
-      byteOffset: this.#windowOffset + this.#at * 4,
-      recordIndex: this.recordIndex + 1,
-      ptex: index,
-    };
-    if (stop === index) throw new HtabFormatError('a record has neither valid nor invalid entries', place);
-    if (stop > this.entryLimit) {
-      throw new HtabFormatError(
-        `a record ends at entry ${stop - 1}, beyond the last entry ${this.entryLimit - 1}`,
-        place,
-      );
-    }
-    if (this.#ascending !== 0 && index < this.#reached) {
-      throw new HtabFormatError(
-        `a record begins before entry ${this.#reached}, where the record before it ended`,
-        place,
-      );
-    }
+    this.#windows.checkMemory();
+    const reached = this.#ascending === 0 ? 0 : this.#reached;
+    const reason = whatIsWrong(index, stop, reached, this.entryLimit);
+    if (reason === undefined) return;
+    const byteOffset = this.#windows.offset + this.#at * 4;
+    throw new HtabFormatError(reason, { byteOffset, recordIndex: this.recordIndex + 1, ptex: index });
   }
 
   #refuseHpte(first: number, index: number, recordIndex: number): never {
@@ -364,7 +282,7 @@ export class RecordCursor {
     let reason = whatIsIllegal(this.words, at);
     while (reason === undefined) reason = whatIsIllegal(this.words, (at += HPTE_WORDS));
     throw new HtabFormatError(reason, {
-      byteOffset: this.#windowOffset + at * 4,
+      byteOffset: this.#windows.offset + at * 4,
       recordIndex,
       ptex: index + (at - first) / HPTE_WORDS,
     });

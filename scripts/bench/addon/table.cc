@@ -52,6 +52,7 @@ template <typename OnValid, typename OnInvalid>
 bool ForEachEntry(const uint8_t* bytes, size_t size, uint64_t count, Counts* counts,
                   OnValid on_valid, OnInvalid on_invalid) {
   uint64_t reached = 0;
+  Counts seen = {};
   for (size_t at = 0; at < size;) {
     Header header;
     if (size - at < sizeof(Header)) return false;
@@ -68,11 +69,15 @@ bool ForEachEntry(const uint8_t* bytes, size_t size, uint64_t count, Counts* cou
       if (!on_invalid(index)) return false;
     }
     reached = index;
-    counts->records++;
-    counts->valid += header.valid;
-    counts->invalid += header.invalid;
-    counts->index_sum += header.index;
+    seen.records++;
+    seen.valid += header.valid;
+    seen.invalid += header.invalid;
+    seen.index_sum += header.index;
   }
+  counts->records += seen.records;
+  counts->valid += seen.valid;
+  counts->invalid += seen.invalid;
+  counts->index_sum += seen.index_sum;
   return true;
 }
 
