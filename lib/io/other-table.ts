@@ -22,7 +22,7 @@ export function otherOrderError(order: number | undefined, sign: string): HtabSt
  * The changes that a read took from the table have not come. Where another reader takes them, the handle has said so, and a new
  * reader must not begin.
  */
-export function lostError(cause: unknown): HtabStateError {
+export function lostChangesError(cause: unknown): HtabStateError {
   if (cause instanceof HtabStateError && cause.state === 'in-use') return cause;
   return new HtabStateError(
     'lost',

@@ -1,7 +1,7 @@
 import { entryCount } from '../hpt/geometry.js';
 import { chunkExtent } from './chunk.js';
 import { noTableError } from '../base/no-table.js';
-import { lostError, otherOrderError } from './other-table.js';
+import { lostChangesError, otherOrderError } from './other-table.js';
 
 /** A read that leaves more room than this has reached the table's end (kernel-abi.md 2.4). */
 const RECORD_FLOOR = 24;
@@ -77,7 +77,7 @@ export class PassPosition {
     try {
       extent = chunkExtent(buffer, length);
     } catch (cause) {
-      throw lostError(cause);
+      throw lostChangesError(cause);
     }
     const { first, end } = extent;
     if (this.#entryCount === undefined) return extent;

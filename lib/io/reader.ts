@@ -3,7 +3,7 @@ import { HtabStateError } from '../base/errors.js';
 import { checkOptions, numbersOf } from '../base/options.js';
 import type { HtabHandle, HtabVm } from '../vm/contract.js';
 import { noTableError } from '../base/no-table.js';
-import { lostError, otherOrderError } from './other-table.js';
+import { lostChangesError, otherOrderError } from './other-table.js';
 import { PassPosition, type PassStep } from './pass-position.js';
 import { ReadBuffers } from './read-buffers.js';
 import {
@@ -192,7 +192,7 @@ export class HptReader implements AsyncDisposable {
     this.#checkUsable();
     const read = (this.#ahead ??= this.#startRead());
     const length = await read.bytes.catch((cause: unknown) => {
-      throw this.#closed === undefined ? (this.#failure = lostError(cause)) : closedError();
+      throw this.#closed === undefined ? (this.#failure = lostChangesError(cause)) : closedError();
     });
     this.#checkUsable();
     signal?.throwIfAborted();

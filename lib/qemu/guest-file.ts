@@ -16,7 +16,7 @@ import {
   QEMU_STREAM_OPTIONS,
   type QemuStream,
   type QemuStreamOptions,
-  openSource,
+  openChunks,
   readQemuStream,
 } from './stream/read-qemu-stream.js';
 
@@ -56,7 +56,7 @@ export async function readGuestFile(
   const { order } = numbersOf(TABLE_FILE_OPTIONS, options);
   const { signal, onProgress } = options;
   signal?.throwIfAborted();
-  await using head = new SourceHead(await openSource(source, signal));
+  await using head = new SourceHead(await openChunks(source, signal));
   const magic = await head.take(LIBVIRT_MAGIC_BYTES);
   head.unread(magic);
   const name = typeof source === 'string' ? source : 'the stream';

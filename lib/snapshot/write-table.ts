@@ -2,7 +2,7 @@ import type { Writable } from 'node:stream';
 import { fillRecords, type PassState } from '../records/fill-records.js';
 import type { HptTable } from '../hpt/table.js';
 import { MAX_RECORDS_BYTES, type SnapshotInfo } from './layout.js';
-import { openSink, type SnapshotSink } from './sink.js';
+import { openSink, type OpenSink } from './sink.js';
 import { SnapshotWriter } from './writer.js';
 
 /**
@@ -22,7 +22,7 @@ export async function writeTable(
 
 /** Saves a table as {@link writeTable}, to a place that is open already; it is closed, whatever comes of it. */
 export async function writeTableTo(
-  file: SnapshotSink,
+  file: OpenSink,
   table: HptTable,
   signal: AbortSignal | undefined,
 ): Promise<SnapshotInfo> {

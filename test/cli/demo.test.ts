@@ -4,7 +4,7 @@ import { beforeAll, describe, expect, test, vi } from 'vitest';
 import { readGuestTable, replaceTable } from '../../lib/cli/demo/guest-image.js';
 import { loadTable } from '../../lib/io/table-writer.js';
 import { demo } from '../../lib/cli/demo/run.js';
-import type { Outcome } from '../../lib/cli/demo/outcome.js';
+import type { DemoOutcome } from '../../lib/cli/demo/outcome.js';
 import * as verdict from '../../lib/cli/demo/verdict.js';
 import { run } from '../../lib/cli/program.js';
 import { compareTables } from '../../lib/hpt/compare.js';
@@ -110,9 +110,9 @@ describe('the demo', () => {
   ])('prints one JSON document with --json, also with --order %s --seed %s', async (order, seed) => {
     const output = captureOutput();
     expect(await run(['demo', '--json', '--order', order, '--seed', seed, ...BUSY], output)).toBe(0);
-    const outcome = JSON.parse(output.stdout.text) as Omit<Outcome, 'passes'> & {
+    const outcome = JSON.parse(output.stdout.text) as Omit<DemoOutcome, 'passes'> & {
       readonly passes: number;
-      readonly passReports: Outcome['passes'];
+      readonly passReports: DemoOutcome['passes'];
     };
     expect(output.stdout.text).not.toMatch(/\.\d{4}/);
     expect(outcome).not.toHaveProperty('port');

@@ -2,7 +2,7 @@ import assert from 'node:assert/strict';
 import { existsSync, mkdtempSync, readFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { openSource, openTarget } from '../../lib/cli/table/open.js';
+import { openForReading, openForWriting } from '../../lib/cli/table/open.js';
 import { run } from '../../lib/cli/program.js';
 import { encode, record, VRMA } from '../../lib/testing/conformance/stream.js';
 import { resizeTable } from '../../lib/testing/resize.js';
@@ -103,7 +103,7 @@ export function snapshotSuite(test: Test, host: Host): void {
   test('a guest that runs is saved over its VMM’s socket, restored from the file, and computes what it would have', async (t) => {
     await using guest = await startChecker(0);
     const file = join(folder, 'guest');
-    const source = await openSource({ htabSocket: guest.socketPath });
+    const source = await openForReading({ htabSocket: guest.socketPath });
     assert.ok('handle' in source.table && source.control !== undefined);
     const { control } = source;
     const report = await saveSnapshot(source.table.handle, file, {
@@ -116,7 +116,7 @@ export function snapshotSuite(test: Test, host: Host): void {
     await source.close();
     assert.equal(report.host, host.processor);
 
-    const target = await openTarget({ htabSocket: guest.socketPath });
+    const target = await openForWriting({ htabSocket: guest.socketPath });
     assert.ok('handle' in target.table);
     const readBack = await target.table.openRead!();
     await loadSnapshot(file, target.table.handle, { order: target.order!, readBack });

@@ -6,7 +6,7 @@ import { passTable } from '../report/pass-table.js';
 import type { Verdict } from './verdict.js';
 
 /** What the demo has come to; with `--json`, this is what it prints, `passes` as `reportFields` has them. */
-export interface Outcome extends Omit<SendReport, 'digest'>, Verdict {
+export interface DemoOutcome extends Omit<SendReport, 'digest'>, Verdict {
   /** Version of this document: another one once a field goes or means something else. */
   readonly format: 2;
   readonly seed: number;
@@ -20,7 +20,7 @@ export interface Outcome extends Omit<SendReport, 'digest'>, Verdict {
 }
 
 /** The outcome for a person to read. */
-export function describeOutcome(outcome: Outcome): string {
+export function describeOutcome(outcome: DemoOutcome): string {
   const { order, passes, guest } = outcome;
   return `
 Moved the page table of a Linux guest: order ${order}, ${formatCount(entryCount(order))} entries, ${formatCount(outcome.validEntries)} of them valid.
@@ -37,11 +37,11 @@ ${verdictLine(outcome)}
 }
 
 /** What of the stop is not passes: both sides compare the digests of what was sent, and with equal ones the source commits. */
-function comparingMs({ stopMs = 0, passes }: Outcome): number {
+function comparingMs({ stopMs = 0, passes }: DemoOutcome): number {
   return passes.reduce((ms, { live, durationMs }) => (live ? ms : ms - durationMs), stopMs);
 }
 
-function verdictLine({ verified, differences: { count, ptexes }, validEntries }: Outcome): string {
+function verdictLine({ verified, differences: { count, ptexes }, validEntries }: DemoOutcome): string {
   if (verified) return `verified: all ${formatCount(validEntries)} entries are the same in both tables`;
   return `NOT VERIFIED: ${formatCount(count)} entries differ, the first of them ${ptexes.join(', ')}`;
 }

@@ -14,7 +14,7 @@ import { readGuestTable, replaceTable } from './guest-image.js';
 import { connectLoopback } from './loopback.js';
 import { lookFurther } from './look-further.js';
 import { tableRates } from './rates.js';
-import { describeOutcome, type Outcome } from './outcome.js';
+import { describeOutcome, type DemoOutcome } from './outcome.js';
 import { RunningGuest } from '../../vm/emulated/running-guest.js';
 import type { DemoOptions } from './demo-options.js';
 import type { Output } from '../output.js';
@@ -49,7 +49,7 @@ export async function demo(options: DemoOptions, output: Output, signal: AbortSi
   const verdict = await compareVms(source, target);
   const digest = report.digest();
   const verified = verdict.verified && verdict.sourceDigest === digest;
-  const outcome: Outcome = {
+  const outcome: DemoOutcome = {
     format: 2,
     seed,
     rate,

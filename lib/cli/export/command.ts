@@ -2,7 +2,7 @@ import { type Command, Option } from 'commander';
 import type { CommandContext } from '../command-context.js';
 import { JSON_DOCUMENT, addReportOptions } from '../options/report.js';
 import { TABLE_FILE, addTableOptions } from '../options/table.js';
-import { reportOf } from '../table/standard-stream.js';
+import { resultOutput } from '../table/standard-stream.js';
 import { FORMATS, type ExportCommandOptions } from './export-options.js';
 
 const EXAMPLES = `
@@ -38,7 +38,7 @@ export function defineExport(program: Command, context: CommandContext): void {
       const { output } = context;
       await context.run(
         (signal) => exportTable(files, options, output, signal),
-        options.json === true ? reportOf(files.at(-1)!, output) : undefined,
+        options.json === true ? resultOutput(files.at(-1)!, output) : undefined,
       );
     });
 }

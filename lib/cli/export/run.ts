@@ -12,9 +12,9 @@ import { formatCount } from '../report/format.js';
 import { jsonDocument } from '../report/json.js';
 import { lateDisplay } from '../report/late-display.js';
 import { createLineDisplay } from '../report/progress.js';
-import { lookAt, type LookedAt } from '../table/look.js';
+import { lookAtTable, type LookedAt } from '../table/look.js';
 import { type TableOptions, hasPlace } from '../table/place.js';
-import { STANDARD_STREAM, outputOf, reportOf } from '../table/standard-stream.js';
+import { STANDARD_STREAM, outputOf, resultOutput } from '../table/standard-stream.js';
 import { decoded, RAW, type Layout } from './columns.js';
 import { CsvRows } from './csv.js';
 import { FORMATS, type ExportCommandOptions, type Format } from './export-options.js';
@@ -37,7 +37,7 @@ export async function exportTable(
   const format = formatOf(target, options.format);
   const to = format === 'csv' && target === STANDARD_STREAM ? output.stdout : outputOf(target, output);
   const stderr = json || quiet ? undefined : output.stderr;
-  const source = await lookAt(file, options, { signal, stderr });
+  const source = await lookAtTable(file, options, { signal, stderr });
   const { name, table } = source;
   const kernelPages = kernelPagesOf(table);
   const digest = source.digest ?? digestTable(table);
@@ -146,7 +146,7 @@ function report(
   { json = false, quiet = false }: ExportCommandOptions,
   output: Output,
 ): void {
-  const to = reportOf(done.output, output);
+  const to = resultOutput(done.output, output);
   if (json) to.write(jsonDocument(done));
   else if (!quiet) {
     const { source, output: target, order, validEntries, digest } = done;

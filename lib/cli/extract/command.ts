@@ -1,7 +1,7 @@
 import type { Command } from 'commander';
 import type { CommandContext } from '../command-context.js';
 import { JSON_DOCUMENT, addReportOptions } from '../options/report.js';
-import { reportOf } from '../table/standard-stream.js';
+import { resultOutput } from '../table/standard-stream.js';
 import type { ExtractCommandOptions } from './run.js';
 
 const EXAMPLES = `
@@ -29,7 +29,7 @@ export function defineExtract(program: Command, context: CommandContext): void {
       const { output } = context;
       await context.run(
         (signal) => extract(file, options, output, signal),
-        options.json === true ? reportOf(options.output, output) : undefined,
+        options.json === true ? resultOutput(options.output, output) : undefined,
       );
     });
 }

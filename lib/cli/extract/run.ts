@@ -7,7 +7,7 @@ import type { Output } from '../output.js';
 import { formatBytes, formatCount } from '../report/format.js';
 import { jsonDocument } from '../report/json.js';
 import { createStreamDisplay } from '../report/stream-progress.js';
-import { inputName, inputOf, outputOf, reportOf } from '../table/standard-stream.js';
+import { inputName, inputOf, outputOf, resultOutput } from '../table/standard-stream.js';
 
 /** What `kvm-htab extract` takes. */
 export interface ExtractCommandOptions {
@@ -36,7 +36,7 @@ export async function extract(
   const table = wholeTable(stream);
   const { order, validEntries, digest, fileBytes } = await writeTable(table, sink, signal);
   const { machine, findings } = stream;
-  const result = reportOf(target, output);
+  const result = resultOutput(target, output);
   if (json) {
     const report = { file, output: target, machine, order, validEntries, digest, fileBytes, findings };
     result.write(jsonDocument(report));

@@ -3,7 +3,7 @@ import { EXIT_CODES } from '../errors/exit-codes.js';
 import type { Output } from '../output.js';
 import { formatCount, formatShare } from '../report/format.js';
 import { jsonDocument } from '../report/json.js';
-import { lookAt, lookingOf } from '../table/look.js';
+import { lookAtTable, lookingOf } from '../table/look.js';
 import type { TableOptions } from '../table/place.js';
 
 /** What `kvm-htab fit` takes. */
@@ -23,7 +23,7 @@ export async function fit(
   output: Output,
   signal: AbortSignal,
 ): Promise<number> {
-  const { name, table } = await lookAt(file, options, lookingOf(signal, output, options));
+  const { name, table } = await lookAtTable(file, options, lookingOf(signal, output, options));
   const prediction = fitOrder(table, options.to);
   const { order: newOrder, ...others } = prediction;
   if (options.json === true) {

@@ -14,7 +14,7 @@ import { jsonDocument, jsonLine } from '../report/json.js';
 import { writeLines } from '../report/lines.js';
 import { drawMap, mapStyleOf } from '../report/map.js';
 import { growthOf } from '../report/size-text.js';
-import { lookAt, lookingOf, type LookedAt } from '../table/look.js';
+import { lookAtTable, lookingOf, type LookedAt } from '../table/look.js';
 import { entriesAt, listed } from './entries.js';
 import type { Grouping } from '../report/grouping.js';
 import { groupRows } from '../report/groupings.js';
@@ -36,7 +36,7 @@ export async function inspect(
   signal: AbortSignal,
 ): Promise<number> {
   checkFilters(options);
-  const source = await lookAt(file, options, lookingOf(signal, output, options));
+  const source = await lookAtTable(file, options, lookingOf(signal, output, options));
   const { at, guestAddress, ptex, list = false } = options;
   if (list || at !== undefined || guestAddress !== undefined || ptex !== undefined) {
     return await showEntries(source, options, output, signal);

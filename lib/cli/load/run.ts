@@ -4,7 +4,7 @@ import { loadSnapshot } from '../../snapshot/load.js';
 import { readTableFile } from '../../qemu/guest-file.js';
 import type { SnapshotInfo } from '../../snapshot/layout.js';
 import type { HtabHandle } from '../../vm/contract.js';
-import { openTarget, type OpenedTarget } from '../table/open.js';
+import { openForWriting, type OpenForWriting } from '../table/open.js';
 import { EXIT_CODES } from '../errors/exit-codes.js';
 import { formatCount } from '../report/format.js';
 import { jsonDocument, reportFields } from '../report/json.js';
@@ -45,7 +45,7 @@ export async function load(
   say(`verifying ${name}`);
   const snapshot = await readTableFile(inputOf(file), { order: options.order, signal });
   // Not earlier: a VMM that is asked for a table allocates one.
-  const target = await openTarget(options, options.timeoutMs);
+  const target = await openForWriting(options, options.timeoutMs);
   let shown = '';
   try {
     await loadSnapshot(snapshot, isVm(target.table) ? target.table : target.table.handle, {
@@ -74,14 +74,14 @@ export async function load(
   return EXIT_CODES.ok;
 }
 
-function readBackOf({ table }: OpenedTarget): Promise<HtabHandle> | true {
+function readBackOf({ table }: OpenForWriting): Promise<HtabHandle> | true {
   return isVm(table) ? true : table.openRead!();
 }
 
 const EMPTY =
   'EMPTY: the table has no valid entry. A guest that was running has some: is it the right file?\n';
 
-function describe(file: string, { name }: OpenedTarget, info: SnapshotInfo, readBack: boolean): string {
+function describe(file: string, { name }: OpenForWriting, info: SnapshotInfo, readBack: boolean): string {
   const { order, validEntries, digest } = info;
   return `Loaded ${file} into ${name}: order ${order}, ${formatCount(entryCount(order))} entries, ${formatCount(validEntries)} of them valid.
 

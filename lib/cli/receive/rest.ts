@@ -26,7 +26,7 @@ export interface DecidedRest {
  * @param hooks the commands that take it, if they are given
  * @param timeoutMs longest time for one answer of the VMM
  */
-export async function decideRest(
+export async function decideDestinationRest(
   place: Place,
   hooks: DestinationRest | undefined,
   timeoutMs: number,

@@ -6,7 +6,7 @@ import type { Journal } from '../../migration/journal/journal.js';
 import { MemoryJournal } from '../../migration/journal/memory-journal.js';
 import { answerOutcomes } from '../../migration/outcome.js';
 import type { MigrationCommandOptions } from '../options/migration.js';
-import { openTarget, type OpenedTarget } from '../table/open.js';
+import { openForWriting, type OpenForWriting } from '../table/open.js';
 import { EXIT_CODES } from '../errors/exit-codes.js';
 import { formatBytes, formatCount } from '../report/format.js';
 import { placeOf, type TableOptions } from '../table/place.js';
@@ -16,7 +16,7 @@ import type { Address } from '../../transport/address.js';
 import { guestTimeoutOf } from '../guest/hook-options.js';
 import { acceptedText, type AcceptedRest } from '../guest/moved-rest.js';
 import { destinationRestOf, type DestinationRestCommands } from '../guest/rest-hooks.js';
-import { decideRest, sparingRest } from './rest.js';
+import { decideDestinationRest, sparingRest } from './rest.js';
 import type { OnRefused } from '../../transport/arrivals.js';
 import { listenAt, type Listener } from '../../transport/listen.js';
 import { loadSecurity } from '../../transport/security.js';
@@ -69,10 +69,10 @@ async function take(job: ReceiveJob): Promise<void> {
   const security = await loadSecurity(address, options);
   await serveMigrationMetrics(job);
   const journal = (await resources.openJournal(options, signal)) ?? new MemoryJournal();
-  const { rest, confirm } = await decideRest(place, hooks, guestTimeoutMs, reporter);
-  const open = async (): Promise<OpenedTarget['table']> => {
+  const { rest, confirm } = await decideDestinationRest(place, hooks, guestTimeoutMs, reporter);
+  const open = async (): Promise<OpenForWriting['table']> => {
     await confirm();
-    const target = await openTarget(options, options.timeoutMs);
+    const target = await openForWriting(options, options.timeoutMs);
     resources.add(() => target.close());
     return target.table;
   };

@@ -3,7 +3,7 @@ import type { CommandContext } from '../command-context.js';
 import { addPassOptions } from '../options/passes.js';
 import { JSON_DOCUMENT } from '../options/report.js';
 import { TABLE_FILE, addTableOptions } from '../options/table.js';
-import { reportOf } from '../table/standard-stream.js';
+import { resultOutput } from '../table/standard-stream.js';
 import type { ReportCommandOptions } from './run.js';
 
 const EXAMPLES = `
@@ -32,7 +32,7 @@ export function defineReport(program: Command, context: CommandContext): void {
       const { output } = context;
       await context.run(
         (signal) => report(file, options, output, signal),
-        options.json === true ? reportOf(options.output, output) : undefined,
+        options.json === true ? resultOutput(options.output, output) : undefined,
       );
     });
 }

@@ -6,7 +6,7 @@ import { HPTES_PER_GROUP } from '../../hpt/geometry.js';
 import { tableMap } from '../../inspect/table-map.js';
 import { formatCount, formatShare } from '../report/format.js';
 import { occupancyBars, ownerBars, pageSizeBars, passLines } from './charts.js';
-import { type Html, html, jsonScript, numbersOf, scriptOf, stylesOf } from './html.js';
+import { type Html, html, jsonScript, htmlNumbers, scriptOf, stylesOf } from './html.js';
 import type { Looked } from './looked.js';
 import { mapImage, type MapImage } from './map-image.js';
 import type { BarsData, PageData } from './page-data.js';
@@ -75,8 +75,8 @@ function mainOf(looked: Looked, image: MapImage, bars: Bars): Html {
         ${chart('occupancy', 'Groups by their number of valid entries', bars.occupancy)}
         ${chart('pages', 'Entries by page size', bars.pages)}
       </div>
-      ${numbersOf('groups by their number of valid entries', barRows(bars.occupancy))}
-      ${numbersOf('entries by page size', groupRows('page-size', looked.stats, looked.guest))}
+      ${htmlNumbers('groups by their number of valid entries', barRows(bars.occupancy))}
+      ${htmlNumbers('entries by page size', groupRows('page-size', looked.stats, looked.guest))}
     </section>
     ${changes(looked)}
     <section aria-labelledby="h-sizes">
@@ -123,7 +123,7 @@ function mapFigure({ table, stats }: Looked, { width, height, groupsPerPixel, pn
         >
       </p>
     </figure>
-    ${numbersOf('the map, in 64 parts', [['groups', 'valid entries', 'share'], ...rows])}`;
+    ${htmlNumbers('the map, in 64 parts', [['groups', 'valid entries', 'share'], ...rows])}`;
 }
 
 function chart(id: string, title: string, { names, values }: BarsData): Html {

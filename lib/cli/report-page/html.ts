@@ -40,7 +40,7 @@ export function number(name: string, value: number, text: string): Html {
 }
 
 /** A table: the first cell of each row is its heading. */
-export function tableOf(caption: string, [heading, ...rows]: readonly (readonly string[])[]): Html {
+export function htmlTable(caption: string, [heading, ...rows]: readonly (readonly string[])[]): Html {
   const head = heading!.map((cell) => html`<th scope="col">${cell}</th>`);
   const body = rows.map(
     ([first, ...cells]) =>
@@ -67,10 +67,10 @@ export function tableOf(caption: string, [heading, ...rows]: readonly (readonly 
 }
 
 /** The numbers of a picture, for those who do not see it: closed, and open in print. */
-export function numbersOf(caption: string, rows: readonly (readonly string[])[]): Html {
+export function htmlNumbers(caption: string, rows: readonly (readonly string[])[]): Html {
   return html`<details>
     <summary>Numbers: ${caption}</summary>
-    ${tableOf(caption, rows)}
+    ${htmlTable(caption, rows)}
   </details>`;
 }
 

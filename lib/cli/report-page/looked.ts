@@ -1,7 +1,7 @@
 import type { HptTable } from '../../hpt/table.js';
 import type { LinuxGuest } from '../../inspect/linux-guest.js';
 import type { TableStats } from '../../inspect/table-stats.js';
-import type { TablePass } from '../table/live-table.js';
+import type { TablePass } from '../table/watched-table.js';
 
 /** What a report is made from. */
 export interface Looked {

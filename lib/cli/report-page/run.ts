@@ -11,10 +11,10 @@ import { formatBytes, formatCount } from '../report/format.js';
 import { jsonDocument } from '../report/json.js';
 import { lateDisplay } from '../report/late-display.js';
 import { createLineDisplay } from '../report/progress.js';
-import { LiveTable, type TablePass } from '../table/live-table.js';
-import { lookAt, lookingOf } from '../table/look.js';
+import { WatchedTable, type TablePass } from '../table/watched-table.js';
+import { lookAtTable, lookingOf } from '../table/look.js';
 import type { TableOptions } from '../table/place.js';
-import { reportOf, STANDARD_STREAM } from '../table/standard-stream.js';
+import { resultOutput, STANDARD_STREAM } from '../table/standard-stream.js';
 import { documentOf } from './document.js';
 import type { Looked } from './looked.js';
 
@@ -50,7 +50,7 @@ export async function report(
   if (target === STANDARD_STREAM) output.stdout.write(bytes);
   else await writeFile(target, bytes, signal);
   const { name, table } = read;
-  const result = reportOf(target, output);
+  const result = resultOutput(target, output);
   if (json) {
     const { order, validCount: validEntries } = table;
     result.write(
@@ -72,12 +72,12 @@ async function readOnce(
   output: Output,
   signal: AbortSignal,
 ): Promise<Read> {
-  const { name, table } = await lookAt(file, options, lookingOf(signal, output, options));
+  const { name, table } = await lookAtTable(file, options, lookingOf(signal, output, options));
   return { name, table, passes: [], isRechecked: true };
 }
 
 async function readPasses(options: ReportCommandOptions, output: Output, signal: AbortSignal): Promise<Read> {
-  const live = await LiveTable.open(options, signal);
+  const live = await WatchedTable.open(options, signal);
   const text = ({ pass }: { pass: number }): string => `pass ${pass} of ${options.passes}`;
   const display = options.json === true ? undefined : lateDisplay(createLineDisplay(output.stderr, text));
   try {

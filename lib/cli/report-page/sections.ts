@@ -7,7 +7,7 @@ import { hex } from '../report/entry-text.js';
 import { formatBytes, formatCount, formatDuration, formatShare } from '../report/format.js';
 import { adviceText, growthText, usualSize } from '../report/size-text.js';
 import { NOT_SHOWN } from '../table/place.js';
-import { html, number, numbersOf, tableOf, type Html } from './html.js';
+import { html, number, htmlNumbers, htmlTable, type Html } from './html.js';
 import type { Looked } from './looked.js';
 
 /** Processes and segments beyond these are counted only. */
@@ -74,7 +74,7 @@ export function owners({ stats, guest }: Looked): Html {
         No Linux guest, or one before 4.12: its bolted entries are not those of a Linux kernel. So there are
         segments here, not processes.
       </p>
-      ${tableOf('Segments, the largest first', [['vsid', 'segment', ...MAPPED], ...rows])}
+      ${htmlTable('Segments, the largest first', [['vsid', 'segment', ...MAPPED], ...rows])}
       ${more(vsids.length - rows.length, 'segments')}`;
   }
   const processes = guest.contexts.filter(({ region }) => region === 'process');
@@ -85,8 +85,8 @@ export function owners({ stats, guest }: Looked): Html {
       ${processes.length === 1 ? 'process' : 'processes'}. ${count('unknown', guest.unknown)} entries are of
       no context. Which process has a context, only the guest knows.
     </p>
-    ${tableOf('Parts of the kernel', contextRows(others))}
-    ${tableOf('Processes, the largest first', contextRows(shown))}
+    ${htmlTable('Parts of the kernel', contextRows(others))}
+    ${htmlTable('Processes, the largest first', contextRows(shown))}
     ${more(processes.length - shown.length, 'processes')}`;
 }
 
@@ -109,7 +109,7 @@ export function sizes({ stats, guest, table }: Looked): Html {
     return [String(each), formatBytes(tableBytes(each)), formatShare(load, 1), outcome, who.join(', ')];
   });
   return html`<p>This table: ${adviceText(stats, usual)}.</p>
-    ${tableOf('Orders near this one', [['order', 'bytes', 'would be valid', 'a resize to it', ''], ...rows])}
+    ${htmlTable('Orders near this one', [['order', 'bytes', 'would be valid', 'a resize to it', ''], ...rows])}
     <p>
       A resize moves bolted entries and drops the others, which the guest enters anew. “Refused” and “would
       crash” are where bolted entries would meet.
@@ -138,8 +138,8 @@ export function changes({ passes, guest, isRechecked }: Looked): Html {
         aria-label="Entries that came, went and changed, by pass; the table after it has the numbers"
       ></div>
     </figure>
-    ${numbersOf('passes', [['pass', 'came', 'went', 'changed', 'in R and C alone', 'valid', 'time'], ...rows])}
-    ${tableOf('Change by region and process', changeRows(contexts))}
+    ${htmlNumbers('passes', [['pass', 'came', 'went', 'changed', 'in R and C alone', 'valid', 'time'], ...rows])}
+    ${htmlTable('Change by region and process', changeRows(contexts))}
     ${isRechecked ? html`` : html`<p class="warning">Not rechecked: ${NOT_SHOWN.join(' ')}.</p>`}
   </section>`;
 }

@@ -2,7 +2,7 @@ import type { ChangeCounts } from '../../inspect/change-fold.js';
 import { countOf, type ContextChanges } from '../../inspect/context-changes.js';
 import type { ContextStats } from '../../inspect/linux-guest.js';
 import type { MappedCounts } from '../../inspect/vsid-stats.js';
-import { formatAddress, formatBytes, formatCount } from './format.js';
+import { formatHex64, formatBytes, formatCount } from './format.js';
 
 /** Headings of {@link mappedCells}. */
 export const MAPPED = ['entries', 'mapped', 'bolted', 'writable', 'executable'];
@@ -19,7 +19,7 @@ export function contextRows(contexts: readonly ContextStats[]): string[][] {
       each.region,
       each.region === 'vrma' ? '-' : String(each.context),
       ...mappedCells(each),
-      formatAddress(each.lowest),
+      formatHex64(each.lowest),
     ]),
   ];
 }

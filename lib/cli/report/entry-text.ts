@@ -4,7 +4,7 @@ import { decodeHpte, type Hpte } from '../../hpt/hpte.js';
 import type { FoundEntry } from '../../inspect/find-entries.js';
 import { linuxAddress, type LinuxAddress } from '../../inspect/linux-address.js';
 import type { KernelPages } from '../../inspect/linux-regions.js';
-import { formatAddress, formatPageSize } from './format.js';
+import { formatHex64, formatPageSize } from './format.js';
 
 /** What is known of the guest whose entries are shown; undefined: it is not known to be Linux. */
 export type KnownGuest = { readonly kernelPages: KernelPages } | undefined;
@@ -47,7 +47,7 @@ export function entryFields({ ptex, v, r }: FoundEntry, order: number, guest: Kn
 /** An entry on one line, without its ptex: the address, what it maps, and how. */
 export function entryText({ ptex, v, r }: FoundEntry, order: number, guest: KnownGuest): string {
   const hpte = decodeHpte(v, r);
-  if (hpte === undefined) return `unreadable: v ${formatAddress(v)} r ${formatAddress(r)}`;
+  if (hpte === undefined) return `unreadable: v ${formatHex64(v)} r ${formatHex64(r)}`;
   const page = virtualPageOf(ptex, v, r, order);
   const address = page === undefined ? undefined : addressOf(page, guest);
   const place =
@@ -55,7 +55,7 @@ export function entryText({ ptex, v, r }: FoundEntry, order: number, guest: Know
       ? 'misplaced'
       : address === undefined
         ? `vsid ${page.vsid.toString(16)} + ${page.offset.toString(16)}`
-        : `${formatAddress(address.effectiveAddress)} ${contextText(address)}`;
+        : `${formatHex64(address.effectiveAddress)} ${contextText(address)}`;
   return `${place}: ${mappingText(hpte)}`;
 }
 

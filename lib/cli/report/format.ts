@@ -56,6 +56,6 @@ export function formatShare(part: number, whole: number): string {
 }
 
 /** An address of 64 bits as 16 hexadecimal digits. */
-export function formatAddress(address: bigint): string {
+export function formatHex64(address: bigint): string {
   return address.toString(16).padStart(16, '0');
 }

@@ -2,7 +2,7 @@ import type { Command } from 'commander';
 import type { CommandContext } from '../command-context.js';
 import { JSON_DOCUMENT, addReportOptions } from '../options/report.js';
 import { TABLE_FILE } from '../options/table.js';
-import { reportOf } from '../table/standard-stream.js';
+import { resultOutput } from '../table/standard-stream.js';
 import type { RewriteCommandOptions } from './run.js';
 
 const EXAMPLES = `
@@ -33,7 +33,7 @@ export function defineRewrite(program: Command, context: CommandContext): void {
       const { output } = context;
       await context.run(
         (signal) => rewrite(file, options, output, signal),
-        options.json === true ? reportOf(options.output, output) : undefined,
+        options.json === true ? resultOutput(options.output, output) : undefined,
       );
     });
 }

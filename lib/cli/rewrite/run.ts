@@ -6,7 +6,7 @@ import type { Output } from '../output.js';
 import { formatBytes, formatCount } from '../report/format.js';
 import { jsonDocument } from '../report/json.js';
 import { createStreamDisplay } from '../report/stream-progress.js';
-import { inputName, inputOf, outputOf, reportOf } from '../table/standard-stream.js';
+import { inputName, inputOf, outputOf, resultOutput } from '../table/standard-stream.js';
 
 /** What `kvm-htab rewrite` takes. */
 export interface RewriteCommandOptions {
@@ -46,7 +46,7 @@ export async function rewrite(
     onProgress: display?.update,
   }).finally(() => display?.stop());
   const { digest } = info;
-  const result = reportOf(target, output);
+  const result = resultOutput(target, output);
   if (json) {
     result.write(jsonDocument({ file, table: tableFile, output: target, ...report, digest }));
   } else if (!quiet) {

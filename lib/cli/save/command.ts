@@ -1,7 +1,7 @@
 import type { Command } from 'commander';
 import { SAVE_OPTIONS } from '../../snapshot/save-options.js';
 import type { SaveCommandOptions } from './run.js';
-import { reportOf } from '../table/standard-stream.js';
+import { resultOutput } from '../table/standard-stream.js';
 import type { CommandContext } from '../command-context.js';
 import { unstoppable } from '../interrupt.js';
 import { addTableOptions } from '../options/table.js';
@@ -42,7 +42,7 @@ export function defineSave(program: Command, context: CommandContext): void {
       const { output } = context;
       await context.run(
         (signal) => unstoppable(() => save(file, options, output, signal)),
-        options.json === true ? reportOf(file, output) : undefined,
+        options.json === true ? resultOutput(file, output) : undefined,
       );
     });
 }

@@ -15,7 +15,7 @@ import type { Output } from '../output.js';
 import { formatBytes, formatCount, formatStop } from '../report/format.js';
 import { jsonDocument } from '../report/json.js';
 import { createStreamDisplay } from '../report/stream-progress.js';
-import { STANDARD_STREAM, outputOf, reportOf } from '../table/standard-stream.js';
+import { STANDARD_STREAM, outputOf, resultOutput } from '../table/standard-stream.js';
 
 /** What `kvm-htab save` takes where a monitor is all that leads to the table. */
 interface SaveFromQemuOptions extends ControlOptions {
@@ -63,7 +63,7 @@ export async function saveFromQemu(
   if (settingsError !== undefined && !json) output.stderr.write(`${describeError(settingsError)}\n`);
   const { order, validEntries, digest, fileBytes } = saved;
   const { machine, streamBytes, findings } = stream;
-  const result = reportOf(file, output);
+  const result = resultOutput(file, output);
   if (json) {
     const { bytes: memoryBytes, sharedBytes } = taken.plan;
     const report = {

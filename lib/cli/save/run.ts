@@ -2,14 +2,14 @@ import { entryCount } from '../../hpt/geometry.js';
 import { isVm } from '../../io/vm-or-handle.js';
 import { NOT_RECHECKED, hasPlace, placeOf, type TableOptions } from '../table/place.js';
 import { saveSnapshot, type SaveReport } from '../../snapshot/save.js';
-import { openSource, type OpenedSource } from '../table/open.js';
+import { openForReading, type OpenForReading } from '../table/open.js';
 import { EXIT_CODES } from '../errors/exit-codes.js';
 import { formatBytes, formatCount, formatStop, formatTable } from '../report/format.js';
 import { jsonDocument, reportFields } from '../report/json.js';
 import { guestTimeoutOf, hooksOf, type ControlOptions } from '../guest/hook-options.js';
 import type { Output } from '../output.js';
 import { createProgressDisplay } from '../report/progress.js';
-import { STANDARD_STREAM, checkDataOutput, reportOf } from '../table/standard-stream.js';
+import { STANDARD_STREAM, checkDataOutput, resultOutput } from '../table/standard-stream.js';
 
 /** What `kvm-htab save` takes. */
 export interface SaveCommandOptions extends TableOptions, ControlOptions {
@@ -41,8 +41,8 @@ export async function save(
   // Told here that --qmp would do: of all commands, this one takes it alone.
   if (!hasPlace(options)) placeOf(options, '--qmp, ');
   const hooks = hooksOf(options);
-  const source = await openSource(options, options.pauseTimeoutMs, signal);
-  const guest: OpenedSource['control'] = alreadyPaused ? undefined : (hooks ?? source.control);
+  const source = await openForReading(options, options.pauseTimeoutMs, signal);
+  const guest: OpenForReading['control'] = alreadyPaused ? undefined : (hooks ?? source.control);
   const display = json || quiet ? undefined : createProgressDisplay(output.stderr);
   let report: SaveReport;
   try {
@@ -67,7 +67,7 @@ export async function save(
     await source.close();
   }
   const stoodBefore = alreadyPaused || guest?.pausedBefore?.() === true;
-  const result = reportOf(file, output);
+  const result = resultOutput(file, output);
   if (json) result.write(jsonDocument({ file, source: source.name, ...reportFields(report) }));
   else if (!quiet) {
     const stood = stopText(report, stoodBefore, options.stopLimitMs);
@@ -81,7 +81,7 @@ function stopText({ stopMs }: SaveReport, stoodBefore: boolean, limitMs: number)
   return `guest              ${stoodBefore ? 'was paused before' : 'was not stopped'}`;
 }
 
-function describe(file: string, { name }: OpenedSource, report: SaveReport, stood: string): string {
+function describe(file: string, { name }: OpenForReading, report: SaveReport, stood: string): string {
   const { order, passes, validEntries, digest, quiescent, sourceRechecked, fileBytes } = report;
   const rows = passes.map(({ validEntries: valid, invalidEntries: invalid, bytes }, k) => [
     String(k + 1),

@@ -12,7 +12,7 @@ import type { Place } from '../table/place.js';
  * @param timeoutMs longest time for one answer of the VMM
  * @returns undefined if its table moves alone
  */
-export async function decideRest(
+export async function decideSourceRest(
   place: Place,
   hooks: SourceRest | undefined,
   timeoutMs: number,

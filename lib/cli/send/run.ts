@@ -5,14 +5,14 @@ import { sendHpt, type SendOptions } from '../../migration/source/send.js';
 import type { GuestCallbacks } from '../../precopy/guest-options.js';
 import type { MigrationCommandOptions } from '../options/migration.js';
 import { Dialer } from '../../migration/wire/dialer.js';
-import { openSource, type OpenedSource } from '../table/open.js';
+import { openForReading, type OpenForReading } from '../table/open.js';
 import { describeError } from '../errors/describe-error.js';
 import { EXIT_CODES, exitCodeOf, isUsageError } from '../errors/exit-codes.js';
 import { formatCount, formatDuration, formatStop } from '../report/format.js';
 import { guestTimeoutOf, hooksOf, type ControlOptions } from '../guest/hook-options.js';
 import { finishedText, type FinishedRest } from '../guest/moved-rest.js';
 import { sourceRestOf, type SourceRestCommands } from '../guest/rest-hooks.js';
-import { decideRest } from './rest.js';
+import { decideSourceRest } from './rest.js';
 import { passTable } from '../report/pass-table.js';
 import { createProgressDisplay } from '../report/progress.js';
 import { NOT_RECHECKED, placeOf, type TableOptions } from '../table/place.js';
@@ -111,11 +111,11 @@ async function move(job: SendJob, opened: { guest?: GuestCallbacks | undefined }
   const first = await firstConnection(dialer, signal);
   resources.add(() => first.destroy());
   const peer = formatAddress(address);
-  const source = await openSource(options, options.pauseTimeoutMs, signal);
+  const source = await openForReading(options, options.pauseTimeoutMs, signal);
   resources.add(() => source.close());
   const guest = options.alreadyPaused === true ? undefined : (hooks ?? source.control ?? NEVER_RUNS);
   opened.guest = guest;
-  const rest = await decideRest(placeOf(options), restHooks, options.pauseTimeoutMs, reporter);
+  const rest = await decideSourceRest(placeOf(options), restHooks, options.pauseTimeoutMs, reporter);
 
   const connections = [first];
   const channel = async (): Promise<Duplex> => {
@@ -146,7 +146,7 @@ async function firstConnection(dialer: Dialer, signal: AbortSignal): Promise<Dup
 function migrationOptions(
   options: SendCommandOptions,
   guest: GuestCallbacks | undefined,
-  { host }: OpenedSource,
+  { host }: OpenForReading,
 ): SendOptions {
   return {
     ...(guest === undefined

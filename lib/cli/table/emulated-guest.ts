@@ -8,7 +8,7 @@ import type { EmulatedSpec } from './emulated-spec.js';
 import type { GuestCallbacks } from '../../precopy/guest-options.js';
 
 /** An emulated VM with a guest in it; `control` is set if the guest runs. */
-export interface EmulatedGuest {
+export interface EmulatedVmWithGuest {
   readonly vm: EmulatedVm;
   /** log2 of the table's bytes. */
   readonly order: number;
@@ -17,7 +17,7 @@ export interface EmulatedGuest {
 }
 
 /** Creates the VM that a spec describes, and starts its guest. */
-export async function startEmulatedGuest(spec: EmulatedSpec): Promise<EmulatedGuest> {
+export async function startEmulatedGuest(spec: EmulatedSpec): Promise<EmulatedVmWithGuest> {
   const { host, pageShift, seed, steps, rate } = spec;
   const vm = new EmulatedVm({ host, pageShift });
   const given = await givenTable(spec);

@@ -7,7 +7,7 @@ import { formatCount } from '../report/format.js';
 import { lateDisplay } from '../report/late-display.js';
 import { createLineDisplay } from '../report/progress.js';
 import { createStreamDisplay } from '../report/stream-progress.js';
-import { LiveTable, type ReadProgress } from './live-table.js';
+import { WatchedTable, type ReadProgress } from './watched-table.js';
 import { hasPlace, placeOf, type TableOptions } from './place.js';
 import { inputName, inputOf } from './standard-stream.js';
 
@@ -45,7 +45,7 @@ export function lookingOf(
  * @throws UsageError unless exactly one of them is given
  * @throws HtabError as `readTableFile` and `openSource`
  */
-export async function lookAt(
+export async function lookAtTable(
   file: string | undefined,
   options: TableOptions,
   { signal, stderr }: Looking,
@@ -62,7 +62,7 @@ export async function lookAt(
       'no table given: name a file, or use --attach, --htab-fd, --htab-socket, --pid with --pid-fd, or --emulated',
     );
   }
-  const live = await LiveTable.open(options, signal);
+  const live = await WatchedTable.open(options, signal);
   const display = stderr && lateDisplay(createLineDisplay(stderr, progressText));
   try {
     await live.pass(signal, display?.update);
@@ -77,7 +77,7 @@ function progressText({ scanned, entries }: ReadProgress): string {
   return `read ${Math.floor(scanned * 100)} % of the table, ${formatCount(entries)} valid entries`;
 }
 
-/** Reads the table of a file, as {@link lookAt} does. */
+/** Reads the table of a file, as {@link lookAtTable} does. */
 export async function lookAtFile(
   file: string,
   { order }: Pick<TableOptions, 'order'>,

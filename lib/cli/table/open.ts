@@ -30,7 +30,7 @@ import {
 const TIMEOUT_MS = GUEST_LIMITS.guestTimeoutMs.default;
 
 /** A table opened for reading. */
-export interface OpenedSource {
+export interface OpenForReading {
   /** For messages: `descriptor 3`. */
   readonly name: string;
   readonly table: HtabVm | SourceTable;
@@ -45,7 +45,7 @@ export interface OpenedSource {
 }
 
 /** A table opened for writing. */
-export interface OpenedTarget {
+export interface OpenForWriting {
   readonly name: string;
   readonly table: HtabVm | TargetTable;
   /** log2 of the table's bytes; undefined for a VM, which can take any order. */
@@ -62,11 +62,11 @@ export interface OpenedTarget {
  * @throws HtabUnavailableError, HtabSystemError if it is missing or of the wrong kind
  * @throws the signal's reason
  */
-export async function openSource(
+export async function openForReading(
   options: TableOptions,
   timeoutMs: number = TIMEOUT_MS,
   signal?: AbortSignal,
-): Promise<OpenedSource> {
+): Promise<OpenForReading> {
   const place = placeOf(options);
   const waiting = { timeoutMs, signal };
   return options.qmp === undefined ? openPlace(place, waiting) : openGuarded(place, options.qmp, waiting);
@@ -79,7 +79,7 @@ interface Waiting {
 }
 
 /** Opens a table of which nothing is read while its QEMU migrates the guest. */
-async function openGuarded(place: Place, path: string, waiting: Waiting): Promise<OpenedSource> {
+async function openGuarded(place: Place, path: string, waiting: Waiting): Promise<OpenForReading> {
   const qmp = await forOption('qmp', connectQmp(path, waiting));
   try {
     // Before the table is opened: a guest that migrates must not notice this.
@@ -112,7 +112,7 @@ function guardOpener(open: OpenFresh, check: () => Promise<void>): OpenFresh {
   return Object.assign(opened, { readOnEntries: open.readOnEntries });
 }
 
-async function openPlace(place: Place, { timeoutMs, signal }: Waiting): Promise<OpenedSource> {
+async function openPlace(place: Place, { timeoutMs, signal }: Waiting): Promise<OpenForReading> {
   if (place.kind === 'emulated') return emulatedSource(place.spec);
   const host = await thisHost();
   if (place.kind === 'descriptor') {
@@ -151,14 +151,14 @@ async function openPlace(place: Place, { timeoutMs, signal }: Waiting): Promise<
 }
 
 /**
- * Opens a table for writing; as {@link openSource}.
+ * Opens a table for writing; as {@link openForReading}.
  *
  * @throws UsageError, HtabUnavailableError, HtabSystemError
  */
-export async function openTarget(
+export async function openForWriting(
   options: TableOptions,
   timeoutMs: number = TIMEOUT_MS,
-): Promise<OpenedTarget> {
+): Promise<OpenForWriting> {
   const place = placeOf(options);
   if (place.kind === 'emulated') {
     const { host, pageShift } = place.spec;
@@ -184,7 +184,7 @@ function nameOf(place: SocketPlace | DescriptorPlace | AttachPlace): string {
   return pid === undefined ? `descriptor ${fd}` : `descriptor ${fd} of process ${pid}`;
 }
 
-async function emulatedSource(spec: EmulatedSpec): Promise<OpenedSource> {
+async function emulatedSource(spec: EmulatedSpec): Promise<OpenForReading> {
   // The workload is loaded only for an emulated guest.
   const { startEmulatedGuest } = await import('./emulated-guest.js');
   const { vm, ...guest } = await forOption('emulated', startEmulatedGuest(spec));

@@ -22,7 +22,7 @@ export function outputOf(file: string, output: Output): string | Output['stdout'
 }
 
 /** Where the result is printed: not where the snapshot goes. */
-export function reportOf(file: string, { stdout, stderr }: Output): Output['stdout'] {
+export function resultOutput(file: string, { stdout, stderr }: Output): Output['stdout'] {
   return file === STANDARD_STREAM ? stderr : stdout;
 }
 

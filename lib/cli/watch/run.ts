@@ -9,7 +9,7 @@ import type { PassOptions } from '../options/passes.js';
 import type { Output } from '../output.js';
 import { eventLine } from '../report/event-reporter.js';
 import { mapStyleOf } from '../report/map.js';
-import { LiveTable, type TablePass } from '../table/live-table.js';
+import { WatchedTable, type TablePass } from '../table/watched-table.js';
 import { NOT_RECHECKED, type TableOptions } from '../table/place.js';
 import { churnText, firstPassText, passText } from './text.js';
 
@@ -34,7 +34,7 @@ export async function watch(
   output: Output,
   signal: AbortSignal,
 ): Promise<number> {
-  const live = await LiveTable.open(options, signal);
+  const live = await WatchedTable.open(options, signal);
   try {
     return await new Watch(live, options, output).run(signal);
   } finally {
@@ -43,14 +43,14 @@ export async function watch(
 }
 
 class Watch {
-  readonly #live: LiveTable;
+  readonly #live: WatchedTable;
   readonly #options: WatchCommandOptions;
   readonly #output: Output;
   #kernelPages: KernelPages | undefined;
   #churn: Churn = { come: 0, gone: 0, changed: 0, marksOnly: 0, contexts: new Map() };
   #passes = 0;
 
-  constructor(live: LiveTable, options: WatchCommandOptions, output: Output) {
+  constructor(live: WatchedTable, options: WatchCommandOptions, output: Output) {
     this.#live = live;
     this.#options = options;
     this.#output = output;

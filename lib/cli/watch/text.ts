@@ -5,7 +5,7 @@ import { countOf, type ContextChanges } from '../../inspect/context-changes.js';
 import { changeRow, changeRows } from '../report/context-rows.js';
 import { formatCount, formatDuration, formatTable } from '../report/format.js';
 import { drawRow, type MapStyle } from '../report/map.js';
-import { CHANGE_CELLS, type TablePass } from '../table/live-table.js';
+import { CHANGE_CELLS, type TablePass } from '../table/watched-table.js';
 
 /** Named in the line of a pass; the summary at the end has all. */
 const CONTEXTS_SHOWN = 3;

@@ -8,7 +8,7 @@ import type { CopyRules } from './table-copy.js';
 import { openTarget, type Target } from './target.js';
 
 /** A target, and what its table must be. */
-export interface OpenedTarget {
+export interface TargetWithRules {
   readonly access: Target;
   readonly rules: CopyRules;
 }
@@ -18,7 +18,7 @@ export class LazyTarget implements AsyncDisposable {
   readonly #find: () => Promise<HtabVm | TargetTable>;
   readonly #host: HostModel | undefined;
   readonly #rulesFor: (target: Target) => CopyRules;
-  #opened: Promise<OpenedTarget> | undefined;
+  #opened: Promise<TargetWithRules> | undefined;
   #table: HptTable | undefined;
 
   constructor(
@@ -31,7 +31,7 @@ export class LazyTarget implements AsyncDisposable {
   }
 
   /** @throws what finding it rejects with; TypeError, RangeError for invalid descriptors and options */
-  open(): Promise<OpenedTarget> {
+  open(): Promise<TargetWithRules> {
     return (this.#opened ??= this.#open());
   }
 
@@ -49,7 +49,7 @@ export class LazyTarget implements AsyncDisposable {
     await tryBriefly(async () => (await this.#opened)?.access.close());
   }
 
-  async #open(): Promise<OpenedTarget> {
+  async #open(): Promise<TargetWithRules> {
     const found = await this.#find();
     checkTableArgument('target', found);
     let opened: Pick<Target, 'close'> | undefined = isVm(found) ? undefined : found.handle;

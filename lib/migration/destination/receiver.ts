@@ -12,7 +12,7 @@ import { refusalOf } from './hello-check.js';
 import type { ReceiveSettings } from './receive-settings.js';
 import { ReceiveSession } from './receive-session.js';
 import { StateMachine } from '../state-machine.js';
-import { TAKING, type Accepting, type Fit, type Taker } from '../wire/taker.js';
+import { TAKING, type Accepting, type Standing, type Taker } from '../wire/taker.js';
 import type { LazyTarget } from './lazy-target.js';
 import type { DestinationState } from '../states.js';
 import type { ReceiveReport } from './receive-report.js';
@@ -141,7 +141,7 @@ export class Receiver implements Taker {
     return greeted;
   }
 
-  fit({ migrationId }: Hello): Fit {
+  fit({ migrationId }: Hello): Standing {
     const { migrationId: only } = this.#settings;
     if (this.#over !== undefined) return 'none';
     if (only !== undefined) return migrationId === only ? 'own' : 'none';

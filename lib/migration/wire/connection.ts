@@ -4,7 +4,7 @@ import { brokenConnectionError, isBrokenConnection } from '../errors.js';
 import type { Side } from '../journal/journal.js';
 import { FrameReader, type ReceivedMessage } from './frame-reader.js';
 import { FrameWriter } from './frame-writer.js';
-import { abortFor, lostError, peerGaveUpError, unexpectedMessageError } from './lost-connection.js';
+import { abortFor, lostConnectionError, peerGaveUpError, unexpectedMessageError } from './lost-connection.js';
 import type { Message, MessageOf, MessageType } from './messages.js';
 import { Waiters } from './waiters.js';
 
@@ -230,7 +230,7 @@ export class Connection {
   }
 
   #lost(cause: unknown = this.#channel.errored ?? undefined): HtabError {
-    return lostError(this.#peer, cause, this.#frames.frames > 0);
+    return lostConnectionError(this.#peer, cause, this.#frames.frames > 0);
   }
 
   readonly #late = (): HtabError =>

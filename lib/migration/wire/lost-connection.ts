@@ -17,7 +17,7 @@ const SILENT_PEER =
  * @param cause what its channel failed with, if it did
  * @param heard whether the peer had sent anything
  */
-export function lostError(peer: Side, cause: unknown, heard: boolean): HtabError {
+export function lostConnectionError(peer: Side, cause: unknown, heard: boolean): HtabError {
   if (heard) return brokenConnectionError('the connection ended during the migration', cause);
   const { syscall = '', message } = (cause ?? {}) as Partial<NodeJS.ErrnoException>;
   if (CONNECT_CALLS.includes(syscall))

@@ -8,14 +8,14 @@ import type { Answer, Ask, AskedOutcome, Hello } from './messages.js';
  * way; `free`, it waits for any; `interrupted`, it waits for another one whose connection has broken; `busy`, it has
  * another one under way; `none`, it waits for others.
  */
-export type Fit = 'own' | 'free' | 'interrupted' | 'busy' | 'none';
+export type Standing = 'own' | 'free' | 'interrupted' | 'busy' | 'none';
 
 /** With these, a receiver takes the source. */
-export const TAKING: readonly Fit[] = ['own', 'free', 'interrupted'];
+export const TAKING: readonly Standing[] = ['own', 'free', 'interrupted'];
 
 /** What takes the table of a source. */
 export interface Taker {
-  fit(hello: Hello): Fit;
+  fit(hello: Hello): Standing;
   /**
    * Takes the connection, unless it has taken another source while it judged this one; rejects if the source is to be
    * turned away.

@@ -2,7 +2,7 @@ import type { Duplex } from 'node:stream';
 import type { HtabError } from '../../base/errors.js';
 import { tryBriefly, within } from '../../base/time.js';
 import { inDoubtError, migrationError } from '../../migration/errors.js';
-import type { MigrationSource } from './arrivals.js';
+import type { MigrationSource } from './migration-finder.js';
 import { ReturnPath } from './return-path.js';
 import type { StreamWatch } from './watch.js';
 

@@ -39,7 +39,7 @@ export interface RelayReport {
   readonly stop: StopShare | undefined;
 }
 
-export function reportOf(watch: StreamWatch, returnPath: ReturnPath, durationMs: number): RelayReport {
+export function relayReport(watch: StreamWatch, returnPath: ReturnPath, durationMs: number): RelayReport {
   const { parser, stop } = watch;
   const { table, findings } = parser;
   if (table !== undefined) checkEntries(table, findings);

@@ -9,9 +9,9 @@ import {
 import { HtabStateError } from '../../base/errors.js';
 import { checkOptions, numbersOf } from '../../base/options.js';
 import { within } from '../../base/time.js';
-import { Arrivals, type MigrationSource } from './arrivals.js';
+import { MigrationFinder, type MigrationSource } from './migration-finder.js';
 import { Link } from './link.js';
-import { type RelayReport, reportOf } from './relay-report.js';
+import { type RelayReport, relayReport } from './relay-report.js';
 import { RELAY_OPTIONS, type RelayOptions, type RelayProgress } from './relay-options.js';
 import { StreamWatch } from './watch.js';
 
@@ -60,19 +60,19 @@ export async function relayMigration(
     throw new HtabStateError('closed', 'this listener has served another relay; listen again for this one');
   }
   served.add(connections);
-  const arrivals = new Arrivals(connections, onRefused);
+  const finder = new MigrationFinder(connections, onRefused);
   try {
-    const ended = AbortSignal.any([signal, arrivals.trouble]);
-    const source = await within(arrivals.first, Infinity, ended, () => undefined);
+    const ended = AbortSignal.any([signal, finder.trouble]);
+    const source = await within(finder.first, Infinity, ended, () => undefined);
     const watch = new StreamWatch({ minEntries, expectDigest });
     const onProgress = (progress: RelayProgress): void => {
-      if (progress.pages > 0 || progress.state !== 'copying') arrivals.setAlone();
+      if (progress.pages > 0 || progress.state !== 'copying') finder.setAlone();
       options.onProgress?.(progress);
     };
     const target = await open(source, openTarget, ended);
     return await pass(source, target, watch, { onProgress, signal: ended });
   } finally {
-    arrivals.close();
+    finder.close();
   }
 }
 
@@ -98,7 +98,7 @@ async function pass(
   const startedAt = performance.now();
   const link: Link = new Link(source, target, watch, () => onProgress?.(progressOf(watch, link)));
   await link.run(signal);
-  return reportOf(watch, link.returnPath, performance.now() - startedAt);
+  return relayReport(watch, link.returnPath, performance.now() - startedAt);
 }
 
 function progressOf({ judged, parser, returnPath, stop }: StreamWatch, { handedOver }: Link): RelayProgress {

@@ -104,7 +104,7 @@ export async function openStream(
   signal: AbortSignal | undefined,
 ): Promise<OpenedStream> {
   signal?.throwIfAborted();
-  const head = new SourceHead(await openSource(source, signal));
+  const head = new SourceHead(await openChunks(source, signal));
   try {
     const magic = await head.take(LIBVIRT_MAGIC_BYTES);
     head.unread(magic);
@@ -118,7 +118,7 @@ export async function openStream(
 }
 
 /** Opens a file, or takes a stream. */
-export async function openSource(
+export async function openChunks(
   source: string | AsyncIterable<Uint8Array>,
   signal: AbortSignal | undefined,
 ): Promise<ChunkSource> {

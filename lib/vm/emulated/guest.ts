@@ -5,7 +5,7 @@ import type { CallResult } from '../call-result.js';
 import type { HostModel } from '../host.js';
 import { EntryState } from './entry-state.js';
 import { H_SUCCESS, Mmu } from './mmu.js';
-import { GuestMemory, type MemoryRegion } from './memory.js';
+import { PhysicalMemory, type MemoryRegion } from './memory.js';
 
 const { EBUSY, EINVAL, ENODEV, ENOMEM } = constants.errno;
 
@@ -33,7 +33,7 @@ export class Guest {
   runningVcpus = 0;
 
   constructor(host: HostModel, pageShift: number, regions: readonly MemoryRegion[] | undefined) {
-    this.mmu = new Mmu(host, new GuestMemory(pageShift, regions));
+    this.mmu = new Mmu(host, new PhysicalMemory(pageShift, regions));
     this.pageShift = pageShift;
   }
 

@@ -75,7 +75,7 @@ export function frameOf(rHigh: number, rLow: number, actualPageShift: number): n
 }
 
 /** The guest's memory as its page table sees it: which pages there are, and what they remember of R and C. */
-export class GuestMemory {
+export class PhysicalMemory {
   readonly #slots: readonly Slot[];
   readonly #pageShift: number;
   /** Everything is there, in pages as large as wished. */

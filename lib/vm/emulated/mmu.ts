@@ -13,7 +13,7 @@ import {
 import { actualPageShift } from '../../hpt/page-size.js';
 import type { HostModel } from '../host.js';
 import type { EntryState } from './entry-state.js';
-import { type GuestMemory, frameOf } from './memory.js';
+import { type PhysicalMemory, frameOf } from './memory.js';
 
 /** Status of a hypercall (kernel-abi.md 6). */
 export const H_SUCCESS = 0;
@@ -31,14 +31,14 @@ export type HpteHalves = Uint32Array;
 /** What hypercalls and HTAB writes do to single entries (kernel-abi.md 3, 4.4, 6). Callers have checked the ptex. */
 export class Mmu {
   readonly host: HostModel;
-  readonly memory: GuestMemory;
+  readonly memory: PhysicalMemory;
   /** Open read descriptors: while there are any, changes are marked (kernel-abi.md 3.2). */
   readers = 0;
   readonly #hpte: HpteHalves = new Uint32Array(4);
   /** POWER8 serves these hypercalls in real mode, where its stores to the dirty log are lost (kernel-abi.md 3.3). */
   readonly #hypercallsLog: boolean;
 
-  constructor(host: HostModel, memory: GuestMemory) {
+  constructor(host: HostModel, memory: PhysicalMemory) {
     this.host = host;
     this.memory = memory;
     this.#hypercallsLog = host !== 'power8';

@@ -3,7 +3,7 @@ import { existsSync } from 'node:fs';
 import { createServer } from 'node:net';
 import { afterEach, beforeEach, expect, onTestFinished, test, vi } from 'vitest';
 import { run } from '../../../lib/cli/program.js';
-import { openSource } from '../../../lib/cli/table/open.js';
+import { openForReading } from '../../../lib/cli/table/open.js';
 import type { SourceTable } from '../../../lib/migration/tables.js';
 import type { HtabHandle } from '../../../lib/vm/contract.js';
 import { EmulatedVm } from '../../../lib/vm/emulated/emulated-vm.js';
@@ -78,7 +78,7 @@ async function expectClosed(): Promise<void> {
 }
 
 test('a monitor beside --attach stops the guest, and is asked before and after each read', async () => {
-  const source = await openSource({ ...ATTACHED, qmp: qemu.path });
+  const source = await openForReading({ ...ATTACHED, qmp: qemu.path });
   const { handle } = source.table as SourceTable;
   await source.control!.pause();
   expect(qemu.state.status).toBe('paused');
@@ -93,7 +93,7 @@ test('a monitor beside --attach stops the guest, and is asked before and after e
 
 test('a monitor beside --htab-socket stops the guest in place of the VMM', async () => {
   const { at, lines } = await listenAsVmm();
-  const source = await openSource({ htabSocket: at, qmp: qemu.path });
+  const source = await openForReading({ htabSocket: at, qmp: qemu.path });
   await source.control!.pause();
   await source.control!.resume();
   expect(qemu.names()).toEqual(expect.arrayContaining(['stop', 'cont']));
@@ -106,8 +106,8 @@ test('a monitor beside --htab-socket stops the guest in place of the VMM', async
 test('a guest that QEMU migrates is not attached to, and a VMM not asked for its table', async () => {
   const { at } = await listenAsVmm();
   qemu.state.migration = { status: 'active' };
-  await expect(openSource({ ...ATTACHED, qmp: qemu.path })).rejects.toMatchObject(IN_USE);
-  await expect(openSource({ htabSocket: at, qmp: qemu.path })).rejects.toMatchObject(IN_USE);
+  await expect(openForReading({ ...ATTACHED, qmp: qemu.path })).rejects.toMatchObject(IN_USE);
+  await expect(openForReading({ htabSocket: at, qmp: qemu.path })).rejects.toMatchObject(IN_USE);
   expect(attach.attachHtab).not.toHaveBeenCalled();
   expect(handover.requestHtab).not.toHaveBeenCalled();
 });
@@ -116,7 +116,7 @@ test.each(['attach', 'socket'])(
   'a migration that begins later is cancelled by a read of any descriptor (%s)',
   async (place) => {
     const options = place === 'attach' ? ATTACHED : { htabSocket: (await listenAsVmm()).at };
-    const source = await openSource({ ...options, qmp: qemu.path });
+    const source = await openForReading({ ...options, qmp: qemu.path });
     const { handle, reopen } = source.table as SourceTable;
     const another = await reopen!(5);
     await read(handle);
@@ -132,22 +132,22 @@ test.each(['attach', 'socket'])(
 );
 
 test('an opener that rather reads on says so through the guard', async () => {
-  const source = await openSource({ ...ATTACHED, qmp: qemu.path });
+  const source = await openForReading({ ...ATTACHED, qmp: qemu.path });
   expect((source.table as SourceTable).reopen!.readOnEntries).toBe(READ_ON);
   await source.close();
 });
 
 test('without a monitor at the path given nothing is attached to', async () => {
   qemu.close();
-  await expect(openSource({ ...ATTACHED, qmp: qemu.path })).rejects.toMatchObject({ syscall: 'connect' });
+  await expect(openForReading({ ...ATTACHED, qmp: qemu.path })).rejects.toMatchObject({ syscall: 'connect' });
   expect(attach.attachHtab).not.toHaveBeenCalled();
 });
 
 test('where the table cannot be opened, the monitor is free for another client', async () => {
   const reason = new Error('no right');
   vi.mocked(attach.attachHtab).mockRejectedValueOnce(reason);
-  await expect(openSource({ ...ATTACHED, qmp: qemu.path })).rejects.toBe(reason);
-  const source = await openSource({ ...ATTACHED, qmp: qemu.path });
+  await expect(openForReading({ ...ATTACHED, qmp: qemu.path })).rejects.toBe(reason);
+  const source = await openForReading({ ...ATTACHED, qmp: qemu.path });
   await source.close();
 });
 

@@ -4,7 +4,7 @@ import { writeFileSync } from 'node:fs';
 import path from 'node:path';
 import { afterEach, beforeEach, describe, expect, onTestFinished, test, vi } from 'vitest';
 import { parseEmulatedSpec } from '../../../lib/cli/table/emulated-spec.js';
-import { openSource, openTarget } from '../../../lib/cli/table/open.js';
+import { openForReading, openForWriting } from '../../../lib/cli/table/open.js';
 import { placeOf } from '../../../lib/cli/table/place.js';
 import { UsageError } from '../../../lib/cli/errors/usage-error.js';
 import { HtabUnavailableError } from '../../../lib/base/errors.js';
@@ -110,7 +110,7 @@ describe('a descriptor', () => {
   test('that was inherited is adopted, and is the source or the target it is open for', async () => {
     const reading = await vm.openHtab();
     vi.mocked(handover.adoptHtab).mockResolvedValueOnce(reading as never);
-    const source = await openSource({ htabFd: 3, order: 20 });
+    const source = await openForReading({ htabFd: 3, order: 20 });
     expect(handover.adoptHtab).toHaveBeenCalledWith(3);
     expect(source).toMatchObject({ name: 'descriptor 3', order: 20, control: undefined });
     expect((source.table as SourceTable).handle).toBe(reading);
@@ -119,7 +119,7 @@ describe('a descriptor', () => {
 
     const writing = await vm.openHtab({ access: 'write' });
     vi.mocked(handover.adoptHtab).mockResolvedValueOnce(writing as never);
-    const target = await openTarget({ htabFd: 4, order: 20 });
+    const target = await openForWriting({ htabFd: 4, order: 20 });
     expect(target).toMatchObject({ name: 'descriptor 4', order: 20 });
     expect((target.table as TargetTable).openRead).toBeUndefined();
     await target.close();
@@ -127,7 +127,7 @@ describe('a descriptor', () => {
 
   test('of another process is taken from it', async () => {
     vi.mocked(handover.takeHtab).mockResolvedValueOnce((await vm.openHtab()) as never);
-    const source = await openSource({ pid: 77, pidFd: 5, order: 20 });
+    const source = await openForReading({ pid: 77, pidFd: 5, order: 20 });
     expect(handover.takeHtab).toHaveBeenCalledWith({ pid: 77, fd: 5 });
     expect(source.name).toBe('descriptor 5 of process 77');
     await source.close();
@@ -139,12 +139,12 @@ describe('a descriptor', () => {
     const table = { handle, order: 20, fd: 4, reopen, openRead: vi.fn() };
     vi.mocked(attach.attachHtab).mockResolvedValueOnce(table);
     const { signal } = new AbortController();
-    const source = await openSource({ attach: 77, vmFd: 4 }, undefined, signal);
+    const source = await openForReading({ attach: 77, vmFd: 4 }, undefined, signal);
     expect(attach.attachHtab).toHaveBeenCalledWith({ pid: 77, fd: 4, order: undefined, signal });
     expect(source).toMatchObject({ name: 'the VMM of process 77', order: 20, table, control: undefined });
     await source.close();
     expect(await isClosed(handle)).toBe(true);
-    await expect(openTarget({ attach: 77 })).rejects.toBeInstanceOf(UsageError);
+    await expect(openForWriting({ attach: 77 })).rejects.toBeInstanceOf(UsageError);
   });
 
   test('is not opened once a signal has ended the wait for a monitor that does not greet', async () => {
@@ -154,14 +154,14 @@ describe('a descriptor', () => {
       ended.abort(new Error('enough'));
     }).listen(qmp);
     await once(server, 'listening');
-    await expect(openSource({ emulated: SPEC, qmp }, undefined, ended.signal)).rejects.toThrow('enough');
+    await expect(openForReading({ emulated: SPEC, qmp }, undefined, ended.signal)).rejects.toThrow('enough');
     server.close();
   });
 
   test('of the wrong direction is refused, and closed', async () => {
     const writing = await vm.openHtab({ access: 'write' });
     vi.mocked(handover.adoptHtab).mockResolvedValueOnce(writing as never);
-    await expect(openSource({ htabFd: 3, order: 20 })).rejects.toMatchObject({
+    await expect(openForReading({ htabFd: 3, order: 20 })).rejects.toMatchObject({
       code: 'ERR_HTAB_UNAVAILABLE',
       reason: 'unsupported',
     });
@@ -171,8 +171,8 @@ describe('a descriptor', () => {
   test('that is none, or that nothing here can handle, is an error: the emulation never steps in', async () => {
     const reason = new Error('no KVM here');
     vi.mocked(handover.adoptHtab).mockRejectedValue(reason);
-    await expect(openSource({ htabFd: 3, order: 20 })).rejects.toBe(reason);
-    await expect(openTarget({ htabFd: 3, order: 20 })).rejects.toBe(reason);
+    await expect(openForReading({ htabFd: 3, order: 20 })).rejects.toBe(reason);
+    await expect(openForWriting({ htabFd: 3, order: 20 })).rejects.toBe(reason);
   });
 });
 
@@ -180,7 +180,7 @@ describe("a VMM's socket", () => {
   test('gives a source: a descriptor, its order, another one if need be, and control over the guest', async () => {
     const { at, lines } = await listenAsVmm();
     const given = answer('ok 20\n');
-    const source = await openSource({ htabSocket: at }, 5000);
+    const source = await openForReading({ htabSocket: at }, 5000);
     expect(source).toMatchObject({ name: `the VMM at ${at}`, order: 20 });
     expect(handover.requestHtab).toHaveBeenCalledWith(at, { request: 'open-read\n', timeoutMs: 5000 });
     const table = source.table as SourceTable;
@@ -196,7 +196,7 @@ describe("a VMM's socket", () => {
   test('gives another descriptor from any entry on; from the first where it refuses that', async () => {
     const { at } = await listenAsVmm();
     answer('ok 20\n');
-    const source = await openSource({ htabSocket: at }, 5000);
+    const source = await openForReading({ htabSocket: at }, 5000);
     const requests = (): unknown[] =>
       vi.mocked(handover.requestHtab).mock.calls.map(([, options]) => options!.request);
     const { reopen } = source.table as SourceTable;
@@ -214,7 +214,7 @@ describe("a VMM's socket", () => {
   test('that says another order for another descriptor has another table by then', async () => {
     const { at } = await listenAsVmm();
     answer('ok 20\n');
-    const source = await openSource({ htabSocket: at }, 5000);
+    const source = await openForReading({ htabSocket: at }, 5000);
     const given = answer('ok 21\n');
     await expect((source.table as SourceTable).reopen!(0)).rejects.toMatchObject({ state: 'order-changed' });
     expect(await isClosed(given[0]!)).toBe(true);
@@ -223,7 +223,7 @@ describe("a VMM's socket", () => {
 
   test('gives a target: a descriptor, its order, and one to read it back', async () => {
     const given = answer('ok 20 made anew\n', 'write');
-    const target = await openTarget({ htabSocket: '/vmm', order: 20 }, 5000);
+    const target = await openForWriting({ htabSocket: '/vmm', order: 20 }, 5000);
     expect(handover.requestHtab).toHaveBeenCalledWith('/vmm', { request: 'open-write\n', timeoutMs: 5000 });
     const table = target.table as TargetTable;
     expect(table).toMatchObject({ handle: given[0], order: 20 });
@@ -248,7 +248,7 @@ describe("a VMM's socket", () => {
     '',
   ])('that says %j with its descriptor is refused, and the descriptor closed', async (text) => {
     const given = answer(text, 'write');
-    await expect(openTarget({ htabSocket: '/vmm' })).rejects.toMatchObject({
+    await expect(openForWriting({ htabSocket: '/vmm' })).rejects.toMatchObject({
       code: 'ERR_HTAB_UNAVAILABLE',
       message: expect.stringContaining(`answers open-write with ${JSON.stringify(text)}`) as unknown,
     });
@@ -258,10 +258,10 @@ describe("a VMM's socket", () => {
   test('with a table of another order than was said, or a descriptor of the wrong direction, is refused', async () => {
     const { at } = await listenAsVmm();
     const given = answer('ok 20\n');
-    await expect(openSource({ htabSocket: at, order: 22 })).rejects.toThrow(
+    await expect(openForReading({ htabSocket: at, order: 22 })).rejects.toThrow(
       `the VMM at ${at} has a table of order 20, not 22`,
     );
-    await expect(openTarget({ htabSocket: at })).rejects.toThrow(
+    await expect(openForWriting({ htabSocket: at })).rejects.toThrow(
       'answers open-write with "ok 20\\n" and a read descriptor',
     );
     expect(await Promise.all(given.map(isClosed))).toEqual([true, true]);
@@ -269,14 +269,14 @@ describe("a VMM's socket", () => {
 
   test('that cannot be connected to is not asked for a table', async () => {
     const given = answer('ok 20\n');
-    await expect(openSource({ htabSocket: path.join(folder, 'nobody') })).rejects.toThrow('ENOENT');
+    await expect(openForReading({ htabSocket: path.join(folder, 'nobody') })).rejects.toThrow('ENOENT');
     expect(given).toEqual([]);
   });
 });
 
 describe('an emulated VM', () => {
   test('without a word about it has a guest that has worked, and stands still', async () => {
-    const source = await openSource({ emulated: SPEC });
+    const source = await openForReading({ emulated: SPEC });
     expect(source).toMatchObject({ name: 'an emulated VM', order: 24, host: 'power9', control: undefined });
     const { table } = source.table as EmulatedVm;
     expect(table!.validCount).toBeGreaterThan(1000);
@@ -286,7 +286,7 @@ describe('an emulated VM', () => {
   test('is the same for the same seed, and another for another', async () => {
     const digests = await Promise.all(
       ['seed=5', 'seed=5', 'seed=6', 'seed=5,steps=100'].map(async (spec) => {
-        const source = await openSource({ emulated: parseEmulatedSpec(`order=18,${spec}`, 'source') });
+        const source = await openForReading({ emulated: parseEmulatedSpec(`order=18,${spec}`, 'source') });
         return digestTable((source.table as EmulatedVm).table!);
       }),
     );
@@ -295,7 +295,7 @@ describe('an emulated VM', () => {
   });
 
   test('with a rate has a guest that goes on, and can be stopped', async () => {
-    const source = await openSource({ emulated: parseEmulatedSpec('order=18,rate=100000', 'source') });
+    const source = await openForReading({ emulated: parseEmulatedSpec('order=18,rate=100000', 'source') });
     const emulated = source.table as EmulatedVm;
     expect(emulated.runningVcpus).toBe(1);
     await source.control!.pause();
@@ -314,16 +314,16 @@ describe('an emulated VM', () => {
     image.writeBigUInt64BE(0x5190n, 16 * 700 + 8);
     const file = path.join(folder, 'image');
     writeFileSync(file, image);
-    const source = await openSource({ emulated: parseEmulatedSpec(`file=${file}`, 'source') });
+    const source = await openForReading({ emulated: parseEmulatedSpec(`file=${file}`, 'source') });
     const { table } = source.table as EmulatedVm;
     expect(source.order).toBe(18);
     expect([table!.validCount, table!.get(700)]).toEqual([1, { v: 0x51n, r: 0x5190n }]);
 
     const snapshot = path.join(folder, 'snapshot');
     const { digest } = await saveSnapshot(source.table as EmulatedVm, snapshot);
-    const copy = await openSource({ emulated: parseEmulatedSpec(`file=${snapshot}`, 'source') });
+    const copy = await openForReading({ emulated: parseEmulatedSpec(`file=${snapshot}`, 'source') });
     expect(digestTable((copy.table as EmulatedVm).table!)).toBe(digest);
-    const busy = await openSource({
+    const busy = await openForReading({
       emulated: parseEmulatedSpec(`file=${snapshot},steps=500`, 'source'),
     });
     expect((busy.table as EmulatedVm).table!.validCount).toBeGreaterThan(50);
@@ -332,13 +332,13 @@ describe('an emulated VM', () => {
   test.each([0, 1, (1 << 18) - 16, (1 << 18) + 16, 1 << 17])('takes no image of %i bytes', async (bytes) => {
     const file = path.join(folder, 'odd');
     writeFileSync(file, Buffer.alloc(bytes));
-    await expect(openSource({ emulated: parseEmulatedSpec(`file=${file}`, 'source') })).rejects.toThrow(
+    await expect(openForReading({ emulated: parseEmulatedSpec(`file=${file}`, 'source') })).rejects.toThrow(
       bytes === 0 ? 'it is empty' : `it has ${bytes} bytes; a table has 2^18 to 2^36, a power of two`,
     );
   });
 
   test('that is a target has no table yet, and takes any', async () => {
-    const target = await openTarget({ emulated: parseEmulatedSpec('host=power8', 'target') });
+    const target = await openForWriting({ emulated: parseEmulatedSpec('host=power8', 'target') });
     expect(target).toMatchObject({ order: undefined, host: 'power8' });
     expect((target.table as EmulatedVm).hptOrder).toBeUndefined();
     await target.close();

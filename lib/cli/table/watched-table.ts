@@ -8,7 +8,7 @@ import { seemsReplaced } from '../../io/seems-replaced.js';
 import { isVm } from '../../io/vm-or-handle.js';
 import type { HtabVm } from '../../vm/contract.js';
 import type { HostModel } from '../../vm/host.js';
-import { openSource, type OpenedSource } from './open.js';
+import { openForReading, type OpenForReading } from './open.js';
 import type { TableOptions } from './place.js';
 
 /** Parts of the table that changes are counted by. */
@@ -32,35 +32,35 @@ export interface ReadProgress {
 }
 
 /** The table of a guest that may run, read in passes. It is the only reader: each takes marks of change from the others. */
-export class LiveTable {
+export class WatchedTable {
   readonly name: string;
   /** Processor of the host, where it is known. */
   readonly host: HostModel | undefined;
   /** As the passes so far give it. */
   readonly table: HptTable;
-  readonly #source: OpenedSource;
+  readonly #source: OpenForReading;
   readonly #reader: HptReader;
   readonly #fold: ChangeFold;
 
   /**
    * @throws HtabStateError `busy` for an emulated VM whose table is being read
-   * @throws UsageError, HtabError, the signal's reason as {@link openSource}
+   * @throws UsageError, HtabError, the signal's reason as {@link openForReading}
    */
-  static async open(options: TableOptions, signal: AbortSignal): Promise<LiveTable> {
-    const source = await openSource(options, undefined, signal);
+  static async open(options: TableOptions, signal: AbortSignal): Promise<WatchedTable> {
+    const source = await openForReading(options, undefined, signal);
     try {
       const { table, order } = source;
       const reader = isVm(table)
         ? await HptReader.open(table, { order })
         : new HptReader(table.handle, { order });
-      return new LiveTable(source, reader);
+      return new WatchedTable(source, reader);
     } catch (error) {
       await source.close();
       throw error;
     }
   }
 
-  private constructor(source: OpenedSource, reader: HptReader) {
+  private constructor(source: OpenForReading, reader: HptReader) {
     this.#source = source;
     this.#reader = reader;
     this.name = source.name;

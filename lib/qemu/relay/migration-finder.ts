@@ -15,7 +15,7 @@ const TLS_HANDSHAKE = 0x1603;
 const MAX_SILENT = 16;
 
 /** Told why a connection was closed that is no migration; `from` is the peer's IP address, where it has one. */
-export type OnRefused = (reason: Error, from: string | undefined) => void;
+export type OnNoMigration = (reason: Error, from: string | undefined) => void;
 
 /** A connection that begins as a migration does. */
 export interface MigrationSource {
@@ -28,10 +28,10 @@ export interface MigrationSource {
  * Tells connections apart by their first bytes. The destination's QEMU takes one connection in its life, and ends with it:
  * a port scan must not reach it.
  */
-export class Arrivals {
+export class MigrationFinder {
   /** The first migration. */
   readonly first: Promise<MigrationSource>;
-  readonly #onRefused: OnRefused;
+  readonly #onRefused: OnNoMigration;
   /** Connections that have not told what they are, each with what comes of it. */
   readonly #silent = new Map<Duplex, Promise<void>>();
   /** Connections of multifd whose migration has not come. */
@@ -42,7 +42,7 @@ export class Arrivals {
   #taken = false;
   #closed = false;
 
-  constructor(connections: AsyncIterable<Duplex>, onRefused: OnRefused) {
+  constructor(connections: AsyncIterable<Duplex>, onRefused: OnNoMigration) {
     this.#onRefused = onRefused;
     this.first = new Promise((resolve) => {
       this.#takeFirst = resolve;
