@@ -13,13 +13,13 @@ import { receiveHtab } from '../../lib/vm/kvm/handover.js';
 import { soak, type Counts, type SoakOptions } from '../soak/soak.js';
 import { processOf } from '../soak/usage.js';
 import { CHECKER_ORDER, checkGoesOn, compareWithUnmoved, startChecker } from './checker.js';
-import { tryTable } from './fit.js';
 import type { Host } from './host.js';
+import { tryTable } from './resize-trial.js';
 import type { Test, TestContext } from './runner.js';
 import { SoakMoves, type MoveFault } from './soak-moves.js';
 import { until } from './until.js';
 import { openDescriptors, Vmm } from './vmm.js';
-import { killAgent } from './whole-guest.js';
+import { killAgent } from './whole-migration-kill.js';
 
 /** Deeds of a round; all that the guest has done is done once more at its end, by an unmoved one. */
 const DEEDS = 20;
