@@ -2,9 +2,7 @@ import { setImmediate } from 'node:timers/promises';
 import { HtabFormatError, HtabStateError, HtabSystemError } from '../../lib/base/errors.js';
 import { entryCount } from '../../lib/hpt/geometry.js';
 import type { HtabHandle, HtabVm, OpenHtabOptions } from '../../lib/vm/contract.js';
-
-/** An HPTE as two doublewords. */
-export type Pair = readonly [v: bigint, r: bigint];
+import type { Pair } from './wire-records.js';
 
 /**
  * The read and write rules of kernel-abi.md 2.3, 2.4 and 4.2, entry by entry over a plain Map: a second opinion beside
@@ -223,52 +221,4 @@ export class ModelHandle implements HtabHandle {
     for (let ptex = index + validCount; ptex < end; ptex++) this.#vm.delete(ptex);
     return undefined;
   }
-}
-
-/** One record in wire form. */
-export function record(index: number, pairs: readonly Pair[], invalidCount = 0): Buffer {
-  const bytes = Buffer.alloc(8 + 16 * pairs.length);
-  bytes.writeUInt32LE(index, 0);
-  bytes.writeUInt16LE(pairs.length, 4);
-  bytes.writeUInt16LE(invalidCount, 6);
-  for (const [k, [v, r]] of pairs.entries()) {
-    bytes.writeBigUInt64BE(v, 8 + 16 * k);
-    bytes.writeBigUInt64BE(r, 16 + 16 * k);
-  }
-  return bytes;
-}
-
-/** The headers of a chunk: [index, validCount, invalidCount] each. */
-export function headers(chunk: Uint8Array): [number, number, number][] {
-  const view = new DataView(chunk.buffer, chunk.byteOffset, chunk.length);
-  const found: [number, number, number][] = [];
-  for (let at = 0; at < chunk.length; at += 8 + 16 * view.getUint16(at + 4, true)) {
-    found.push([view.getUint32(at, true), view.getUint16(at + 4, true), view.getUint16(at + 6, true)]);
-  }
-  return found;
-}
-
-/** Applies a chunk's records to a plain Map. */
-export function fold(chunk: Uint8Array, into: Map<number, Pair>): void {
-  const view = new DataView(chunk.buffer, chunk.byteOffset, chunk.length);
-  let at = 0;
-  for (const [index, validCount, invalidCount] of headers(chunk)) {
-    at += 8;
-    for (let k = 0; k < validCount; k++, at += 16) {
-      into.set(index + k, [view.getBigUint64(at), view.getBigUint64(at + 8)]);
-    }
-    for (let k = 0; k < invalidCount; k++) into.delete(index + validCount + k);
-  }
-}
-
-/** A promise with its resolver: holds what awaits it until `open` is called. */
-export function gate(): { promise: Promise<void>; open: () => void } {
-  let open!: () => void;
-  const promise = new Promise<void>((resolve) => (open = resolve));
-  return { promise, open };
-}
-
-/** Lets everything that can go on without outside help do so. */
-export async function settle(): Promise<void> {
-  for (let turn = 0; turn < 5; turn++) await setImmediate();
 }

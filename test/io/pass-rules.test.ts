@@ -3,7 +3,8 @@ import { describe, expect, test } from 'vitest';
 import { HptReader } from '../../lib/io/reader.js';
 import { EmulatedVm } from '../../lib/vm/emulated/emulated-vm.js';
 import type { HtabHandle, HtabVm } from '../../lib/vm/contract.js';
-import { ModelVm, fold, headers, type Pair } from './model-vm.js';
+import { ModelVm } from './model-vm.js';
+import { fold, headers, type Pair } from './wire-records.js';
 
 const ORDER = 18;
 const ENTRIES = 16_384;

@@ -7,7 +7,9 @@ import { HtabSystemError } from '../../lib/base/errors.js';
 import { HptReader } from '../../lib/io/reader.js';
 import { createReadStream } from '../../lib/io/read-stream.js';
 import type { HtabHandle } from '../../lib/vm/contract.js';
-import { ModelVm, gate, headers, settle } from './model-vm.js';
+import { ModelVm } from './model-vm.js';
+import { gate, settle } from './gate.js';
+import { headers } from './wire-records.js';
 
 function tenEntries(): ModelVm {
   const vm = new ModelVm(18);

@@ -2,7 +2,7 @@ import { describe, expect, test } from 'vitest';
 import { HtabSystemError } from '../../lib/base/errors.js';
 import { explainRefusal } from '../../lib/io/refusal.js';
 import { EmulatedVm } from '../../lib/vm/emulated/emulated-vm.js';
-import { record, type Pair } from './model-vm.js';
+import { record, type Pair } from './wire-records.js';
 
 const GOOD: Pair = [0x11n, 0x190n];
 
