@@ -1,3 +1,5 @@
+import { readdirSync } from 'node:fs';
+import path from 'node:path';
 import type { HptTable } from '../../lib/hpt/table.js';
 import { fillRecords, type PassState } from '../../lib/records/fill-records.js';
 import { SnapshotDecoder, type Snapshot } from '../../lib/snapshot/decoder.js';
@@ -18,6 +20,16 @@ export async function busyVm(
   const workload = new GuestWorkload(vm, { seed, pages: 8000, mix: { evict: 4 } });
   workload.step(steps);
   return { vm, workload };
+}
+
+export const newVm = (): EmulatedVm => new EmulatedVm({ host: 'power8' });
+
+/** Valid entries of a table, ascending. */
+export function validEntries(table: HptTable): number[] {
+  const found = [];
+  for (let ptex = table.valid.next(0); ptex < table.entryCount; ptex = table.valid.next(ptex + 1))
+    found.push(ptex);
+  return found;
 }
 
 /** The bytes of a snapshot of this table: one pass, in frames of `bufferBytes`, and one that finds nothing. */
@@ -62,3 +74,6 @@ export function frameOffsets(bytes: Buffer): number[] {
   for (let at = 0; at < bytes.length; offsets.push(at)) at += FRAME_HEADER_BYTES + bytes.readUInt32BE(at + 4);
   return offsets;
 }
+
+/** Nothing but the file `table`, or nothing at all, is in its folder. */
+export const neighbours = (file: string): string[] => readdirSync(path.dirname(file));
