@@ -81,7 +81,9 @@ export function description(devices: readonly object[]): Buffer {
   return Buffer.concat([u8(0), u8(6), u32(json.length), json]);
 }
 
-const RAM_END = u64(0x10);
+export const RAM_END = u64(0x10);
+/** A page of the block `ram`, as a part of the memory brings it. */
+export const PAGE = Buffer.concat([u64(0x8), name('ram'), Buffer.alloc(4096)]);
 export const RAM = 1;
 export const HTAB = 2;
 const TIMER = 3;
