@@ -1,31 +1,8 @@
 import { describe, expect, test } from 'vitest';
 import { FaultScript, Gate, type Fault } from '../../lib/testing/faults.js';
-import { encode, record, render, run, type StreamRecord } from '../../lib/testing/conformance/stream.js';
+import { encode, record, run } from '../../lib/testing/conformance/stream.js';
 import { resizeTable } from '../../lib/testing/resize.js';
-import type { HtabHandle, HtabVm } from '../../lib/vm/contract.js';
-import { EmulatedVm } from '../../lib/vm/emulated/emulated-vm.js';
-
-async function tableOf(order: number): Promise<EmulatedVm> {
-  const vm = new EmulatedVm();
-  await vm.allocateHpt(order);
-  return vm;
-}
-
-async function read(handle: HtabHandle, count = 4096): Promise<string[]> {
-  const buffer = new Uint8Array(count);
-  return render(buffer.subarray(0, await handle.read(buffer)));
-}
-
-async function put(vm: HtabVm, ...records: readonly StreamRecord[]): Promise<void> {
-  await using writer = await vm.openHtab({ access: 'write' });
-  await writer.writeRecords(encode(...records));
-}
-
-const failure = (errnoName: string, syscall: string): object => ({
-  code: 'ERR_HTAB_SYSTEM',
-  errnoName,
-  syscall,
-});
+import { tableOf, read, put, failure } from './faulty-tables.js';
 
 describe('errno', () => {
   test('the n-th call is refused, counted over all handles of the script, and the next one is not', async () => {
@@ -214,80 +191,6 @@ describe('hold and run', () => {
     gate.release();
     await expect(reading).rejects.toMatchObject(failure('EIO', 'read'));
     expect(events).toEqual(['before', 'after']);
-  });
-});
-
-describe('states', () => {
-  test('while the guest runs, writing and allocating are EBUSY and reading goes on', async () => {
-    const script = new FaultScript();
-    const vm = script.wrapVm(await tableOf(18));
-    const writer = await vm.openHtab({ access: 'write' });
-    const reader = await vm.openHtab();
-    script.running = true;
-    await expect(writer.write(encode(run(0, 1)))).rejects.toMatchObject(failure('EBUSY', 'write'));
-    await expect(writer.writeRecords(encode(run(0, 1)))).rejects.toMatchObject(failure('EBUSY', 'write'));
-    await expect(vm.allocateHpt(18)).rejects.toMatchObject(failure('EBUSY', 'KVM_PPC_ALLOCATE_HTAB'));
-    await expect(reader.write(encode(run(0, 1)))).rejects.toMatchObject(failure('EBADF', 'write'));
-    expect(await read(reader)).toEqual(['{0,0,16384}']);
-    script.running = false;
-    expect(await writer.write(encode(run(0, 1)))).toBe(24);
-  });
-
-  test('a radix guest reads 0 without using up the first pass, and refuses writes and resizes', async () => {
-    const script = new FaultScript();
-    const vm = script.wrapVm(await tableOf(18));
-    const writer = await vm.openHtab({ access: 'write' });
-    const reader = await vm.openHtab();
-    script.radix = true;
-    expect(vm.hptOrder).toBeUndefined();
-    expect(await read(reader)).toEqual([]);
-    await expect(writer.write(new Uint8Array(0))).rejects.toMatchObject(failure('EINVAL', 'write'));
-    await expect(vm.prepareHptResize(19)).rejects.toMatchObject(
-      failure('EINVAL', 'KVM_PPC_RESIZE_HPT_PREPARE'),
-    );
-    await expect(vm.commitHptResize(19)).rejects.toMatchObject(
-      failure('EINVAL', 'KVM_PPC_RESIZE_HPT_COMMIT'),
-    );
-    await vm.allocateHpt(19);
-    expect(script.radix).toBe(false);
-    expect(await read(reader)).toEqual(['{0,0,32768}']);
-  });
-});
-
-describe('what the script says of a call goes before the state of the guest', () => {
-  test('of a radix guest: it is refused as it says, and stays one', async () => {
-    const script = new FaultScript([
-      { kind: 'errno', call: 'read', errno: 'EIO' },
-      { kind: 'answer', call: 'write', result: 24 },
-      { kind: 'errno', call: 'prepareHptResize', errno: 'ENOMEM' },
-      { kind: 'errno', call: 'commitHptResize', errno: 'ENXIO' },
-      { kind: 'errno', call: 'allocateHpt', errno: 'ENOMEM' },
-    ]);
-    const vm = script.wrapVm(await tableOf(18));
-    const reader = await vm.openHtab();
-    const writer = await vm.openHtab({ access: 'write' });
-    script.radix = true;
-    await expect(read(reader)).rejects.toMatchObject(failure('EIO', 'read'));
-    expect(await writer.write(encode(run(0, 1)))).toBe(24);
-    await expect(vm.prepareHptResize(19)).rejects.toMatchObject({ errnoName: 'ENOMEM' });
-    await expect(vm.commitHptResize(19)).rejects.toMatchObject({ errnoName: 'ENXIO' });
-    await expect(vm.allocateHpt(18)).rejects.toMatchObject({ errnoName: 'ENOMEM' });
-    expect(script.radix).toBe(true);
-    expect(script.struck).toHaveLength(5);
-    await expect(writer.write(encode(run(0, 1)))).rejects.toMatchObject(failure('EINVAL', 'write'));
-  });
-
-  test('of a running one', async () => {
-    const script = new FaultScript([
-      { kind: 'errno', call: 'write', errno: 'EIO' },
-      { kind: 'errno', call: 'allocateHpt', errno: 'ENOMEM' },
-    ]);
-    const vm = script.wrapVm(await tableOf(18));
-    const writer = await vm.openHtab({ access: 'write' });
-    script.running = true;
-    await expect(writer.write(encode(run(0, 1)))).rejects.toMatchObject(failure('EIO', 'write'));
-    await expect(vm.allocateHpt(18)).rejects.toMatchObject({ errnoName: 'ENOMEM' });
-    await expect(vm.allocateHpt(18)).rejects.toMatchObject({ errnoName: 'EBUSY' });
   });
 });
 

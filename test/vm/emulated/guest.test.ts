@@ -1,57 +1,21 @@
 import { describe, expect, test } from 'vitest';
-import { HtabFormatError, HtabStateError } from '../../../lib/base/errors.js';
-import { EmulatedVm, type EmulatedVmOptions } from '../../../lib/vm/emulated/emulated-vm.js';
+import { EmulatedVm } from '../../../lib/vm/emulated/emulated-vm.js';
 import type { HtabFile } from '../../../lib/vm/emulated/htab-file.js';
-
-const EXACT = 1n << 39n;
-const BOLTED = 0x10n;
-const H_SUCCESS = 0n;
-const H_PARAMETER = BigInt.asUintN(64, -4n);
-const H_PTEG_FULL = BigInt.asUintN(64, -6n);
-const [ENTER, REMOVE, READ, CLEAR_MOD, PROTECT] = [0x08, 0x04, 0x0c, 0x10, 0x18];
-
-async function machine(order = 18, options: EmulatedVmOptions = {}): Promise<EmulatedVm> {
-  const vm = new EmulatedVm(options);
-  await vm.allocateHpt(order);
-  return vm;
-}
-
-/** A read descriptor past its first pass. */
-function reader(vm: EmulatedVm): HtabFile {
-  const file = vm.openFile(0, 0) as HtabFile;
-  file.read(new Uint8Array(1 << 20));
-  return file;
-}
-
-/** One read: index, counts and the HPTEs' hexadecimal doublewords of each record. */
-function read(file: HtabFile): string[] {
-  const buffer = Buffer.alloc(1 << 16);
-  const bytes = file.read(buffer);
-  const records: string[] = [];
-  for (let at = 0; at < bytes;) {
-    const valid = buffer.readUInt16LE(at + 4);
-    const hptes = Array.from({ length: valid * 2 }, (_, word) =>
-      buffer.readBigUInt64BE(at + 8 + word * 8).toString(16),
-    );
-    records.push(
-      `${buffer.readUInt32LE(at)}+${valid}-${buffer.readUInt16LE(at + 6)} ${hptes.join(' ')}`.trim(),
-    );
-    at += 8 + valid * 16;
-  }
-  return records;
-}
-
-function record(index: number, valid: readonly (readonly [bigint, bigint])[], invalid = 0): Buffer {
-  const bytes = Buffer.alloc(8 + valid.length * 16);
-  bytes.writeUInt32LE(index, 0);
-  bytes.writeUInt16LE(valid.length, 4);
-  bytes.writeUInt16LE(invalid, 6);
-  for (const [entry, [v, r]] of valid.entries()) {
-    bytes.writeBigUInt64BE(v, 8 + entry * 16);
-    bytes.writeBigUInt64BE(r, 16 + entry * 16);
-  }
-  return bytes;
-}
+import {
+  EXACT,
+  H_SUCCESS,
+  H_PARAMETER,
+  H_PTEG_FULL,
+  ENTER,
+  REMOVE,
+  READ,
+  CLEAR_MOD,
+  PROTECT,
+  machine,
+  reader,
+  read,
+  record,
+} from './guest-machine.js';
 
 describe('references and stores by the hardware', () => {
   test('a load sets R, a store C, each reported once (3, vectors 17 and 18)', async () => {
@@ -176,104 +140,6 @@ describe('the real-mode area', () => {
   });
 });
 
-describe('a resize', () => {
-  const V = 0x4001ffffff000011n;
-
-  async function ready(
-    order: number,
-    entries: readonly (readonly [number, bigint, bigint])[],
-  ): Promise<EmulatedVm> {
-    const vm = await machine(order);
-    const writer = vm.openFile(2, 0) as HtabFile;
-    writer.write(record(2 ** (order - 4) - 1, [[V, 0x190n]]));
-    for (const [ptex, v, r] of entries) expect(writer.write(record(ptex, [[v, r]]))).toBe(24);
-    return vm;
-  }
-
-  test('loses the hardware’s R and C that no reader has harvested (0, trap 11)', async () => {
-    const vm = await ready(19, [[8, 0x1000n | BOLTED | 1n, 0x10n]]);
-    const file = reader(vm);
-    vm.access(8, { store: true });
-    await vm.prepareHptResize(19);
-    await vm.commitHptResize(19);
-    expect(read(file)).toEqual([]);
-    expect(read(vm.openFile(0, 0) as HtabFile)[1]).toMatch(/^8\+1-\d+ 1051 10$/);
-  });
-
-  test('that would move two bolted entries to one slot is refused, where the kernel crashes (0, trap 12)', async () => {
-    const large = [0x1015n, 0x9000000010n] as const;
-    const vm = await ready(18, [
-      [24, ...large],
-      [32, ...large],
-    ]);
-    await vm.prepareHptResize(18);
-    const error: unknown = await vm.commitHptResize(18).catch((reason: unknown) => reason);
-    expect(error).toBeInstanceOf(HtabStateError);
-    expect(error).toMatchObject({ state: 'would-crash', code: 'ERR_HTAB_STATE' });
-    expect(vm.hptOrder).toBe(18);
-  });
-});
-
-describe('calls the emulation refuses because the kernel could not survive or honour them', () => {
-  test('bytes behind the buffer are not made up: the write says where it would need them (0, trap 2)', async () => {
-    const vm = await machine();
-    const writer = vm.openFile(2, 0) as HtabFile;
-    const cut = record(5, [[0x11n, 0x190n]]).subarray(0, 20);
-    expect(() => writer.write(cut)).toThrow(HtabFormatError);
-    expect(vm.table!.validCount).toBe(0);
-  });
-
-  test('order 0 without a table (0, trap 5)', () => {
-    expect(() => new EmulatedVm().allocateUnguarded(0)).toThrow(HtabStateError);
-  });
-
-  test('an order out of range leaves the table alone, while the bare call loses it (0, trap 5)', async () => {
-    const vm = await machine();
-    await expect(vm.allocateHpt(47)).rejects.toThrow(RangeError);
-    expect(vm.hptOrder).toBe(18);
-    expect(vm.allocateUnguarded(47)).toBe(-22);
-    expect(vm.hptOrder).toBeUndefined();
-  });
-});
-
-describe('running vcpus', () => {
-  test('make writes and allocations fail with EBUSY once the MMU is set up (4.1)', async () => {
-    const vm = await machine(18, {
-      memoryRegions: [{ guestAddress: 0n, size: 1n << 20n, hostPageShift: 16, populated: true }],
-    });
-    vm.enterGuest();
-    vm.runningVcpus = 1;
-    await using writer = await vm.openHtab({ access: 'write' });
-    await expect(writer.write(new Uint8Array(0))).rejects.toMatchObject({ errnoName: 'EBUSY', errno: 16 });
-    await expect(vm.allocateHpt(18)).rejects.toMatchObject({ errnoName: 'EBUSY' });
-    vm.runningVcpus = 0;
-    await expect(writer.write(record(3, [[0x11n, 0x10n]]))).resolves.toBe(24);
-  });
-});
-
-describe('radix', () => {
-  test('reads nothing, refuses writes and resizes; back in hash mode there is no table (1.4, vector 21)', async () => {
-    const vm = await machine();
-    const file = reader(vm);
-    vm.hcall(ENTER, [EXACT, 7n, 0x1001n, 0x10n]);
-    await vm.configureMmu('radix');
-    await using writer = await vm.openHtab({ access: 'write' });
-    expect(file.read(new Uint8Array(4096))).toBe(0);
-    await expect(writer.write(new Uint8Array(0))).rejects.toMatchObject({ errnoName: 'EINVAL' });
-    await expect(vm.prepareHptResize(18)).rejects.toMatchObject({ errnoName: 'EINVAL' });
-    expect(vm.hcall(READ, [0n, 0n])[0]).toBe(BigInt.asUintN(64, -2n));
-    await vm.configureMmu('hash');
-    expect(vm.hptOrder).toBeUndefined();
-    await vm.allocateHpt(18);
-    expect(read(file)).toEqual([]);
-  });
-
-  test('is not there on POWER8', async () => {
-    const vm = await machine(18, { host: 'power8' });
-    await expect(vm.configureMmu('radix')).rejects.toMatchObject({ errnoName: 'ENODEV' });
-  });
-});
-
 describe('H_ENTER', () => {
   test('takes the lowest free slot of the PTEG, and says when there is none', async () => {
     const vm = await machine();
@@ -290,37 +156,5 @@ describe('H_ENTER', () => {
     });
     expect(vm.hcall(ENTER, [EXACT, 7n, 0x1005n, 0x1012n])[0]).toBe(H_PARAMETER);
     expect(vm.hcall(ENTER, [EXACT, 7n, 0x1001n, 0x20012n])[0]).toBe(H_SUCCESS);
-  });
-});
-
-describe('arguments that cannot be', () => {
-  test.each([2 ** 32, 2 ** 40, -(2 ** 32), NaN, -1, 1.5, 16_384])(
-    'entry %d is no entry: an access faults',
-    async (ptex) => {
-      const vm = await machine();
-      vm.hcall(ENTER, [EXACT, 0n, 0x1001n, 0x10n]);
-      expect(vm.access(ptex, { store: true })).toBe('fault');
-      expect(vm.hypercalls.read(ptex)).toBe(-4);
-      expect(vm.hcall(READ, [0n, 0n])[2]).toBe(0x10n);
-    },
-  );
-
-  test('regions that overlap, a host or a start that does not exist, fewer than no vcpus', () => {
-    const region = { guestAddress: 0n, size: 1n << 20n, hostPageShift: 16, populated: true };
-    expect(() => new EmulatedVm({ memoryRegions: [region, region] })).toThrow(RangeError);
-    expect(() => new EmulatedVm({ host: 'power7' as 'power8' })).toThrow(RangeError);
-    expect(() => new EmulatedVm().openFile(0, NaN)).toThrow(RangeError);
-    expect(() => (new EmulatedVm().runningVcpus = -1)).toThrow(RangeError);
-  });
-
-  test('the dirty log of memory without bounds ends behind the last page stored to', async () => {
-    const vm = await machine();
-    // 16G at 0 and 4K at 2^56: more pages than any region has.
-    vm.hcall(ENTER, [EXACT, 0n, 0x1005n, 0x3010n]);
-    vm.hcall(ENTER, [EXACT, 1n, 0x1001n, (1n << 56n) | 0x10n]);
-    expect(vm.access(0, { store: true })).toBe('ok');
-    expect(vm.getDirtyLog(0)).toEqual(new Uint8Array(2 ** 18 / 8).fill(255));
-    expect(vm.access(1, { store: true })).toBe('ok');
-    expect(vm.getDirtyLog(0).length).toBe(2 ** 28);
   });
 });
