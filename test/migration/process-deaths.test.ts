@@ -7,7 +7,8 @@ import type { DestinationState, SourceState } from '../../lib/migration/states.j
 import { startGuest, useFakeTime } from './harness/test-guest.js';
 import type { MortalProcess } from './harness/mortal-process.js';
 import { frameWire } from './harness/faulty-wire.js';
-import { TwoHosts, type Verdict, type TwoHostsOptions } from './harness/two-hosts.js';
+import { TwoHosts, type Verdict } from './harness/two-hosts.js';
+import type { TwoHostsOptions } from './harness/two-hosts-options.js';
 
 /** Lets `strike` happen when a side comes to a state. */
 function when(side: StateEvent['side'], state: StateEvent['state'], strike: () => void): () => boolean {

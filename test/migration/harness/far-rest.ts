@@ -3,6 +3,7 @@ import type { DestinationRest, SourceRest } from '../../../lib/migration/rest.js
 import type { PassReport } from '../../../lib/precopy/pass-report.js';
 import { channels, type PassEvent } from '../../../lib/migration/events.js';
 import type { EmulatedVm } from '../../../lib/vm/emulated/emulated-vm.js';
+import { moveGuest } from './move-guest.js';
 
 /** The smallest buffer that only a migration's own reader has; a look has less. */
 const READER_BYTES = 4096;
@@ -65,4 +66,12 @@ export function slowReads(vm: EmulatedVm, ms: number): void {
     };
     return handle;
   };
+}
+
+/** Moves a guest to a host that takes its rest too. */
+export function moveToEmptyRest(
+  guest: Parameters<typeof moveGuest>[0],
+  options: Parameters<typeof moveGuest>[1],
+): ReturnType<typeof moveGuest> {
+  return moveGuest(guest, { ...options, receive: { rest: EMPTY_REST, ...options?.receive } });
 }

@@ -10,7 +10,8 @@ import { DESTINATION_TABLE, SOURCE_TABLE, type DestinationRow, type SourceRow } 
 import { diskIsFull, failing, slow, withCalls } from './failing-calls.js';
 import type { FaultPoint, State } from './fault-point.js';
 import { FRAME_FAULTS, frameWire } from './faulty-wire.js';
-import { MIGRATION_ID, type TwoHostsOptions } from './two-hosts.js';
+import { MIGRATION_ID } from './two-hosts.js';
+import type { TwoHostsOptions } from './two-hosts-options.js';
 
 /** Something that happens to one side in one state, brought about between two real agents on emulated hosts. */
 export interface FaultCase {

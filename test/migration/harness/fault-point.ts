@@ -6,7 +6,8 @@ import type { DestinationState, SourceState } from '../../../lib/migration/state
 import type { Wire } from './linked-streams.js';
 import type { Wires } from './network.js';
 import { frameWire } from './faulty-wire.js';
-import type { TwoHosts, TwoHostsOptions } from './two-hosts.js';
+import type { TwoHosts } from './two-hosts.js';
+import type { TwoHostsOptions } from './two-hosts-options.js';
 
 export type State = SourceState | DestinationState;
 

@@ -88,3 +88,13 @@ export class MortalProcess {
     };
   }
 }
+
+/** How it ended; undefined if it died. */
+export async function outcomeOfLife<T>(
+  life: MortalProcess,
+  promise: Promise<T>,
+): Promise<PromiseSettledResult<T> | undefined> {
+  const settled = Promise.allSettled([promise]).then(([result]) => result);
+  const result = await Promise.race([settled, life.death.then(() => undefined)]);
+  return life.over ? undefined : result;
+}

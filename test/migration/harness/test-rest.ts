@@ -8,6 +8,12 @@ import type { DestinationRest, RestCall, SourceRest } from '../../../lib/migrati
 export type Manner = 'well' | 'rejects' | 'throws' | 'hangs' | 'late' | 'obeys' | 'plain';
 export type RestCallName = 'finish' | 'accept' | 'discard' | 'run';
 
+/** One call of the agent's goes in this manner, the first time or always. */
+export const only =
+  (name: RestCallName, manner: Manner, nth = Infinity) =>
+  (called: RestCallName, number: number): Manner =>
+    called === name && number <= nth ? manner : 'well';
+
 const LATE_MS = 60_000;
 
 export interface TestRestOptions {

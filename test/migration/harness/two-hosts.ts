@@ -3,21 +3,21 @@ import { expect } from 'vitest';
 import { isHtabError, type HtabError } from '../../../lib/base/errors.js';
 import { digestTable } from '../../../lib/hpt/digest.js';
 import type { ReceiveReport } from '../../../lib/migration/destination/receive-report.js';
-import { receiveHpt, type ReceiveOptions } from '../../../lib/migration/destination/receive.js';
+import { receiveHpt } from '../../../lib/migration/destination/receive.js';
 import { type Journal } from '../../../lib/migration/journal/journal.js';
 import { MemoryJournal } from '../../../lib/migration/journal/memory-journal.js';
 import { answerOutcomes, askOutcome } from '../../../lib/migration/outcome.js';
-import type { DestinationRest, SourceRest } from '../../../lib/migration/rest.js';
 import type { SendReport } from '../../../lib/migration/source/send-report.js';
-import { sendHpt, type SendOptions } from '../../../lib/migration/source/send.js';
-import type { HtabVm } from '../../../lib/vm/contract.js';
+import { sendHpt } from '../../../lib/migration/source/send.js';
 import { EmulatedVm } from '../../../lib/vm/emulated/emulated-vm.js';
 import { AbortRule } from './abort-rule.js';
 import type { TestGuest } from './test-guest.js';
 import { digestOf, settleInFakeTime } from './test-guest.js';
-import { MortalProcess } from './mortal-process.js';
-import { Network, type Wires } from './network.js';
+import { MortalProcess, outcomeOfLife } from './mortal-process.js';
+import { Network } from './network.js';
 import type { TestRest } from './test-rest.js';
+import type { TwoHostsOptions } from './two-hosts-options.js';
+import { mortalSource, mortalDestination } from './mortal-rest.js';
 
 export const MIGRATION_ID = 'the-one';
 
@@ -28,21 +28,6 @@ export type Verdict =
   | 'in doubt, then moved'
   | 'in doubt, then stayed'
   | 'stands still at the source, and says so';
-
-export interface TwoHostsOptions {
-  readonly guest: TestGuest;
-  readonly target?: EmulatedVm;
-  readonly wires?: (connection: number) => Wires;
-  /** What stands between the agents and their VMs. */
-  readonly wrapSource?: (vm: EmulatedVm) => HtabVm;
-  readonly wrapTarget?: (vm: EmulatedVm) => HtabVm;
-  readonly sourceJournal?: Journal;
-  readonly targetJournal?: Journal;
-  readonly send?: Partial<SendOptions>;
-  readonly receive?: ReceiveOptions;
-  /** What the guest has beside its table. */
-  readonly rest?: TestRest | undefined;
-}
 
 const TIMEOUT_MS = 3000;
 const RECONNECT_MS = 20_000;
@@ -250,31 +235,6 @@ export class TwoHosts {
   }
 }
 
-function mortalSource(life: MortalProcess, { source }: TestRest): SourceRest {
-  return {
-    stopMs: source.stopMs,
-    finish: (call) => life.call(() => source.finish(call)),
-  };
-}
-
-function mortalDestination(life: MortalProcess, { destination }: TestRest): DestinationRest {
-  return {
-    accept: (state, call) => life.call(() => destination.accept(state, call)),
-    discard: (reason) => life.call(() => destination.discard(reason)),
-    run: () => life.call(() => destination.run()),
-  };
-}
-
 function codeOf(error: unknown): unknown {
   return (error as HtabError).code;
-}
-
-/** How it ended; undefined if it died. */
-async function outcomeOfLife<T>(
-  life: MortalProcess,
-  promise: Promise<T>,
-): Promise<PromiseSettledResult<T> | undefined> {
-  const settled = Promise.allSettled([promise]).then(([result]) => result);
-  const result = await Promise.race([settled, life.death.then(() => undefined)]);
-  return life.over ? undefined : result;
 }
