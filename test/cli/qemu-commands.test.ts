@@ -9,6 +9,7 @@ import { htabOf, record, streamOf } from '../qemu/stream-writer.js';
 import { chunked, fixture } from '../qemu/support.js';
 import { scratchFiles } from '../scratch.js';
 import { captureOutput, type CapturedOutput } from './capture.js';
+import { execute } from './execute.js';
 
 const scratch = scratchFiles();
 const NAME = 'qemu-10.0.2-p9hash-1g';
@@ -20,12 +21,6 @@ function written(name: string, bytes: Uint8Array): string {
   const path = scratch(name);
   writeFileSync(path, bytes);
   return path;
-}
-
-async function execute(...args: string[]): Promise<CapturedOutput & { readonly code: number }> {
-  const output = captureOutput();
-  const code = await run(args, output);
-  return { ...output, code };
 }
 
 describe('kvm-htab check', () => {

@@ -6,9 +6,10 @@ import { MAX_STATE_BYTES } from '../../lib/migration/rest.js';
 import { EmulatedVm } from '../../lib/vm/emulated/emulated-vm.js';
 import { GuestWorkload } from '../../lib/vm/emulated/guest-workload.js';
 import { scratchFiles } from '../scratch.js';
-import { startVmm, type TestVmm, type VmmRequest } from '../test-vmm.js';
+import { startVmm, type VmmRequest } from '../test-vmm.js';
 import { captureOutput } from './capture.js';
 import { giveTables } from './vmm-tables.js';
+import { type Answers, vmmWith, hangs } from './answering-vmm.js';
 
 // There is no HTAB descriptor on this machine: emulated VMs stand where the VMM's would.
 vi.mock('../../lib/vm/kvm/handover.js');
@@ -29,26 +30,6 @@ beforeEach(async () => {
 const STATE = 'the registers';
 const SOURCE: Answers = { 'rest-ms': 'ok 0\n', finish: `ok ${STATE.length}\n${STATE}` };
 const DESTINATION: Answers = { 'can-accept': 'ok\n' };
-
-/** By the first word of a request: bytes, or what gives them. */
-type Answers = Readonly<Record<string, VmmAnswer>>;
-type VmmAnswer = string | Buffer | undefined | ((request: VmmRequest) => Promise<string | undefined>);
-
-/** A VMM that answers `ok`, unless something else is given; it does not know the first requests of a rest. */
-async function vmmWith(answers: Answers): Promise<TestVmm> {
-  const defaults: Answers = { 'rest-ms': 'error no such request\n', 'can-accept': 'error no such request\n' };
-  const all = { ...defaults, ...answers };
-  return startVmm(scratch('vmm'), (request) => {
-    const [name] = request.line.split(' ', 1) as [string];
-    const answer = name in all ? all[name] : 'ok\n';
-    return typeof answer === 'function' ? answer(request) : answer;
-  });
-}
-
-/** Answers only once nothing waits for the answer any more. */
-const hangs = async ({ ended }: VmmRequest): Promise<undefined> => {
-  await ended;
-};
 
 interface MoveOptions {
   /** Of send. */
@@ -72,8 +53,8 @@ async function move(
   destinationAnswers: Answers,
   { args = [], json = true, meanwhile }: MoveOptions = {},
 ): Promise<Moved> {
-  const from = await vmmWith(sourceAnswers);
-  const to = await vmmWith(destinationAnswers);
+  const from = await vmmWith(scratch('vmm'), sourceAnswers);
+  const to = await vmmWith(scratch('vmm'), destinationAnswers);
   const at = scratch('socket');
   const [sender, receiver] = [captureOutput(), captureOutput()];
   const both = ['--reconnect-ms', '0', ...(json ? ['--json'] : [])];
@@ -228,7 +209,7 @@ test.each(['finish', 'accept'])(
 );
 
 test('receive leaves alone what has come before it was started again', async () => {
-  const { at, lines } = await vmmWith(DESTINATION);
+  const { at, lines } = await vmmWith(scratch('vmm'), DESTINATION);
   const socket = scratch('socket');
   const receiving = run(['receive', `unix:${socket}`, '--htab-socket', at], captureOutput());
   while (!existsSync(socket)) await new Promise((resolve) => setImmediate(resolve));
@@ -246,7 +227,7 @@ test('receive takes no table alone for a VMM that could not be asked', async () 
     'memory and devices: the VMM cannot be asked: connect to the VMM at',
   );
   await startVmm(at, () => 'ok\n');
-  const from = await vmmWith({});
+  const from = await vmmWith(scratch('vmm'), {});
   const sent = await run(['send', `unix:${socket}`, '--htab-socket', from.at, '--reconnect-ms', '0'], sender);
   expect([sent, await receiving]).toEqual([1, 1]);
   expect(receiver.stderr.text).toContain(

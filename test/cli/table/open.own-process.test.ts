@@ -1,16 +1,12 @@
 import { createServer } from 'node:net';
 import { once } from 'node:events';
-import { writeFileSync } from 'node:fs';
 import path from 'node:path';
 import { afterEach, beforeEach, describe, expect, onTestFinished, test, vi } from 'vitest';
 import { parseEmulatedSpec } from '../../../lib/cli/table/emulated-spec.js';
 import { openForReading, openForWriting } from '../../../lib/cli/table/open.js';
-import { placeOf } from '../../../lib/cli/table/place.js';
 import { UsageError } from '../../../lib/cli/errors/usage-error.js';
 import { HtabUnavailableError } from '../../../lib/base/errors.js';
-import { digestTable } from '../../../lib/hpt/digest.js';
 import type { TargetTable, SourceTable } from '../../../lib/migration/tables.js';
-import { saveSnapshot } from '../../../lib/snapshot/save.js';
 import type { HtabHandle } from '../../../lib/vm/contract.js';
 import { EmulatedVm } from '../../../lib/vm/emulated/emulated-vm.js';
 import * as attach from '../../../lib/vm/kvm/attach.js';
@@ -68,43 +64,6 @@ async function isClosed(handle: HtabHandle): Promise<boolean> {
     (error: unknown) => (error as { state?: unknown }).state === 'closed',
   );
 }
-
-describe('where a table is', () => {
-  test.each([
-    [{}, 'no table given'],
-    [{ order: 20 }, 'no table given'],
-    [{ htabFd: 3, order: 20, emulated: SPEC }, 'no table given'],
-    [{ pid: 1, order: 20 }, '--pid needs --pid-fd'],
-    [{ pidFd: 3, order: 20 }, '--pid-fd needs --pid'],
-    [{ pidFd: 3, emulated: SPEC }, '--pid-fd needs --pid'],
-    [{ vmFd: 3, htabFd: 3, order: 20 }, '--vm-fd needs --attach'],
-    [{ attach: 7, htabFd: 3, order: 20 }, 'no table given'],
-    [{ htabFd: 3 }, 'need --order'],
-    [{ pid: 1, pidFd: 3 }, 'need --order'],
-  ])('cannot be told from %j', (options, message) => {
-    expect(() => placeOf(options)).toThrow(UsageError);
-    expect(() => placeOf(options)).toThrow(message);
-  });
-
-  test('is one of five places', () => {
-    expect(placeOf({ htabFd: 0, order: 20 })).toEqual({
-      kind: 'descriptor',
-      pid: undefined,
-      fd: 0,
-      order: 20,
-    });
-    expect(placeOf({ pid: 7, pidFd: 4, order: 20 })).toEqual({
-      kind: 'descriptor',
-      pid: 7,
-      fd: 4,
-      order: 20,
-    });
-    expect(placeOf({ htabSocket: '/x', order: 20 })).toEqual({ kind: 'socket', path: '/x', order: 20 });
-    expect(placeOf({ htabSocket: '/x' })).toEqual({ kind: 'socket', path: '/x', order: undefined });
-    expect(placeOf({ attach: 7, vmFd: 4 })).toEqual({ kind: 'attach', pid: 7, fd: 4, order: undefined });
-    expect(placeOf({ emulated: SPEC })).toEqual({ kind: 'emulated', spec: SPEC });
-  });
-});
 
 describe('a descriptor', () => {
   test('that was inherited is adopted, and is the source or the target it is open for', async () => {
@@ -271,113 +230,5 @@ describe("a VMM's socket", () => {
     const given = answer('ok 20\n');
     await expect(openForReading({ htabSocket: path.join(folder, 'nobody') })).rejects.toThrow('ENOENT');
     expect(given).toEqual([]);
-  });
-});
-
-describe('an emulated VM', () => {
-  test('without a word about it has a guest that has worked, and stands still', async () => {
-    const source = await openForReading({ emulated: SPEC });
-    expect(source).toMatchObject({ name: 'an emulated VM', order: 24, host: 'power9', control: undefined });
-    const { table } = source.table as EmulatedVm;
-    expect(table!.validCount).toBeGreaterThan(1000);
-    await source.close();
-  });
-
-  test('is the same for the same seed, and another for another', async () => {
-    const digests = await Promise.all(
-      ['seed=5', 'seed=5', 'seed=6', 'seed=5,steps=100'].map(async (spec) => {
-        const source = await openForReading({ emulated: parseEmulatedSpec(`order=18,${spec}`, 'source') });
-        return digestTable((source.table as EmulatedVm).table!);
-      }),
-    );
-    expect(digests[0]).toBe(digests[1]);
-    expect(new Set(digests).size).toBe(3);
-  });
-
-  test('with a rate has a guest that goes on, and can be stopped', async () => {
-    const source = await openForReading({ emulated: parseEmulatedSpec('order=18,rate=100000', 'source') });
-    const emulated = source.table as EmulatedVm;
-    expect(emulated.runningVcpus).toBe(1);
-    await source.control!.pause();
-    expect(emulated.runningVcpus).toBe(0);
-    await source.control!.resume();
-    expect(emulated.runningVcpus).toBe(1);
-    await source.close();
-    await vi.waitFor(() => {
-      expect(emulated.runningVcpus).toBe(0);
-    }, 30_000);
-  });
-
-  test('takes its table from an image of its memory, or from a snapshot, as it is', async () => {
-    const image = Buffer.alloc(1 << 18);
-    image.writeBigUInt64BE(0x11n, 16 * 700);
-    image.writeBigUInt64BE(0x5190n, 16 * 700 + 8);
-    const file = path.join(folder, 'image');
-    writeFileSync(file, image);
-    const source = await openForReading({ emulated: parseEmulatedSpec(`file=${file}`, 'source') });
-    const { table } = source.table as EmulatedVm;
-    expect(source.order).toBe(18);
-    expect([table!.validCount, table!.get(700)]).toEqual([1, { v: 0x51n, r: 0x5190n }]);
-
-    const snapshot = path.join(folder, 'snapshot');
-    const { digest } = await saveSnapshot(source.table as EmulatedVm, snapshot);
-    const copy = await openForReading({ emulated: parseEmulatedSpec(`file=${snapshot}`, 'source') });
-    expect(digestTable((copy.table as EmulatedVm).table!)).toBe(digest);
-    const busy = await openForReading({
-      emulated: parseEmulatedSpec(`file=${snapshot},steps=500`, 'source'),
-    });
-    expect((busy.table as EmulatedVm).table!.validCount).toBeGreaterThan(50);
-  });
-
-  test.each([0, 1, (1 << 18) - 16, (1 << 18) + 16, 1 << 17])('takes no image of %i bytes', async (bytes) => {
-    const file = path.join(folder, 'odd');
-    writeFileSync(file, Buffer.alloc(bytes));
-    await expect(openForReading({ emulated: parseEmulatedSpec(`file=${file}`, 'source') })).rejects.toThrow(
-      bytes === 0 ? 'it is empty' : `it has ${bytes} bytes; a table has 2^18 to 2^36, a power of two`,
-    );
-  });
-
-  test('that is a target has no table yet, and takes any', async () => {
-    const target = await openForWriting({ emulated: parseEmulatedSpec('host=power8', 'target') });
-    expect(target).toMatchObject({ order: undefined, host: 'power8' });
-    expect((target.table as EmulatedVm).hptOrder).toBeUndefined();
-    await target.close();
-  });
-});
-
-describe('the spec of an emulated VM', () => {
-  test('is a list of keys and values', () => {
-    expect(
-      parseEmulatedSpec('host=power8,page-shift=12,order=36,seed=4294967295,steps=0,rate=7', 'source'),
-    ).toEqual({
-      host: 'power8',
-      pageShift: 12,
-      order: 36,
-      file: undefined,
-      seed: 4_294_967_295,
-      steps: 0,
-      rate: 7,
-    });
-    expect(parseEmulatedSpec('file=/a=b', 'source')).toMatchObject({ file: '/a=b', steps: 0 });
-    expect(parseEmulatedSpec('', 'target')).toMatchObject({ host: 'power9', pageShift: 16 });
-  });
-
-  test.each([
-    ['host=power7', 'host must be power8 or power9.'],
-    ['page-shift=14', 'page-shift must be 12 or 16.'],
-    ['order=17', 'order must be an integer in 18..36.'],
-    ['order=2e1', 'order must be an integer in 18..36.'],
-    ['seed=-1', 'seed must be an integer'],
-    ['rate=', '"rate=" is not KEY=VALUE'],
-    ['fast', '"fast" is not KEY=VALUE with a key of host, page-shift, order'],
-    ['constructor=1', '"constructor=1" is not KEY=VALUE'],
-    ['file=x,order=20', 'order and file exclude each other'],
-    ['order=20,file=x', 'order and file exclude each other'],
-  ])('%j is refused', (spec, message) => {
-    expect(() => parseEmulatedSpec(spec, 'source')).toThrow(message);
-  });
-
-  test.each(['order=20', 'file=x', 'seed=1', 'rate=1'])('of a target has no %s', (spec) => {
-    expect(() => parseEmulatedSpec(spec, 'target')).toThrow('with a key of host, page-shift.');
   });
 });
