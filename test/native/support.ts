@@ -74,6 +74,10 @@ export async function openFifo(addon: Addon, folder: string, flags = 0): Promise
   };
 }
 
+/** A file, opened and adopted. */
+export const adoptFile = (addon: Addon, file: string, flags: string): Promise<Descriptor> =>
+  addon.adopt(openSync(file, flags), false);
+
 /** The descriptor numbers of this process behind which one of these files is open. */
 export function numbersOf(...files: string[]): number[] {
   return readdirSync('/proc/self/fd')
@@ -91,4 +95,10 @@ export function numbersOf(...files: string[]): number[] {
 export function isCloseOnExec(fd: number): boolean {
   const [, flags = ''] = /^flags:\t([0-7]+)$/m.exec(readFileSync(`/proc/self/fdinfo/${fd}`, 'utf8')) ?? [];
   return (parseInt(flags, 8) & 0o2000000) !== 0;
+}
+
+/** @returns the array, whose memory is gone */
+export function transferAway(bytes: Uint8Array): Uint8Array {
+  structuredClone(bytes, { transfer: [bytes.buffer as ArrayBuffer] });
+  return bytes;
 }

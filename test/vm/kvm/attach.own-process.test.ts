@@ -2,86 +2,27 @@ import { constants } from 'node:os';
 import { afterEach, beforeEach, expect, test, vi } from 'vitest';
 import { HptReader } from '../../../lib/io/reader.js';
 import { readTable } from '../../../lib/io/read-table.js';
-import type { HtabHandle } from '../../../lib/vm/contract.js';
 import { saveSnapshot } from '../../../lib/snapshot/save.js';
 import { EmulatedVm } from '../../../lib/vm/emulated/emulated-vm.js';
-import type { Addon, Descriptor } from '../../../lib/vm/kvm/addon.js';
+import type { Addon } from '../../../lib/vm/kvm/addon.js';
 import { attachHtab } from '../../../lib/vm/kvm/attach.js';
 import { scratchFiles } from '../../scratch.js';
+import { FREE, HTAB, KVM_RUN, PPOLL, VM, vmm } from './traced-vmm.js';
 
 const { EAGAIN, EIO, EPERM } = constants.errno;
 const scratch = scratchFiles();
 
-const PPOLL = '281 0x1 0x1 0x0 0x0 0x0 0x0 0x7fff 0x7fff';
-const KVM_RUN = '54 0x9 0x2000ae80 0x0 0x0 0x0 0x0 0x7fff 0x7fff';
-const FREE = 'TracerPid:\t0\nSeccomp:\t0\n';
-const VM = 'anon_inode:kvm-vm';
-const HTAB = 'anon_inode:kvm-htab';
-
-/** A process as /proc has it, and what its threads say to the tracer. */
-const { vmm } = vi.hoisted(() => ({
-  vmm: {
-    fds: new Object() as Record<string, string>,
-    threads: new Object() as Record<string, { syscall: string; status: string }>,
-    denied: false,
-    scope: '1',
-    asked: [] as unknown[][],
-    refusals: [] as { errno: number; syscall: string }[],
-  },
-}));
-let vm: EmulatedVm;
-const handles = new Map<Descriptor, HtabHandle>();
-
-const failure = (code: string): Error => Object.assign(new Error(code), { code });
-
 vi.mock(import('node:fs/promises'), async (original) => {
-  const real = await original();
-  const partsOf = (path: unknown): string[] => {
-    const [, rest] = /^\/proc\/42\/(.*)$/.exec(String(path)) ?? [];
-    if (rest === undefined) throw failure('ENOENT');
-    if (vmm.denied) throw failure('EACCES');
-    return rest.split('/');
-  };
-  const file = (path: unknown): string => {
-    if (String(path).endsWith('ptrace_scope')) return vmm.scope;
-    const [, tid = '', name = ''] = partsOf(path);
-    return vmm.threads[tid]?.[name as 'syscall'] ?? '';
-  };
-  return {
-    ...real,
-    readdir: ((path: unknown) =>
-      new Promise<string[]>((resolve) => {
-        resolve(Object.keys(partsOf(path)[0] === 'fd' ? vmm.fds : vmm.threads));
-      })) as unknown as typeof real.readdir,
-    readlink: ((path: unknown) => Promise.resolve(vmm.fds[partsOf(path)[1]!])) as typeof real.readlink,
-    readFile: ((path: unknown) =>
-      new Promise((resolve) => {
-        resolve(file(path));
-      })) as typeof real.readFile,
-  };
+  const { procFiles } = await import('./traced-vmm.js');
+  return { ...(await original()), ...procFiles };
 });
 
 vi.mock(import('../../../lib/vm/kvm/addon.js'), async (original) => {
-  const addon: Partial<Addon> = {
-    openHtabIn: async (...asked) => {
-      vmm.asked.push(asked);
-      const refusal = vmm.refusals.shift();
-      if (refusal !== undefined) throw Object.assign(new Error('refused'), refusal);
-      const [, , , flags, startIndex] = asked;
-      const handle = await vm.openHtab({ access: flags === 2 ? 'write' : 'read', startIndex });
-      const descriptor: Descriptor = { close: () => handle.close() };
-      handles.set(descriptor, handle);
-      return descriptor;
-    },
-    inspectFile: (descriptor) =>
-      Promise.resolve({ name: HTAB, flags: handles.get(descriptor)!.access === 'write' ? 1 : 0 }),
-    allocate: () => undefined,
-    read: (descriptor, buffer) => handles.get(descriptor)!.read(buffer),
-    write: (descriptor, bytes) => handles.get(descriptor)!.write(bytes),
-  };
+  const { addon } = await import('./traced-vmm.js');
   return { ...(await original()), loadAddon: () => addon as Addon };
 });
 
+let vm: EmulatedVm;
 const { arch } = process;
 beforeEach(async () => {
   Object.defineProperty(process, 'arch', { value: 'ppc64' });
@@ -93,6 +34,7 @@ beforeEach(async () => {
   };
   Object.assign(vmm, { denied: false, scope: '1', asked: [], refusals: [] });
   vm = new EmulatedVm();
+  vmm.openTable = (options) => vm.openHtab(options);
   await vm.allocateHpt(20);
 });
 afterEach(() => {
