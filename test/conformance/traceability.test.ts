@@ -20,7 +20,7 @@ const numbers = (text: string, pattern: RegExp): number[] =>
 const traps = numbers(section('## 0. ', '## 1. '), /^(\d+)\. /gm).map((n) => `0 #${n}`);
 const vectors = numbers(section('## 11. ', '## 12. '), /^\| (\d+) \|/gm).map((n) => `11 #${n}`);
 
-/** Another process, which an emulated VM does not have: only test/power/guest.ts can ask the kernel. */
+/** Another process, which an emulated VM does not have: only test/power/descriptors.ts can ask the kernel. */
 const OF_ANOTHER_PROCESS = '11 #22';
 
 const citations = ({ section: cited }: ConformanceCase): string[] => cited.split(', ');
@@ -46,7 +46,7 @@ test('every trap and vector is tested on the real kernel, by one of the machines
   );
   const missing = [...traps, ...vectors].filter((each) => !cases.flatMap(citations).includes(each));
   expect(missing).toEqual([OF_ANOTHER_PROCESS]);
-  expect(read('test/power/guest.ts')).toContain(`(${OF_ANOTHER_PROCESS})'`);
+  expect(read('test/power/descriptors.ts')).toContain(`(${OF_ANOTHER_PROCESS})'`);
 });
 
 test('no title cites what is not there', () => {

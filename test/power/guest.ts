@@ -6,7 +6,7 @@ import { encodeAvpn, hashPage, primaryGroup, type VirtualPage } from '../../lib/
 import { HptTable } from '../../lib/hpt/table.js';
 import { readTable } from '../../lib/io/read-table.js';
 import { HptReader } from '../../lib/io/reader.js';
-import { type Entry, encode, record, removal, render } from '../../lib/testing/conformance/stream.js';
+import { encode, record, removal, render } from '../../lib/testing/conformance/stream.js';
 import type { HtabHandle } from '../../lib/vm/contract.js';
 import {
   H_CLEAR_MOD,
@@ -16,12 +16,12 @@ import {
   H_READ,
   H_REMOVE,
 } from '../../lib/vm/emulated/hcalls.js';
-import { adoptHtab, receiveHtab, takeHtab } from '../../lib/vm/kvm/handover.js';
-import { KvmVm } from '../../lib/vm/kvm/kvm-vm.js';
+import { receiveHtab } from '../../lib/vm/kvm/handover.js';
 import { CHECKER_ORDER, checkedStats, checkGoesOn, compareWithUnmoved, startChecker } from './checker.js';
+import { readAll } from './read-all.js';
 import type { Test } from './runner.js';
 import { SteppedVm } from './stepped-vm.js';
-import { htabDescriptors, type Vmm } from './vmm.js';
+import type { Vmm } from './vmm.js';
 
 const REFERENCED = 0x100n;
 const CHANGED = 0x80n;
@@ -31,12 +31,8 @@ const COMPARE_MS = 240_000;
 /** The kernel's own bit of a returned v (kernel-abi.md 3.1). */
 const LOCKED = 0x40n;
 
-/** Descriptors that vmm/launcher.c leaves to this process: of its VM, whose entry 5 it wrote. */
-const INHERITED = { read: 3, write: 4, vm: 5 } as const;
-const LAUNCHER_ENTRY: Entry = [0x51n, 0x190n];
-
 /**
- * Guests that run, in processes of their own, and the ways their descriptors come here.
+ * Guests that run, in processes of their own.
  *
  * @param moves of a guest of two vcpus
  */
@@ -149,50 +145,6 @@ export function guestSuite(test: Test, moves: number): void {
       { timeoutMs: (commits + 1) * MOVE_MS + COMPARE_MS },
     );
   }
-
-  test('an inherited descriptor works, also after a duplicate of it was adopted and closed (11 #22)', async () => {
-    const duplicate = await adoptHtab(INHERITED.read, { duplicate: true });
-    assert.equal(duplicate.access, 'read');
-    const lines = render(encode(removal(0, 5), record(5, [LAUNCHER_ENTRY], 16_378)));
-    assert.deepEqual(await readAll(duplicate), lines);
-    await duplicate.close();
-    await using writer = await adoptHtab(INHERITED.write, { duplicate: true });
-    assert.equal(writer.access, 'write');
-    await writer.write(encode(record(7, [[0x1n, 0x190n]])));
-    await using reader = await adoptHtab(INHERITED.read, { duplicate: true });
-    assert.deepEqual(await readAll(reader), render(encode(record(7, [[0x41n, 0x190n]]))));
-  });
-
-  test('a descriptor taken from another process by its number shares its cursor', async () => {
-    const [fd] = htabDescriptors(process.ppid).filter(({ access }) => access === 'read');
-    assert.ok(fd);
-    await using inherited = await adoptHtab(INHERITED.read, { duplicate: true });
-    await readAll(inherited);
-    await using taken = await takeHtab({ pid: process.ppid, fd: fd.number });
-    assert.equal(taken.access, 'read');
-    assert.deepEqual(await readAll(taken), []);
-    await assert.rejects(takeHtab({ pid: process.ppid, fd: 999 }), { errnoName: 'EBADF' });
-  });
-
-  test('every ioctl on the VM descriptor of another process is EIO (11 #22)', async () => {
-    await using vm = await KvmVm.fromFd(INHERITED.vm, { duplicate: true, hptOrder: 18 });
-    await assert.rejects(vm.openHtab(), { errnoName: 'EIO', syscall: 'KVM_PPC_GET_HTAB_FD' });
-    await assert.rejects(vm.allocateHpt(18), { errnoName: 'EIO', syscall: 'KVM_PPC_ALLOCATE_HTAB' });
-    await assert.rejects(vm.checkExtension(84), { errnoName: 'EIO', syscall: 'KVM_CHECK_EXTENSION' });
-  });
-
-  test('descriptors go on working when their VMM is killed', async () => {
-    const vm = await SteppedVm.create();
-    await vm.allocateHpt(18);
-    await using reader = await vm.openHtab();
-    await using writer = await vm.openHtab({ access: 'write' });
-    await readAll(reader);
-    const reading = Promise.all(Array.from({ length: 50 }, () => reader.read(new Uint8Array(4096))));
-    await vm.vmm.kill();
-    assert.ok((await reading).every((bytes) => bytes === 0));
-    await writer.write(encode(record(3, [[0x1n, 0x190n]])));
-    assert.deepEqual(await readAll(reader), render(encode(record(3, [[0x41n, 0x190n]]))));
-  });
 }
 
 /** A reader of a new table, past its first pass: entry 40 maps a page that was never touched. */
@@ -203,12 +155,6 @@ async function readPastEntry40(vm: SteppedVm): Promise<HtabHandle> {
   const reader = await vm.openHtab();
   await readAll(reader);
   return reader;
-}
-
-/** Everything one read brings, as lines. */
-async function readAll(handle: HtabHandle): Promise<string[]> {
-  const buffer = new Uint8Array(1 << 16);
-  return render(buffer.subarray(0, await handle.read(buffer)));
 }
 
 function openRead(vmm: Vmm): Promise<HtabHandle> {

@@ -2,6 +2,7 @@
 import { readFileSync } from 'node:fs';
 import { attachSuite } from './attach.js';
 import { conformanceSuite } from './conformance.js';
+import { descriptorsSuite } from './descriptors.js';
 import { dirtyLogSuite } from './dirty-log.js';
 import { fitSuite } from './fit.js';
 import { goldenSuite } from './golden.js';
@@ -52,6 +53,7 @@ function addSuites(): void {
   conformanceSuite(runner.suite('conformance'), host);
   goldenSuite(runner.suite('golden'), host);
   guestSuite(runner.suite('guest'), options.moves);
+  descriptorsSuite(runner.suite('guest'));
   attachSuite(runner.suite('attach'));
   dirtyLogSuite(runner.suite('dirty log'), host);
   lifecycleSuite(runner.suite('lifecycle'));
