@@ -35,9 +35,9 @@ test('every option that a README names is one of a command, and every option of 
   const scripts = await Promise.all(
     ['power/main', 'bench/main', 'soak'].map((script) => helpOf(`scripts/${script}.mjs`)),
   );
-  // Those of npm, npx, openssl and the like stand where these are called.
+  // Those of npm, npx, node and the like stand where these are called.
   const ours = everything.replaceAll(
-    /\b(npm install|npx (?!kvm-htab)|ppc64_cpu|systemctl|tsc|virsh) ?[^`\n]*/g,
+    /\b(npm install|npx (?!kvm-htab)|node (?=--)|ppc64_cpu|systemctl|tsc|virsh) ?[^`\n]*/g,
     '',
   );
   const known = optionsIn([...migration, ...others, ...scripts].join('\n'));
