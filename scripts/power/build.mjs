@@ -18,7 +18,7 @@ const KILLER = ['test/native/kill-tracer.cc', 'native/attach.cc', 'native/tracer
 /** Programs of one source in test/power/kernel-bugs. */
 const KERNEL_BUGS = [
   ...['several-records', 'return-beyond-count', 'table-freed', 'order-zero', 'rehash-collision'],
-  ...['lost-changes', 'debugfs-raw-words'],
+  ...['lost-changes', 'debugfs-raw-words', 'preempted-lock'],
 ];
 const GUEST = ['guest/start.S', 'guest/checker.c', 'guest/step.c', 'guest/mapping.c', 'guest/vcpu.c'];
 

@@ -1,6 +1,7 @@
 import { describe, expect, test } from 'vitest';
 import { examine } from '../../lib/cli/doctor/examine.js';
 import { hasMemoryFor, parseMeminfo } from '../../lib/cli/doctor/host-memory.js';
+import { mayHang } from '../../lib/cli/doctor/preemption.js';
 import { TRAPS } from '../../lib/cli/doctor/traps.js';
 import { run } from '../../lib/cli/program.js';
 import { emulatedBackend } from '../../lib/testing/emulated-backend.js';
@@ -12,6 +13,7 @@ interface Document {
   readonly untried: number;
   readonly differences: readonly unknown[];
   readonly hasMemory: boolean;
+  readonly mayHang: boolean;
   readonly traps: readonly { readonly trap: number; readonly verdict: string; readonly reason?: string }[];
 }
 
@@ -32,11 +34,20 @@ describe('kvm-htab doctor', () => {
     const { code, document } = await doctor(`--emulated=host=${host}`);
     expect(code).toBe(0);
     expect(document.differences).toEqual([]);
-    expect(document.hasMemory).toBe(true);
+    expect(document).toMatchObject({ hasMemory: true, mayHang: false });
     expect(verdicts(document, 'untried')).toEqual(untried);
     expect(verdicts(document, 'as known')).toHaveLength(TRAPS.length - untried.length);
     const silent = document.traps.filter(({ verdict, reason }) => verdict === 'untried' && !reason);
     expect(silent).toEqual([]);
+  });
+
+  test.each([
+    ['radix', '#1 SMP PREEMPT Debian 7.2.13-1 (2026-10-28)', true],
+    ['radix', '#1 SMP PREEMPT_DYNAMIC', true],
+    ['radix', '#1 SMP Debian 6.12.95-1~bpo12+1 (2026-07-05)', false],
+    ['hash', '#1 SMP PREEMPT Debian 7.2.13-1 (2026-10-28)', false],
+  ] as const)('on a %s host with the kernel %s says that it can hang: %s', (mmu, build, hangs) => {
+    expect(mayHang(mmu, build)).toBe(hangs);
   });
 
   test('fails where there is no memory for the table', async () => {

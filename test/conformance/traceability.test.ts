@@ -57,5 +57,5 @@ test('no title cites what is not there', () => {
 function hostOf({ machine, hashHost, kernel }: Configuration): Host {
   const processor = machine === 'powernv8' ? 'power8' : 'power9';
   const mmu = processor === 'power8' || hashHost ? 'hash' : 'radix';
-  return { processor, mmu, pageShift: kernel === '6.1' ? 16 : 12 };
+  return { processor, mmu, pageShift: kernel === '6.1' ? 16 : 12, isPreemptible: false };
 }

@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
 import { readFileSync, statSync } from 'node:fs';
-import { constants, endianness } from 'node:os';
+import { constants, endianness, version } from 'node:os';
 import { resolve } from 'node:path';
 import { encode, record, removal, render, run } from '../../lib/testing/conformance/stream.js';
 import { loadAddon } from '../../lib/vm/kvm/addon.js';
@@ -16,6 +16,8 @@ export interface Host {
   readonly mmu: 'hash' | 'radix';
   /** log2 of the page size: 16 on Linux 6.1, 12 on all others. */
   readonly pageShift: number;
+  /** The kernel may take the CPU from a thread that runs in it. */
+  readonly isPreemptible: boolean;
 }
 
 /** @throws Error where this is no machine the suites know */
@@ -28,6 +30,7 @@ export function describeHost(): Host {
     processor: processor === '8' ? 'power8' : 'power9',
     mmu: /^MMU\s*: Radix/m.test(cpuInfo) ? 'radix' : 'hash',
     pageShift: 10 + Math.log2(Number(pageKiB)),
+    isPreemptible: /\bPREEMPT/.test(version()),
   };
 }
 

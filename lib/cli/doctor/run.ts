@@ -10,6 +10,7 @@ import type { EmulatedSpec } from '../table/emulated-spec.js';
 import { emulated, scratchVms } from './backend.js';
 import { type Examination, examine } from './examine.js';
 import { type HostMemory, hasMemoryFor, hostMemory } from './host-memory.js';
+import { mayHang } from './preemption.js';
 
 /** What `kvm-htab doctor` takes. */
 export interface DoctorCommandOptions {
@@ -25,6 +26,8 @@ interface Findings extends Examination {
   /** log2 of the bytes of the table that was allocated for a try, and whether there was memory for it. */
   readonly order: number;
   readonly hasMemory: boolean;
+  /** The kernel can hang with a guest that has a table: {@link mayHang}. */
+  readonly mayHang: boolean;
   /** Not of the emulation. */
   readonly memory: HostMemory | undefined;
 }
@@ -32,7 +35,7 @@ interface Findings extends Examination {
 /**
  * Asks this machine's kernel, with empty VMs of its own, for all that this library depends on.
  *
- * @returns the exit code: 0; 1 where the kernel behaves otherwise than known, or lacks memory for the table
+ * @returns the exit code: 0; 1 where the kernel behaves otherwise than known, can hang, or lacks memory for the table
  * @throws HtabUnavailableError where this machine's KVM has no tables
  */
 export async function doctor(
@@ -42,7 +45,8 @@ export async function doctor(
 ): Promise<number> {
   const found = await findOut(options, output, signal);
   output.stdout.write(options.json === true ? jsonDocument(found) : describe(found));
-  return found.differences.length === 0 && found.hasMemory ? EXIT_CODES.ok : EXIT_CODES.failed;
+  const isGood = found.differences.length === 0 && !found.mayHang && found.hasMemory;
+  return isGood ? EXIT_CODES.ok : EXIT_CODES.failed;
 }
 
 async function findOut(
@@ -66,6 +70,7 @@ async function findOut(
       kernel: findings === undefined ? backend.name : `Linux ${findings.kernel}, ${findings.hostMmu!} host`,
       order,
       hasMemory: await hasMemoryFor(await backend.createVm(), order),
+      mayHang: findings !== undefined && mayHang(findings.hostMmu),
       memory: findings === undefined ? undefined : await hostMemory(),
       ...examination,
     };
@@ -80,12 +85,18 @@ async function probeUsable(device: string): Promise<ProbeResult> {
   return findings;
 }
 
+const HANG_LINES = [
+  'danger: this kernel can be preempted, and its MMU is radix: vcpus of a guest that has a table, and threads of the kernel, can',
+  '  wait for ever for a lock that nobody holds. Boot the host with disable_radix, or a kernel that is built without preemption.',
+];
+
 function describe(found: Findings): string {
   const { kernel, passed, untried, differences, traps } = found;
   const lines = [
     kernel,
     `asked ${passed + differences.length} questions: ${passed} answered as known, ${differences.length} otherwise; ${untried} not asked`,
     ...memoryLines(found),
+    ...(found.mayHang ? HANG_LINES : []),
     '',
     ...traps.flatMap(({ trap, kernel: does, library, verdict, reason }) => [
       `trap ${trap}, ${verdict}: the kernel ${does}`,

@@ -1,7 +1,7 @@
 #ifndef KVM_HTAB_TEST_POWER_KERNEL_BUGS_FAULT_H_
 #define KVM_HTAB_TEST_POWER_KERNEL_BUGS_FAULT_H_
 
-// What the programs here share: a VM of KVM HV that runs nothing, its table, and how they end. Each
+// What the programs here share: a VM of KVM HV, its table, its vcpus, and how they end. Each
 // says what it expected and what came, and exits with 0 where the kernel has not the fault, with 1
 // where it has, with 2 where the fault could not be looked for.
 
@@ -14,6 +14,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/ioctl.h>
+#include <sys/mman.h>
 #include <sys/utsname.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -74,6 +75,50 @@ static inline struct Record ReadEntry(int vm, uint32_t index) {
   record.v = __builtin_bswap64(record.v);
   record.r = __builtin_bswap64(record.r);
   return record;
+}
+
+#define MEMORY_BYTES (64ull << 20)
+// MSR of a guest without translation: 64-bit, machine checks on, little-endian.
+#define REAL_MODE 0x8000000000001001ull
+#define LPCR_INTERRUPTS_LITTLE_ENDIAN (1ull << 25)
+
+struct Vcpu {
+  int fd;
+  struct kvm_run* run;
+};
+
+// Memory for a guest, with code at its beginning. Processes that are forked later have it too.
+static inline char* NewMemory(const char* code, size_t bytes) {
+  char* memory =
+      mmap(NULL, MEMORY_BYTES, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+  Must(memory == MAP_FAILED ? -1 : 0, "mmap");
+  memset(memory, 0, MEMORY_BYTES);
+  memcpy(memory, code, bytes);
+  __builtin___clear_cache(memory, memory + 4096);
+  return memory;
+}
+
+// The guest has it at its address 0.
+static inline void GiveMemory(int vm, char* memory) {
+  struct kvm_userspace_memory_region region = {.memory_size = MEMORY_BYTES,
+                                               .userspace_addr = (uintptr_t)memory};
+  Must(ioctl(vm, KVM_SET_USER_MEMORY_REGION, &region), "KVM_SET_USER_MEMORY_REGION");
+}
+
+static inline struct Vcpu AddVcpu(int vm, int number) {
+  struct Vcpu vcpu = {.fd = Must(ioctl(vm, KVM_CREATE_VCPU, number), "KVM_CREATE_VCPU")};
+  struct kvm_enable_cap papr = {.cap = KVM_CAP_PPC_PAPR};
+  Must(ioctl(vcpu.fd, KVM_ENABLE_CAP, &papr), "KVM_CAP_PPC_PAPR");
+  uint64_t lpcr = 0;
+  struct kvm_one_reg reg = {KVM_REG_PPC_LPCR_64, (uintptr_t)&lpcr};
+  Must(ioctl(vcpu.fd, KVM_GET_ONE_REG, &reg), "KVM_GET_ONE_REG");
+  lpcr |= LPCR_INTERRUPTS_LITTLE_ENDIAN;
+  Must(ioctl(vcpu.fd, KVM_SET_ONE_REG, &reg), "KVM_SET_ONE_REG");
+  int device = Must(open("/dev/kvm", O_RDWR), "open /dev/kvm");
+  int bytes = Must(ioctl(device, KVM_GET_VCPU_MMAP_SIZE, 0), "KVM_GET_VCPU_MMAP_SIZE");
+  vcpu.run = mmap(NULL, bytes, PROT_READ | PROT_WRITE, MAP_SHARED, vcpu.fd, 0);
+  Must(vcpu.run == MAP_FAILED ? -1 : 0, "mmap of the vcpu");
+  return vcpu;
 }
 
 // Makes the resize to another order; the errno of COMMIT, or 0.
