@@ -42,12 +42,12 @@ describe('kvm-htab doctor', () => {
   });
 
   test.each([
-    ['radix', '#1 SMP PREEMPT Debian 7.2.13-1 (2026-10-28)', true],
-    ['radix', '#1 SMP PREEMPT_DYNAMIC', true],
-    ['radix', '#1 SMP Debian 6.12.95-1~bpo12+1 (2026-07-05)', false],
-    ['hash', '#1 SMP PREEMPT Debian 7.2.13-1 (2026-10-28)', false],
-  ] as const)('on a %s host with the kernel %s says that it can hang: %s', (mmu, build, hangs) => {
-    expect(mayHang(mmu, build)).toBe(hangs);
+    ['power9', '#1 SMP PREEMPT Debian 7.2.13-1 (2026-10-28)', true],
+    ['power9', '#1 SMP PREEMPT_DYNAMIC', true],
+    ['power9', '#1 SMP Debian 6.12.95-1~bpo12+1 (2026-07-05)', false],
+    ['power8', '#1 SMP PREEMPT Debian 7.2.13-1 (2026-10-28)', false],
+  ] as const)('on a %s with the kernel %s says that it can hang: %s', (processor, build, hangs) => {
+    expect(mayHang(processor, build)).toBe(hangs);
   });
 
   test('fails where there is no memory for the table', async () => {

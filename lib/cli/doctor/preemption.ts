@@ -1,12 +1,12 @@
 import { version } from 'node:os';
-import type { ProbeResult } from '../../vm/kvm/probe.js';
+import type { HostModel } from '../../vm/host.js';
 
 /**
- * Whether a vcpu of a guest with a table can wait in this kernel for ever (kernel-abi.md 10.2): a radix host whose kernel can be
- * preempted.
+ * Whether a vcpu of a guest with a table can wait in this kernel for ever (kernel-abi.md 10.2): one that can be preempted, on
+ * any processor but POWER8.
  *
  * @param build what `uname -v` says
  */
-export function mayHang(hostMmu: ProbeResult['hostMmu'], build: string = version()): boolean {
-  return hostMmu === 'radix' && /\bPREEMPT/.test(build);
+export function mayHang(processor: HostModel, build: string = version()): boolean {
+  return processor !== 'power8' && /\bPREEMPT/.test(build);
 }

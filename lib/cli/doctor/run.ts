@@ -55,10 +55,8 @@ async function findOut(
   signal: AbortSignal,
 ): Promise<Findings> {
   const findings = spec === undefined ? await probeUsable(device) : undefined;
-  const backend =
-    spec === undefined
-      ? scratchVms(device, findings!.hostMmu, (await thisHost()) ?? 'power9')
-      : emulated(spec);
+  const processor = (await thisHost()) ?? 'power9';
+  const backend = spec === undefined ? scratchVms(device, findings!.hostMmu, processor) : emulated(spec);
   const display = createLineDisplay(stderr, ({ done, of }: { done: number; of: number }) => {
     return `asking the kernel: ${done} of ${of}`;
   });
@@ -70,7 +68,7 @@ async function findOut(
       kernel: findings === undefined ? backend.name : `Linux ${findings.kernel}, ${findings.hostMmu!} host`,
       order,
       hasMemory: await hasMemoryFor(await backend.createVm(), order),
-      mayHang: findings !== undefined && mayHang(findings.hostMmu),
+      mayHang: findings !== undefined && mayHang(processor),
       memory: findings === undefined ? undefined : await hostMemory(),
       ...examination,
     };
@@ -86,8 +84,8 @@ async function probeUsable(device: string): Promise<ProbeResult> {
 }
 
 const HANG_LINES = [
-  'danger: this kernel can be preempted, and its MMU is radix: vcpus of a guest that has a table, and threads of the kernel, can',
-  '  wait for ever for a lock that nobody holds. Boot the host with disable_radix, or a kernel that is built without preemption.',
+  'danger: this kernel can be preempted: vcpus of a guest that has a table, and threads of the kernel, can wait for ever for a',
+  '  lock that nobody holds. Boot a kernel that is built without preemption.',
 ];
 
 function describe(found: Findings): string {
