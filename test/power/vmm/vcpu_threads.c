@@ -39,15 +39,20 @@ static _Noreturn void* VcpuThread(void* argument) {
   pthread_mutex_lock(&lock);
   for (;;) {
     while (!wanted_running || *state != kRunningGuest) {
-      if (*state == kRunningGuest) *state = kPaused;
-      pthread_cond_broadcast(&changed);
+      // Only what has changed is told: two threads that wait would wake each other for ever.
+      if (*state == kRunningGuest) {
+        *state = kPaused;
+        pthread_cond_broadcast(&changed);
+      }
       pthread_cond_wait(&changed, &lock);
     }
     guest.vcpus[number].run->immediate_exit = 0;
     pthread_mutex_unlock(&lock);
     enum RunResult result = RunVcpu(&guest.vcpus[number]);
     pthread_mutex_lock(&lock);
-    if (result != kInterrupted) *state = Stopped(number, result);
+    if (result == kInterrupted) continue;
+    *state = Stopped(number, result);
+    pthread_cond_broadcast(&changed);
   }
 }
 
