@@ -43,11 +43,19 @@ inline bool IsInCall(const Registers& registers, Instruction instruction) {
 
 inline uint64_t StackOf(const Registers& registers) { return registers.words[PT_R1]; }
 
-inline Registers ToCall(const Registers& stopped, const SystemCall& call) {
-  Registers registers = stopped;
-  registers.words[PT_NIP] = CallInstructionOf(stopped);
+// At the stop before a call: another one in its place.
+inline Registers Instead(const Registers& entering, const SystemCall& call) {
+  Registers registers = entering;
   registers.words[PT_R0] = call.number;
   for (int i = 0; i < 3; ++i) registers.words[PT_R3 + i] = call.arguments[i];
+  return registers;
+}
+
+inline uint64_t NumberOf(const Registers& entering) { return entering.words[PT_R0]; }
+
+inline Registers ToCall(const Registers& stopped, const SystemCall& call) {
+  Registers registers = Instead(stopped, call);
+  registers.words[PT_NIP] = CallInstructionOf(stopped);
   // Or the kernel takes r3 for the result of the interrupted call, and starts that again.
   registers.words[PT_TRAP] = 0;
   return registers;
@@ -78,13 +86,21 @@ inline bool IsInCall(const Registers& registers, Instruction instruction) {
 
 inline uint64_t StackOf(const Registers& registers) { return registers.rsp; }
 
-inline Registers ToCall(const Registers& stopped, const SystemCall& call) {
-  Registers registers = stopped;
-  registers.rip = CallInstructionOf(stopped);
-  registers.rax = call.number;
+inline Registers Instead(const Registers& entering, const SystemCall& call) {
+  Registers registers = entering;
+  registers.orig_rax = call.number;
   registers.rdi = call.arguments[0];
   registers.rsi = call.arguments[1];
   registers.rdx = call.arguments[2];
+  return registers;
+}
+
+inline uint64_t NumberOf(const Registers& entering) { return entering.orig_rax; }
+
+inline Registers ToCall(const Registers& stopped, const SystemCall& call) {
+  Registers registers = Instead(stopped, call);
+  registers.rip = CallInstructionOf(stopped);
+  registers.rax = call.number;
   registers.orig_rax = ~0ULL;
   return registers;
 }
