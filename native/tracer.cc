@@ -165,8 +165,8 @@ Tracer::Step Tracer::Call(const SystemCall& call, int64_t* result) {
     is_stopped_ = false;
     return Step::kAgain;
   }
-  // SAFETY: Linux 7.2 on POWER8 begins the interrupted call again behind a call of ours, whatever
-  // the registers say; its result would be taken for ours.
+  // SAFETY: after our first call, Linux 7.2 on POWER8 begins the interrupted one again, whatever
+  // the registers say. We would take its result for ours.
   Registers entering = {};
   if (before.kind == Stop::kSystemCall && GetRegisters(&entering) &&
       NumberOf(entering) != call.number && !SetRegisters(Instead(entering, call))) {
